@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// insula-vmm: one process per virtual machine. So far it tells its version; see README.md.
+#include <stdio.h>
+#include <string.h>
+
+int main(int argc, char **argv)
+{
+	if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+		puts("insula-vmm " INSULA_VERSION);
+		return 0;
+	}
+	fputs("usage: insula-vmm --version\n", argc == 2 && !strcmp(argv[1], "--help") ? stdout
+										       : stderr);
+	return argc == 2 && !strcmp(argv[1], "--help") ? 0 : 2;
+}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Sessions: (zone, 5-tuple) -> record; two directions, one record. Pure C, position independent:
+// the record array is the only truth and lies in a file that outlives this process; hash index,
+// free list and counts are private memory, rebuilt from the records by a scan.
+//
+// Threads: lookups by any worker, lock-free. Inserts and removals by any worker under striped
+// spin locks (paid once per connection). Expiry has one owner (the control thread). TCP state changes
+// by compare-and-swap. A record's commit word is written last on insert and cleared first on removal;
+// a record whose commit word is not set does not exist.
+#pragma once
+
+#include "vlan/wire.h"
+
+#define SESSION_NONE UINT32_MAX
+
+// One direction as it is seen on arrival. IPv4 only in this layout; addresses take 16 bytes in the
+// next one. For ICMP echo, src_port = dst_port = identifier. Compared as bytes: no padding.
+struct session_key {
+	uint32_t zone;
+	be32 src, dst;
+	be16 src_port, dst_port;
+	uint8_t proto;
+	uint8_t pad[3]; // zero
+};
+
+enum session_dir {
+	SESSION_FORWARD, // as the initiator sends
+	SESSION_REVERSE, // as the responder sends
+};
+
+enum session_state {
+	SESSION_NEW, // first packet seen
+	SESSION_ESTABLISHED, // both directions seen (TCP: handshake complete)
+	SESSION_CLOSING, // TCP: FIN seen from one side
+	SESSION_CLOSED, // TCP: RST or both FINs
+	SESSION_STATE_COUNT
+};
+
+enum session_flags {
+	SESSION_F_SNAT = 1, // reverse.dst/dst_port is the external address; names a mapping
+	SESSION_F_ROUTED = 2, // crosses the gateway: TTL is decremented, next hops are L3
+};
+
+// What the creator knows. A session names next-hop entries, never a port or MAC.
+struct session_desc {
+	struct session_key key[2]; // by enum session_dir
+	uint32_t nexthop[2]; // where a packet of that direction goes (vswitch/nexthop.h)
+	uint32_t mapping; // NAT mapping it holds a reference to, or MAPPING_NONE
+	uint32_t src_port,
+		dst_port; // switch ports of initiator and responder (quota, port-id reuse)
+	uint32_t revision[2]; // policy revisions of src and dst port's sections that decided it
+	uint16_t flags; // enum session_flags
+};
+
+// The record, as it lies in the file: 192 bytes or less, 64-byte aligned.
+struct session_record {
+	uint64_t commit; // 0 = free; else boot-unique insertion number. Written last.
+	struct session_desc d;
+	uint32_t state; // enum session_state | TCP flag bits seen per direction; CAS
+	uint32_t last_s; // last packet, seconds of the caller's clock; relaxed store by any worker
+	uint64_t created_ns;
+	uint64_t packets[2], bytes[2]; // relaxed adds
+} __attribute__((aligned(64)));
+
+struct session_table;
+
+// Bytes the backing file needs for `capacity` records (header included).
+size_t session_table_file_size(uint32_t capacity);
+
+// Attaches to `mem` (session_table_file_size bytes, zeroed when new), verifies its header
+// (magic, layout, capacity, boot id), formats it if it is all zero, else rebuilds the index by a scan.
+// seed: hash seed. 0; -EINVAL header of another layout or boot (caller decides to reformat), -ENOMEM.
+int session_table_open(void *mem, size_t size, uint32_t capacity, uint64_t boot_id, uint64_t seed,
+	struct session_table **ret_table);
+void session_table_close(struct session_table *t); // memory of the file stays as it is
+
+// Finds the session of an arriving packet. SESSION_NONE if unknown.
+uint32_t session_lookup(
+	const struct session_table *t, const struct session_key *key, enum session_dir *ret_dir);
+// Bulk form, with prefetch: ret_ids[i] = id or SESSION_NONE, ret_dirs[i] likewise. n <= 64.
+void session_lookup_bulk(const struct session_table *t, const struct session_key *const keys[],
+	unsigned n, uint32_t ret_ids[], uint8_t ret_dirs[]);
+
+// Inserts; if either direction's key exists already nothing changes and -EEXIST is returned with
+// *ret_id = the existing one (two workers may race). -ENOSPC when full, -EDQUOT when the source port holds its quota.
+int session_insert(
+	struct session_table *t, const struct session_desc *d, uint64_t now_ns, uint32_t *ret_id);
+void session_remove(struct session_table *t, uint32_t id);
+
+struct session_record *session_get(struct session_table *t, uint32_t id);
+// Accounts one packet and advances the state machine. tcp_flags: 0 unless TCP.
+void session_touch(struct session_table *t, uint32_t id, enum session_dir dir, uint8_t tcp_flags,
+	uint32_t bytes, uint64_t now_ns);
+
+struct session_timeouts { // seconds; defaults in session_timeouts_default
+	uint32_t tcp_new, tcp_established, tcp_closing, tcp_closed, udp_new, udp_established, icmp,
+		other;
+};
+extern const struct session_timeouts session_timeouts_default; // RFC 5382, 4787, 5508
+uint32_t session_timeout_s(const struct session_record *r, const struct session_timeouts *to);
+
+// Examines up to `budget` records from an internal cursor, removing the expired; calls `removed` (may be
+// NULL) with each before it goes. Returns how many were removed. Owner: the control thread.
+uint32_t session_expire(struct session_table *t, const struct session_timeouts *to, uint64_t now_ns,
+	uint32_t budget, void (*removed)(void *arg, const struct session_record *r), void *arg);
+// Removes all for which `match` says so (a port deleted, a policy that changed).
+uint32_t session_remove_if(struct session_table *t,
+	bool (*match)(void *arg, const struct session_record *r),
+	void (*removed)(void *arg, const struct session_record *r), void *arg);
+
+// Iterates for listing: copies a consistent record at or after *cursor; false at the end.
+bool session_next(struct session_table *t, uint32_t *cursor, uint32_t *ret_id,
+	struct session_record *ret_copy);
+uint32_t session_count(const struct session_table *t);
+void session_set_port_quota(struct session_table *t, uint32_t max_per_port);
