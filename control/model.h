@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The desired state as insulad works with it: what one YAML file says, checked and with defaults filled in.
-// Read from YAML by model_yaml.c (which reports every mistake by line), compiled to policy sections by
-// compile.c, compared with what is by plan.c. Main thread only.
+// The desired state as insulad works with it: what one YAML file says, checked and with defaults
+// filled in. Read from YAML by model_yaml.c (which reports every mistake by line), compiled to
+// policy sections by compile.c, compared with what is by plan.c. Main thread only.
 #pragma once
 
 #include "control/policy.h"

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The policy as it crosses from insulad to insula-switch: immutable, versioned, in sealed memfds.
 // A root names sections by the SHA-256 of their bytes; a section holds one tenant's (or the host's)
-// share. insulad's compiler (compile.c) writes it; the switch's loader (vswitch/policy_load.c) validates
-// every byte as hostile input. One of the two headers that cross process boundaries (proto.h is the other).
+// share. insulad's compiler (compile.c) writes it; the switch's loader (vswitch/policy_load.c)
+// validates every byte as hostile input. One of the two headers that cross process boundaries
+// (proto.h is the other).
 //
-// All integers are host order unless their type says otherwise; structures have no implicit padding and are
-// multiples of 8 bytes; spare bytes are zero and the loader insists on it.
+// All integers are host order unless their type says otherwise; structures have no implicit padding
+// and are multiples of 8 bytes; spare bytes are zero and the loader insists on it.
 #pragma once
 
 #include <assert.h>
@@ -56,8 +57,7 @@ struct policy_segment {
 	be32 dns[POLICY_MAX_DNS];
 	be32 pool_first, pool_last; // dynamic pool; 0 = none
 	uint32_t lease_s;
-	uint32_t
-		snat_port; // port id of the uplink behind whose address this segment is hidden; 0 = none
+	uint32_t snat_port; // uplink (port id) behind whose address it is hidden; 0 = none
 	char name[POLICY_NAME_SIZE];
 };
 static_assert(sizeof(struct policy_segment) % 8 == 0, "no tail padding");

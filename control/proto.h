@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Control protocol between insulad and insula-switch: SOCK_SEQPACKET unix socket, one message per
-// packet, fds by SCM_RIGHTS. The switch listens; insulad connects (the newest connection wins). Every
-// message begins with proto_header; a request gets exactly one reply of the same type and seq with
-// PROTO_REPLY set; events come from the switch with seq 0. Each side checks version, size and fd
-// count of everything it reads; what is malformed closes the connection.
+// packet, fds by SCM_RIGHTS. The switch listens; insulad connects (the newest connection wins).
+// Every message begins with proto_header; a request gets exactly one reply of the same type and seq
+// with PROTO_REPLY set; events come from the switch with seq 0. Each side checks version, size and
+// fd count of everything it reads; what is malformed closes the connection.
 #pragma once
 
 #include "control/policy.h"
@@ -25,12 +25,12 @@ enum proto_type {
 	PROTO_PORT_LIST, // proto_cursor -> proto_port_list
 	PROTO_PORT_FDS, // proto_port_id -> status + fds: the port's queue fds, for re-adoption
 	PROTO_SECTION_PUT, // proto_section_put + 1 memfd -> status; held until the next commit
-	PROTO_POLICY_COMMIT, // + 1 memfd (root) -> proto_policy_ack; all sections must be put or current
+	PROTO_POLICY_COMMIT, // + 1 memfd (root) -> proto_policy_ack; sections put or current
 	PROTO_PORT_STATS, // proto_cursor -> proto_stats_list
 	PROTO_DROPS, // proto_port_id (0 = all) -> proto_drops
 	PROTO_SESSIONS, // proto_cursor -> proto_session_list
 	PROTO_LEASE_ANSWER, // proto_lease_answer -> status: control's word on a parked REQUEST
-	PROTO_LEASE_SET, // proto_lease_set -> status: a dynamic lease that is valid (restore, expiry)
+	PROTO_LEASE_SET, // proto_lease_set -> status: a valid dynamic lease (restore, expiry)
 	PROTO_EVENT_LEASE, // event: proto_lease_event
 	PROTO_EVENT_PORT, // event: proto_port_event
 	PROTO_TYPE_COUNT

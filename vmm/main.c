@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // insula-vmm: one process per virtual machine. So far it tells its version; see README.md.
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -9,7 +10,7 @@ int main(int argc, char **argv)
 		puts("insula-vmm " INSULA_VERSION);
 		return 0;
 	}
-	fputs("usage: insula-vmm --version\n", argc == 2 && !strcmp(argv[1], "--help") ? stdout
-										       : stderr);
-	return argc == 2 && !strcmp(argv[1], "--help") ? 0 : 2;
+	bool help = argc == 2 && strcmp(argv[1], "--help") == 0;
+	fputs("usage: insula-vmm --version\n", help ? stdout : stderr);
+	return help ? 0 : 2;
 }

@@ -2,19 +2,10 @@
 // Names and texts of the drop reasons; everything comes from the list in drop.h.
 #include "vswitch/drop.h"
 
-static const char *const names[DROP_COUNT] = {
-	"none",
-#define X(symbol, name, text) name,
-	DROP_REASONS(X)
-#undef X
-};
-
-static const char *const texts[DROP_COUNT] = {
-	"not dropped",
-#define X(symbol, name, text) text,
-	DROP_REASONS(X)
-#undef X
-};
+#define NAME_OF(symbol, name, text) name,
+#define TEXT_OF(symbol, name, text) text,
+static const char *const names[DROP_COUNT] = { "none", DROP_REASONS(NAME_OF) };
+static const char *const texts[DROP_COUNT] = { "not dropped", DROP_REASONS(TEXT_OF) };
 
 const char *drop_name(enum drop_reason r)
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Every reason a packet may be dropped for, once: this list makes the enum, the counters, the
-// CLI's text, the metric names and the documentation. Add at the end of a group; the text says what a
-// tenant's engineer needs to hear.
+// CLI's text, the metric names and the documentation. Add at the end of a group; the text says what
+// a tenant's engineer needs to hear.
 #pragma once
 
 // X(symbol, metric name, text)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// NAT mappings: (zone, protocol, internal address:port) <-> (external address:port), reference-counted by
-// sessions. Endpoint-independent mapping (RFC 4787 REQ-1, 5382 REQ-1). Pure C; same file
-// rules as session_table.h: the record array is the only truth, indices, reference counts and port bitmaps
-// are rebuilt (references by a scan of the sessions: nat_table_ref for each).
+// NAT mappings: (zone, protocol, internal address:port) <-> (external address:port),
+// reference-counted by sessions. Endpoint-independent mapping (RFC 4787 REQ-1, 5382 REQ-1). Pure C;
+// same file rules as session_table.h: the record array is the only truth, indices, reference counts
+// and port bitmaps are rebuilt (references by a scan of the sessions: nat_table_ref for each).
 //
 // Threads: lookups lock-free by any worker; allocation and release under the table's spin lock.
 #pragma once

@@ -19,9 +19,7 @@ enum packet_flags {
 	PACKET_HIT = 1 << 6, // a session decided; policy stages pass it by
 	PACKET_ROUTED = 1 << 7, // goes through the gateway
 	PACKET_LOCAL = 1 << 8, // made by the switch itself
-	PACKET_NEEDS_CSUM =
-		1
-		<< 9, // checksum at csum_start + csum_offset is partial (VIRTIO_NET_HDR_F_NEEDS_CSUM)
+	PACKET_NEEDS_CSUM = 1 << 9, // the checksum at csum_start + csum_offset is partial
 	PACKET_DATA_VALID = 1 << 10, // VIRTIO_NET_HDR_F_DATA_VALID
 	PACKET_ICMP_ERROR = 1 << 11,
 	PACKET_NEW_SESSION = 1 << 12, // policy allowed it; the session stage must create one

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Ports: what a worker can receive from and send to. One ops table per kind; the pipeline knows
-// nothing else of them. A port is made and destroyed by the control thread; a queue of it is polled by
-// exactly one worker at a time; tx to any queue may come from any worker, see `tx`.
+// nothing else of them. A port is made and destroyed by the control thread; a queue of it is polled
+// by exactly one worker at a time; tx to any queue may come from any worker, see `tx`.
 #pragma once
 
 #include <stdatomic.h>
@@ -48,22 +48,23 @@ struct port_ops {
 	// Fills port->priv and port->offloads; 0 or -errno with a sentence in err. Control thread.
 	// On failure the fds stay the caller's.
 	int (*create)(struct port *p, const struct port_params *params, char *err, size_t err_size);
-	// No worker polls the port any more (a grace period has passed). Closes its fds. Control thread.
+	// No worker polls the port any more (a grace period has passed). Closes its fds. Control
+	// thread.
 	void (*destroy)(struct port *p);
 	// Receives up to n packets of a queue. Each mbuf has: data = the frame as on the wire (tags
-	// included), packet_of(m) zeroed, then in_port, in_queue, flags (NEEDS_CSUM, DATA_VALID), csum_*,
-	// gso_* set as the sender claims (unchecked: parse checks). `now_ns` for pcap's virtual time.
-	// The first segment holds min(frame, 256) bytes at least.
+	// included), packet_of(m) zeroed, then in_port, in_queue, flags (NEEDS_CSUM, DATA_VALID),
+	// csum_*, gso_* set as the sender claims (unchecked: parse checks). `now_ns` for pcap's
+	// virtual time. The first segment holds min(frame, 256) bytes at least.
 	uint16_t (*rx)(struct worker *w, struct port *p, uint16_t queue, struct rte_mbuf **ret_pkts,
 		uint16_t n, uint64_t now_ns);
 	// Sends n packets of offloads the port takes; takes ownership of all. Returns how many the
-	// far end accepted; the rest were freed and are counted by the caller as TX_FULL. `queue` is
-	// chosen by the caller (worker index modulo n_queues); a kind whose queues are not
+	// far end accepted; the rest were freed and are counted by the caller as TX_FULL. `queue`
+	// is chosen by the caller (worker index modulo n_queues); a kind whose queues are not
 	// thread-safe for several workers locks for itself.
 	uint16_t (*tx)(struct worker *w, struct port *p, uint16_t queue, struct rte_mbuf **pkts,
 		uint16_t n);
-	// The fd that becomes readable when the queue has packets, or -1 (then the port must be polled:
-	// with arm == NULL the worker cannot sleep).
+	// The fd that becomes readable when the queue has packets, or -1 (then the port must be
+	// polled: with arm == NULL the worker cannot sleep).
 	int (*event_fd)(struct port *p, uint16_t queue);
 	// Before sleep: asks for a notification; returns false if packets are waiting already.
 	// NULL: level-triggered fd, nothing to arm. disarm undoes it after waking up.

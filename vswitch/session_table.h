@@ -4,9 +4,9 @@
 // free list and counts are private memory, rebuilt from the records by a scan.
 //
 // Threads: lookups by any worker, lock-free. Inserts and removals by any worker under striped
-// spin locks (paid once per connection). Expiry has one owner (the control thread). TCP state changes
-// by compare-and-swap. A record's commit word is written last on insert and cleared first on removal;
-// a record whose commit word is not set does not exist.
+// spin locks (paid once per connection). Expiry has one owner (the control thread). TCP state
+// changes by compare-and-swap. A record's commit word is written last on insert and cleared first
+// on removal; a record whose commit word is not set does not exist.
 #pragma once
 
 #include "vlan/wire.h"
@@ -68,8 +68,9 @@ struct session_table;
 size_t session_table_file_size(uint32_t capacity);
 
 // Attaches to `mem` (session_table_file_size bytes, zeroed when new), verifies its header
-// (magic, layout, capacity, boot id), formats it if it is all zero, else rebuilds the index by a scan.
-// seed: hash seed. 0; -EINVAL header of another layout or boot (caller decides to reformat), -ENOMEM.
+// (magic, layout, capacity, boot id), formats it if it is all zero, else rebuilds the index by a
+// scan. seed: hash seed. 0; -EINVAL header of another layout or boot (caller decides to reformat),
+// -ENOMEM.
 int session_table_open(void *mem, size_t size, uint32_t capacity, uint64_t boot_id, uint64_t seed,
 	struct session_table **ret_table);
 void session_table_close(struct session_table *t); // memory of the file stays as it is
@@ -82,7 +83,8 @@ void session_lookup_bulk(const struct session_table *t, const struct session_key
 	unsigned n, uint32_t ret_ids[], uint8_t ret_dirs[]);
 
 // Inserts; if either direction's key exists already nothing changes and -EEXIST is returned with
-// *ret_id = the existing one (two workers may race). -ENOSPC when full, -EDQUOT when the source port holds its quota.
+// *ret_id = the existing one (two workers may race). -ENOSPC when full, -EDQUOT when the source
+// port holds its quota.
 int session_insert(
 	struct session_table *t, const struct session_desc *d, uint64_t now_ns, uint32_t *ret_id);
 void session_remove(struct session_table *t, uint32_t id);
@@ -99,8 +101,8 @@ struct session_timeouts { // seconds; defaults in session_timeouts_default
 extern const struct session_timeouts session_timeouts_default; // RFC 5382, 4787, 5508
 uint32_t session_timeout_s(const struct session_record *r, const struct session_timeouts *to);
 
-// Examines up to `budget` records from an internal cursor, removing the expired; calls `removed` (may be
-// NULL) with each before it goes. Returns how many were removed. Owner: the control thread.
+// Examines up to `budget` records from an internal cursor, removing the expired; calls `removed`
+// (may be NULL) with each before it goes. Returns how many were removed. Owner: the control thread.
 uint32_t session_expire(struct session_table *t, const struct session_timeouts *to, uint64_t now_ns,
 	uint32_t budget, void (*removed)(void *arg, const struct session_record *r), void *arg);
 // Removes all for which `match` says so (a port deleted, a policy that changed).
