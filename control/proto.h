@@ -59,6 +59,17 @@ struct proto_hello {
 	uint8_t root_hash[POLICY_HASH_SIZE]; // SHA-256 of the root in force
 };
 
+struct proto_section_put { // + 1 sealed memfd of ref.size bytes
+	struct proto_header h;
+	struct policy_section_ref ref;
+};
+
+struct proto_policy_ack {
+	struct proto_status s;
+	uint64_t generation; // in force now, also when the new one was refused; 0 = none
+	uint8_t root_hash[POLICY_HASH_SIZE];
+};
+
 enum proto_port_kind {
 	PROTO_PORT_TAP, // fds: one per queue
 	PROTO_PORT_PACKET, // fds: one bound AF_PACKET socket per queue
