@@ -1,0 +1,97 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+# dev build: configures and builds one of the four build folders. Installs what is missing first.
+# --quiet says only what went wrong.
+set -euo pipefail
+cd "${INSULA_ROOT:=$(dirname "$0")/../..}"
+export INSULA_ROOT=$PWD
+
+usage()
+{
+	cat <<-'EOF'
+		usage: ./dev build [--sanitize|--tsan|--fuzz] [--quiet]
+
+		Builds into build/, or with a sanitizer:
+		  --sanitize   build-asan/, AddressSanitizer and UndefinedBehaviorSanitizer
+		  --tsan       build-tsan/, ThreadSanitizer
+		  --fuzz       build-fuzz/, the libFuzzer targets (clang)
+		Example: ./dev build --sanitize
+	EOF
+}
+
+# Which sources there are: meson takes those that exist, so a new one means configuring again.
+sources_stamp()
+{
+	find vmm vswitch vlan dhcp control tests \( -name '*.[ch]' -o -name meson.build \) | sort |
+		sha256sum
+}
+
+# configure DIR OPTION...
+configure()
+{
+	local dir=$1 stamp
+	stamp=$(sources_stamp)
+	if [ ! -e "$dir/build.ninja" ]; then
+		rm -rf "$dir"
+		meson setup "$@" || return
+	elif [ "$stamp" != "$(cat "$dir/.sources" 2>/dev/null)" ]; then
+		meson setup --reconfigure "$@" || return
+	fi
+	echo "$stamp" >"$dir/.sources"
+}
+
+# build KIND DIR OPTION...
+build()
+{
+	local kind=$1
+	shift
+	"$INSULA_ROOT/tests/lib/deps.sh" "$kind" && configure "$@" && ninja -C "$1"
+}
+
+main()
+{
+	local arg kind=build dir=build quiet='' options=() log
+	for arg in "$@"; do
+		case $arg in
+		-h | --help)
+			usage
+			return 0
+			;;
+		--quiet) quiet=1 ;;
+		--sanitize)
+			dir=build-asan
+			options=('-Db_sanitize=address,undefined' -Db_lundef=false)
+			;;
+		--tsan)
+			dir=build-tsan
+			options=(-Db_sanitize=thread -Db_lundef=false)
+			;;
+		--fuzz)
+			# gcc's warnings are the contract; clang's differ.
+			dir=build-fuzz
+			kind="test"
+			options=('-Db_sanitize=address,undefined' -Db_lundef=false -Dfuzzers=true
+				-Dwerror=false)
+			export CC=clang
+			;;
+		*)
+			usage >&2
+			return 2
+			;;
+		esac
+	done
+	if [ -z "$quiet" ]; then
+		build "$kind" "$dir" "${options[@]}"
+		return
+	fi
+	log=$(mktemp)
+	if ! build "$kind" "$dir" "${options[@]}" >"$log" 2>&1; then
+		grep -vE '^\[[0-9]+/[0-9]+\] (Compiling|Linking|Generating)' "$log" | tail -80 >&2
+		rm -f "$log"
+		echo "build: $dir failed" >&2
+		return 1
+	fi
+	rm -f "$log"
+}
+
+main "$@"
