@@ -57,7 +57,8 @@ enum dhcp4_error {
 
 // Parses an untagged Ethernet frame. `data`/`size` is the whole frame in contiguous memory.
 // The caller has validated the IPv4 and UDP headers' lengths; they are checked again here.
-// Handles option overload (52), split options (RFC 3396), pads and End.
+// Handles option overload (52), split options (RFC 3396), pads and End. Verifies no checksum: IPv4's
+// is the parse stage's, and only that stage knows whether UDP's is partial (offload).
 enum dhcp4_error dhcp4_parse(const uint8_t *data, size_t size, struct dhcp4_msg *ret_msg);
 const char *dhcp4_error_name(enum dhcp4_error e);
 
@@ -98,13 +99,14 @@ enum dhcp4_action {
 struct dhcp4_decision {
 	enum dhcp4_action action;
 	enum dhcp4_request_state state;
-	be32 yiaddr; // OFFER, ACK: the address
+	be32 yiaddr; // OFFER, ACK: the address; RELEASE, DECLINE: the address given back
 	const char *reason; // static text, for trace and NAK's option 56
 };
 
 // address: the address that belongs to this client, 0 if none is known yet.
 // dynamic: the port takes any client (`clients: many`); then a DISCOVER or a REQUEST for an
-// address not known to be this client's parks.
+// address not known to be this client's parks; when control has answered, call again with
+// dynamic = false. yiaddr of RELEASE and DECLINE is the address given back.
 struct dhcp4_decision dhcp4_decide(
 	const struct dhcp4_msg *msg, const struct dhcp4_config *cfg, be32 address, bool dynamic);
 
