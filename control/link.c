@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Interfaces by libnl-route-3, see link.h. Called by tap.c, packet_socket.c and host_nat.c on the main
+// thread.
+#include "control/link.h"
+
+#include <errno.h>
+#include <linux/if.h>
+#include <netlink/errno.h>
+#include <netlink/route/addr.h>
+#include <netlink/route/link.h>
+#include <netlink/socket.h>
+#include <stdio.h>
+
+// libnl's own error numbers, as errno.
+static int nl_errno(int r)
+{
+	switch (-r) {
+	case 0:
+		return 0;
+	case NLE_NODEV:
+	case NLE_OBJ_NOTFOUND:
+		return -ENODEV;
+	case NLE_EXIST:
+		return -EEXIST;
+	case NLE_PERM:
+	case NLE_NOACCESS:
+		return -EPERM;
+	case NLE_NOMEM:
+		return -ENOMEM;
+	case NLE_BUSY:
+		return -EBUSY;
+	case NLE_INVAL:
+		return -EINVAL;
+	case NLE_RANGE:
+		return -ERANGE;
+	case NLE_OPNOTSUPP:
+		return -EOPNOTSUPP;
+	default:
+		return -EIO;
+	}
+}
+
+int link_socket_open(struct nl_sock **ret_socket)
+{
+	struct nl_sock *s = nl_socket_alloc();
+	if (!s)
+		return -ENOMEM;
+	int r = nl_connect(s, 0 /* NETLINK_ROUTE */);
+	if (r < 0) {
+		nl_socket_free(s);
+		return nl_errno(r);
+	}
+	*ret_socket = s;
+	return 0;
+}
+
+void link_socket_close(struct nl_sock *s)
+{
+	if (s)
+		nl_socket_free(s);
+}
+
+int link_get(struct nl_sock *s, const char *ifname, struct link_info *ret_info)
+{
+	struct rtnl_link *link;
+	int r = rtnl_link_get_kernel(s, 0, ifname, &link);
+	if (r < 0)
+		return nl_errno(r);
+	*ret_info = (struct link_info){ .ifindex = rtnl_link_get_ifindex(link),
+		.flags = rtnl_link_get_flags(link),
+		.mtu = rtnl_link_get_mtu(link) };
+	struct nl_addr *mac = rtnl_link_get_addr(link);
+	if (mac && nl_addr_get_len(mac) == sizeof(struct mac))
+		memcpy(&ret_info->mac, nl_addr_get_binary_addr(mac), sizeof(struct mac));
+	const char *alias = rtnl_link_get_ifalias(link);
+	const char *kind = rtnl_link_get_type(link);
+	snprintf(ret_info->alias, sizeof(ret_info->alias), "%s", alias ? alias : "");
+	snprintf(ret_info->kind, sizeof(ret_info->kind), "%s", kind ? kind : "");
+	rtnl_link_put(link);
+	return 0;
+}
+
+int link_set(struct nl_sock *s, int ifindex, const struct link_change *change)
+{
+	int r = -ENOMEM;
+	struct nl_addr *mac = NULL;
+	struct rtnl_link *which = rtnl_link_alloc();
+	struct rtnl_link *to = rtnl_link_alloc();
+
+	if (!which || !to)
+		goto out;
+	rtnl_link_set_ifindex(which, ifindex);
+	if (change->mac) {
+		mac = nl_addr_build(AF_LLC, change->mac, sizeof(*change->mac));
+		if (!mac)
+			goto out;
+		rtnl_link_set_addr(to, mac);
+	}
+	if (change->mtu)
+		rtnl_link_set_mtu(to, change->mtu);
+	if (change->alias)
+		rtnl_link_set_ifalias(to, change->alias);
+	if (change->up)
+		rtnl_link_set_flags(to, IFF_UP);
+	if (change->down)
+		rtnl_link_unset_flags(to, IFF_UP);
+	r = nl_errno(rtnl_link_change(s, which, to, 0));
+out:
+	if (mac)
+		nl_addr_put(mac);
+	if (which)
+		rtnl_link_put(which);
+	if (to)
+		rtnl_link_put(to);
+	return r;
+}
+
+int link_add_address(struct nl_sock *s, int ifindex, be32 address, unsigned prefix_len)
+{
+	int r = -ENOMEM;
+	struct rtnl_addr *a = rtnl_addr_alloc();
+	struct nl_addr *local = nl_addr_build(AF_INET, &address, sizeof(address));
+
+	if (!a || !local)
+		goto out;
+	nl_addr_set_prefixlen(local, (int)prefix_len);
+	rtnl_addr_set_ifindex(a, ifindex);
+	r = nl_errno(rtnl_addr_set_local(a, local));
+	if (r == 0)
+		r = nl_errno(rtnl_addr_add(s, a, 0));
+	if (r == -EEXIST)
+		r = 0;
+out:
+	if (local)
+		nl_addr_put(local);
+	if (a)
+		rtnl_addr_put(a);
+	return r;
+}

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Network interfaces through libnl-route-3: look one up, set MAC, MTU, alias and up in one message, add an
+// address. A link_socket speaks to the namespace the thread was in when it was opened.
+#pragma once
+
+#include <stdbool.h>
+#include "vlan/wire.h"
+
+struct nl_sock;
+
+struct link_info {
+	int ifindex;
+	unsigned flags; // IFF_*
+	uint32_t mtu;
+	struct mac mac;
+	char alias[128];
+	char kind[16]; // "tun", "veth", … or ""
+};
+
+// What to set; unset members leave things as they are.
+struct link_change {
+	const struct mac *mac;
+	uint32_t mtu; // 0 = leave
+	const char *alias; // NULL = leave
+	bool up, down;
+};
+
+int link_socket_open(struct nl_sock **ret_socket);
+void link_socket_close(struct nl_sock *s);
+
+// 0, -ENODEV, or another -errno.
+int link_get(struct nl_sock *s, const char *ifname, struct link_info *ret_info);
+int link_set(struct nl_sock *s, int ifindex, const struct link_change *change);
+// Adds an IPv4 address; one that is there already is fine.
+int link_add_address(struct nl_sock *s, int ifindex, be32 address, unsigned prefix_len);

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Enter and leave a named network namespace, see netns.h. Main thread only (setns is per thread).
+#include "control/netns.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include "control/log.h"
+
+int netns_enter(const char *name, int *ret_back)
+{
+	char path[128];
+
+	if (!name[0]) {
+		*ret_back = -1;
+		return 0;
+	}
+	snprintf(path, sizeof(path), "/run/netns/%s", name);
+	int to = open(path, O_RDONLY | O_CLOEXEC);
+	if (to < 0)
+		return -errno;
+	int back = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+	int r = back < 0 || setns(to, CLONE_NEWNET) < 0 ? -errno : 0;
+	close(to);
+	if (r < 0) {
+		if (back >= 0)
+			close(back);
+		// An unmounted leftover of a namespace is an empty file.
+		return r == -EINVAL ? -ENOENT : r;
+	}
+	*ret_back = back;
+	return 0;
+}
+
+void netns_leave(int back)
+{
+	if (back < 0)
+		return;
+	if (setns(back, CLONE_NEWNET) < 0) {
+		log_error("cannot return to the own network namespace (%m): giving up");
+		abort();
+	}
+	close(back);
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// resolv.conf(5), as far as name servers go. Pure but for reading the two files; called by apply.c at
+// each compile. IPv6 upstreams are left out until guests have IPv6.
+#include "control/resolv.h"
+
+#include <ctype.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static bool is_loopback(be32 a)
+{
+	return (ntohl(a) >> 24) == 127;
+}
+
+// One line without its end.
+static void parse_line(
+	const char *line, size_t size, be32 dns[POLICY_MAX_DNS], unsigned *n, bool *stub)
+{
+	static const char key[] = "nameserver";
+	char text[64];
+	size_t i = 0, k = 0;
+	be32 a;
+
+	while (i < size && isspace((unsigned char)line[i]))
+		i++;
+	if (size - i <= sizeof(key) - 1 || memcmp(line + i, key, sizeof(key) - 1) != 0)
+		return;
+	i += sizeof(key) - 1;
+	if (!isspace((unsigned char)line[i]))
+		return;
+	while (i < size && isspace((unsigned char)line[i]))
+		i++;
+	while (i < size && !isspace((unsigned char)line[i]) && k < sizeof(text) - 1)
+		text[k++] = line[i++];
+	text[k] = 0;
+	if (strcmp(text, "::1") == 0)
+		*stub = true;
+	if (inet_pton(AF_INET, text, &a) != 1 || a == 0)
+		return;
+	if (is_loopback(a)) {
+		*stub = true;
+		return;
+	}
+	for (unsigned j = 0; j < *n; j++)
+		if (dns[j] == a)
+			return;
+	if (*n < POLICY_MAX_DNS)
+		dns[(*n)++] = a;
+}
+
+unsigned resolv_parse(const char *text, size_t size, be32 ret_dns[POLICY_MAX_DNS], bool *ret_stub)
+{
+	unsigned n = 0;
+
+	*ret_stub = false;
+	while (size > 0) {
+		const char *end = memchr(text, '\n', size);
+		size_t line = end ? (size_t)(end - text) : size;
+		parse_line(text, line, ret_dns, &n, ret_stub);
+		line += end != NULL;
+		text += line;
+		size -= line;
+	}
+	return n;
+}
+
+static unsigned read_file(const char *path, be32 ret_dns[POLICY_MAX_DNS], bool *ret_stub)
+{
+	char text[16384];
+	size_t size = 0;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	*ret_stub = false;
+	if (fd < 0)
+		return 0;
+	for (;;) {
+		ssize_t n = read(fd, text + size, sizeof(text) - size);
+		if (n <= 0)
+			break;
+		size += (size_t)n;
+	}
+	close(fd);
+	return resolv_parse(text, size, ret_dns, ret_stub);
+}
+
+unsigned resolv_host(const char *conf, const char *upstream, be32 ret_dns[POLICY_MAX_DNS])
+{
+	bool stub;
+	unsigned n = read_file(conf ? conf : "/etc/resolv.conf", ret_dns, &stub);
+
+	if (n == 0 && stub)
+		n = read_file(
+			upstream ? upstream : "/run/systemd/resolve/resolv.conf", ret_dns, &stub);
+	return n;
+}

@@ -1,0 +1,369 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The SQLite file: opening, transactions, desired state, policies and notes; see store.h. Numbers are in
+// store_ids.c, leases in store_lease.c. Main thread only.
+#include "control/store.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include "control/log.h"
+#include "control/store_internal.h"
+
+static const char schema[] =
+	"CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;"
+	"CREATE TABLE ids(kind INTEGER NOT NULL, id INTEGER NOT NULL, key TEXT NOT NULL,"
+	" live INTEGER NOT NULL, made INTEGER NOT NULL, seen INTEGER NOT NULL,"
+	" freed INTEGER NOT NULL, PRIMARY KEY(kind, id)) WITHOUT ROWID;"
+	"CREATE UNIQUE INDEX ids_live ON ids(kind, key) WHERE live = 1;"
+	"CREATE TABLE addresses(segment INTEGER NOT NULL, address INTEGER NOT NULL,"
+	" key TEXT NOT NULL, live INTEGER NOT NULL, made INTEGER NOT NULL, seen INTEGER NOT NULL,"
+	" freed INTEGER NOT NULL, PRIMARY KEY(segment, address)) WITHOUT ROWID;"
+	"CREATE UNIQUE INDEX addresses_live ON addresses(segment, key) WHERE live = 1;"
+	"CREATE TABLE sections(hash BLOB PRIMARY KEY, data BLOB NOT NULL);"
+	"CREATE TABLE roots(generation INTEGER PRIMARY KEY, hash BLOB NOT NULL, root BLOB NOT "
+	"NULL);"
+	"CREATE TABLE root_sections(generation INTEGER NOT NULL, section BLOB NOT NULL,"
+	" PRIMARY KEY(generation, section)) WITHOUT ROWID;"
+	"CREATE TABLE notes(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
+	"CREATE TABLE leases(segment INTEGER NOT NULL, address INTEGER NOT NULL,"
+	" port INTEGER NOT NULL, mac BLOB NOT NULL, client_id BLOB NOT NULL,"
+	" declined INTEGER NOT NULL, expires_at INTEGER NOT NULL, hostname TEXT NOT NULL,"
+	" PRIMARY KEY(segment, address)) WITHOUT ROWID;";
+
+static const char *const statement_sql[STORE_STATEMENT_COUNT] = {
+#define X(name, sql) [STORE_##name] = sql,
+	STORE_STATEMENTS(X)
+#undef X
+};
+
+sqlite3_stmt *store_statement(struct store *s, enum store_statement which)
+{
+	sqlite3_reset(s->statements[which]);
+	return s->statements[which];
+}
+
+int store_run(sqlite3_stmt *st)
+{
+	int r = sqlite3_step(st);
+	sqlite3_reset(st);
+	return r == SQLITE_DONE || r == SQLITE_ROW ? 0 : -EIO;
+}
+
+int store_row(sqlite3_stmt *st)
+{
+	int r = sqlite3_step(st);
+	if (r == SQLITE_ROW)
+		return 1;
+	sqlite3_reset(st);
+	return r == SQLITE_DONE ? 0 : -EIO;
+}
+
+int store_integer(sqlite3_stmt *st, int64_t *ret_value)
+{
+	int r = store_row(st);
+	if (r <= 0)
+		return r < 0 ? r : -ENOENT;
+	bool null = sqlite3_column_type(st, 0) == SQLITE_NULL;
+	int64_t value = sqlite3_column_int64(st, 0);
+	sqlite3_reset(st);
+	if (null)
+		return -ENOENT;
+	*ret_value = value;
+	return 0;
+}
+
+int store_copy(sqlite3_stmt *st, int column, void **ret_data, size_t *ret_size)
+{
+	size_t size = (size_t)sqlite3_column_bytes(st, column);
+	const void *from = sqlite3_column_blob(st, column);
+	uint8_t *copy = malloc(size + 1);
+	if (!copy)
+		return -ENOMEM;
+	if (size)
+		memcpy(copy, from, size);
+	copy[size] = 0;
+	*ret_data = copy;
+	*ret_size = size;
+	return 0;
+}
+
+int store_meta_get(struct store *s, const char *key, int64_t *ret_value)
+{
+	sqlite3_stmt *st = store_statement(s, STORE_META_GET);
+	sqlite3_bind_text(st, 1, key, -1, SQLITE_STATIC);
+	return store_integer(st, ret_value);
+}
+
+int store_meta_put(struct store *s, const char *key, int64_t value)
+{
+	sqlite3_stmt *st = store_statement(s, STORE_META_PUT);
+	sqlite3_bind_text(st, 1, key, -1, SQLITE_STATIC);
+	sqlite3_bind_int64(st, 2, value);
+	return store_run(st);
+}
+
+// Makes the tables in a new file; refuses one written by a later Insula.
+static int check_schema(struct store *s, char *err, size_t err_size)
+{
+	sqlite3_stmt *st;
+	int64_t version = 0;
+
+	if (sqlite3_prepare_v2(s->db, "PRAGMA user_version", -1, &st, NULL) != SQLITE_OK)
+		return log_reason(-EIO, err, err_size, "state: %s", sqlite3_errmsg(s->db));
+	int r = store_integer(st, &version);
+	sqlite3_finalize(st);
+	if (r == 0 && version > STORE_SCHEMA)
+		return log_reason(-EPROTO, err, err_size,
+			"the state is of schema %lld, this insulad knows %d; use the newer insulad",
+			(long long)version, STORE_SCHEMA);
+	if (r < 0 || version == STORE_SCHEMA)
+		return r < 0 ? log_reason(r, err, err_size, "state: %s", sqlite3_errmsg(s->db)) : 0;
+	char *sql = sqlite3_mprintf(
+		"BEGIN IMMEDIATE;%s PRAGMA user_version = %d; COMMIT", schema, STORE_SCHEMA);
+	r = sql && sqlite3_exec(s->db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : -EIO;
+	sqlite3_free(sql);
+	return r < 0 ? log_reason(r, err, err_size, "state: %s", sqlite3_errmsg(s->db)) : 0;
+}
+
+static int load_salt(struct store *s)
+{
+	int64_t salt;
+	int r = store_meta_get(s, "salt", &salt);
+
+	if (r == -ENOENT) {
+		if (getrandom(&s->salt, sizeof(s->salt), 0) != sizeof(s->salt))
+			return -errno;
+		return store_meta_put(s, "salt", s->salt);
+	}
+	s->salt = (uint32_t)salt;
+	return r;
+}
+
+int store_open(const char *state_dir, struct store **ret_store, char *err, size_t err_size)
+{
+	char path[300];
+	int r = -EIO;
+	struct store *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return log_reason(-ENOMEM, err, err_size, "out of memory");
+	snprintf(path, sizeof(path), "%s/insula.db", state_dir);
+	if (sqlite3_open_v2(path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL) !=
+			SQLITE_OK ||
+		sqlite3_exec(s->db,
+			"PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
+			"PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 2000",
+			NULL, NULL, NULL) != SQLITE_OK) {
+		log_reason(r, err, err_size, "cannot open %s: %s", path, sqlite3_errmsg(s->db));
+		goto fail;
+	}
+	r = check_schema(s, err, err_size);
+	if (r < 0)
+		goto fail;
+	for (int i = 0; i < STORE_STATEMENT_COUNT; i++)
+		if (sqlite3_prepare_v3(s->db, statement_sql[i], -1, SQLITE_PREPARE_PERSISTENT,
+			    &s->statements[i], NULL) != SQLITE_OK) {
+			r = log_reason(-EIO, err, err_size, "%s: %s", path, sqlite3_errmsg(s->db));
+			goto fail;
+		}
+	r = load_salt(s);
+	if (r < 0) {
+		log_reason(r, err, err_size, "%s: %s", path, sqlite3_errmsg(s->db));
+		goto fail;
+	}
+	*ret_store = s;
+	return 0;
+fail:
+	store_close(s);
+	return r;
+}
+
+void store_close(struct store *s)
+{
+	if (!s)
+		return;
+	for (int i = 0; i < STORE_STATEMENT_COUNT; i++)
+		sqlite3_finalize(s->statements[i]);
+	sqlite3_close(s->db);
+	free(s);
+}
+
+const char *store_error(struct store *s)
+{
+	return sqlite3_errmsg(s->db);
+}
+
+int store_begin(struct store *s)
+{
+	return store_run(store_statement(s, STORE_BEGIN));
+}
+
+int store_commit(struct store *s)
+{
+	int r = store_run(store_statement(s, STORE_COMMIT));
+	if (r < 0)
+		store_rollback(s);
+	return r;
+}
+
+void store_rollback(struct store *s)
+{
+	if (!sqlite3_get_autocommit(s->db))
+		store_run(store_statement(s, STORE_ROLLBACK));
+}
+
+uint32_t store_salt(const struct store *s)
+{
+	return s->salt;
+}
+
+int store_get_desired(struct store *s, struct store_desired *ret_desired)
+{
+	struct store_desired d = { 0 };
+	int64_t generation = 0;
+	size_t file_size;
+	int r = store_meta_get(s, "generation", &generation);
+
+	if (r < 0 && r != -ENOENT)
+		return r;
+	d.generation = (uint64_t)generation;
+	struct {
+		const char *key;
+		char **to;
+		size_t *size;
+	} texts[] = { { "file", &d.file, &file_size }, { "yaml", &d.yaml, &d.yaml_size } };
+	for (int i = 0; i < 2; i++) {
+		sqlite3_stmt *st = store_statement(s, STORE_META_GET);
+		sqlite3_bind_text(st, 1, texts[i].key, -1, SQLITE_STATIC);
+		r = store_row(st);
+		if (r > 0) {
+			void *copy = NULL;
+			r = store_copy(st, 0, &copy, texts[i].size);
+			*texts[i].to = copy;
+			sqlite3_reset(st);
+		}
+		if (r < 0) {
+			store_desired_clear(&d);
+			return r;
+		}
+	}
+	*ret_desired = d;
+	return 0;
+}
+
+void store_desired_clear(struct store_desired *d)
+{
+	free(d->file);
+	free(d->yaml);
+	*d = (struct store_desired){ 0 };
+}
+
+int store_put_desired(
+	struct store *s, uint64_t generation, const char *file, const char *yaml, size_t size)
+{
+	int r = store_meta_put(s, "generation", (int64_t)generation);
+	if (r < 0)
+		return r;
+	sqlite3_stmt *st = store_statement(s, STORE_META_PUT);
+	sqlite3_bind_text(st, 1, "file", -1, SQLITE_STATIC);
+	sqlite3_bind_text(st, 2, file, -1, SQLITE_STATIC);
+	r = store_run(st);
+	if (r < 0)
+		return r;
+	st = store_statement(s, STORE_META_PUT);
+	sqlite3_bind_text(st, 1, "yaml", -1, SQLITE_STATIC);
+	sqlite3_bind_blob64(st, 2, yaml, size, SQLITE_STATIC);
+	return store_run(st);
+}
+
+int store_put_section(
+	struct store *s, const uint8_t hash[POLICY_HASH_SIZE], const void *data, size_t size)
+{
+	sqlite3_stmt *st = store_statement(s, STORE_SECTION_PUT);
+	sqlite3_bind_blob(st, 1, hash, POLICY_HASH_SIZE, SQLITE_STATIC);
+	sqlite3_bind_blob64(st, 2, data, size, SQLITE_STATIC);
+	return store_run(st);
+}
+
+int store_put_root(struct store *s, uint64_t generation, const uint8_t hash[POLICY_HASH_SIZE],
+	const void *root, size_t size)
+{
+	const struct policy_root *head = root;
+	sqlite3_stmt *st = store_statement(s, STORE_ROOT_PUT);
+
+	sqlite3_bind_int64(st, 1, (int64_t)generation);
+	sqlite3_bind_blob(st, 2, hash, POLICY_HASH_SIZE, SQLITE_STATIC);
+	sqlite3_bind_blob64(st, 3, root, size, SQLITE_STATIC);
+	int r = store_run(st);
+	for (uint32_t i = 0; r == 0 && i < head->n_sections; i++) {
+		st = store_statement(s, STORE_ROOT_SECTION_PUT);
+		sqlite3_bind_int64(st, 1, (int64_t)generation);
+		sqlite3_bind_blob(st, 2, head->sections[i].hash, POLICY_HASH_SIZE, SQLITE_STATIC);
+		r = store_run(st);
+	}
+	if (r == 0) {
+		st = store_statement(s, STORE_ROOT_SWEEP);
+		sqlite3_bind_int(st, 1, STORE_GENERATIONS);
+		r = store_run(st);
+	}
+	if (r == 0)
+		r = store_run(store_statement(s, STORE_ROOT_SECTION_SWEEP));
+	if (r == 0)
+		r = store_run(store_statement(s, STORE_SECTION_SWEEP));
+	return r;
+}
+
+int store_get_root(struct store *s, uint64_t generation, void **ret_root, size_t *ret_size)
+{
+	sqlite3_stmt *st = store_statement(s, STORE_ROOT_GET);
+	sqlite3_bind_int64(st, 1, (int64_t)generation);
+	int r = store_row(st);
+	if (r <= 0)
+		return r < 0 ? r : -ENOENT;
+	r = store_copy(st, 0, ret_root, ret_size);
+	sqlite3_reset(st);
+	return r;
+}
+
+int store_get_section(
+	struct store *s, const uint8_t hash[POLICY_HASH_SIZE], void **ret_data, size_t *ret_size)
+{
+	sqlite3_stmt *st = store_statement(s, STORE_SECTION_GET);
+	sqlite3_bind_blob(st, 1, hash, POLICY_HASH_SIZE, SQLITE_STATIC);
+	int r = store_row(st);
+	if (r <= 0)
+		return r < 0 ? r : -ENOENT;
+	r = store_copy(st, 0, ret_data, ret_size);
+	sqlite3_reset(st);
+	return r;
+}
+
+int store_note(struct store *s, const char *key, const char *value)
+{
+	sqlite3_stmt *st = store_statement(s, STORE_NOTE_PUT);
+	sqlite3_bind_text(st, 1, key, -1, SQLITE_STATIC);
+	sqlite3_bind_text(st, 2, value, -1, SQLITE_STATIC);
+	return store_run(st);
+}
+
+int store_each_note(struct store *s, const char *prefix,
+	void (*fn)(void *arg, const char *key, const char *value), void *arg)
+{
+	sqlite3_stmt *st = store_statement(s, STORE_NOTE_EACH);
+	int r;
+
+	sqlite3_bind_text(st, 1, prefix, -1, SQLITE_STATIC);
+	while ((r = store_row(st)) > 0)
+		fn(arg, (const char *)sqlite3_column_text(st, 0),
+			(const char *)sqlite3_column_text(st, 1));
+	return r;
+}
+
+int store_forget_note(struct store *s, const char *key)
+{
+	sqlite3_stmt *st = store_statement(s, STORE_NOTE_DELETE);
+	sqlite3_bind_text(st, 1, key, -1, SQLITE_STATIC);
+	return store_run(st);
+}

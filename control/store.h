@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// insulad's durable state: one SQLite file in STATE_DIR (WAL, synchronous=FULL). Desired state, numbers
+// given out, the last policies, dynamic leases, and what has to be put back on stop.
+// Main thread only. Functions return 0 or -errno (-EIO: SQLite failed; store_error says how).
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "control/policy.h"
+
+enum {
+	STORE_SCHEMA = 1,
+	STORE_GENERATIONS = 32, // policies kept
+};
+
+enum store_id_kind {
+	STORE_ID_TENANT = 1,
+	STORE_ID_SEGMENT,
+	STORE_ID_PORT,
+};
+
+struct store;
+
+int store_open(const char *state_dir, struct store **ret_store, char *err, size_t err_size);
+void store_close(struct store *s);
+const char *store_error(struct store *s);
+
+int store_begin(struct store *s);
+int store_commit(struct store *s); // on failure everything since store_begin is undone
+void store_rollback(struct store *s);
+
+// A random number of this installation, the root of every MAC.
+uint32_t store_salt(const struct store *s);
+
+// --- numbers. An allocation round marks what it uses; then the rest is released. ---
+// Starts a round (inside a transaction); *ret_round names it.
+int store_round_begin(struct store *s, uint64_t *ret_round);
+// The number of `key`, a new one if it has none: never used before, else the longest unused.
+// -ENOSPC when all up to `max` are taken.
+int store_id(struct store *s, uint64_t round, enum store_id_kind kind, const char *key,
+	uint32_t max, uint32_t *ret_id);
+// The IPv4 address (host order) of `key` in a segment, between first and last and not `taken`.
+// -ENOSPC when there is none.
+int store_address(struct store *s, uint64_t round, uint32_t segment, const char *key,
+	uint32_t first, uint32_t last, bool (*taken)(void *arg, uint32_t address), void *arg,
+	uint32_t *ret_address);
+// The round's desired state is in force: what it did not use is free (and not reused soon).
+int store_round_accept(struct store *s, uint64_t round);
+// It failed: what it made is free.
+int store_round_reject(struct store *s, uint64_t round);
+
+// --- desired state and policies ---
+struct store_desired {
+	uint64_t generation; // 0 = none yet
+	char *file, *yaml; // NULL = none yet
+	size_t yaml_size;
+};
+int store_get_desired(struct store *s, struct store_desired *ret_desired);
+void store_desired_clear(struct store_desired *d);
+int store_put_desired(
+	struct store *s, uint64_t generation, const char *file, const char *yaml, size_t size);
+
+int store_put_section(
+	struct store *s, const uint8_t hash[POLICY_HASH_SIZE], const void *data, size_t size);
+// Also forgets generations beyond the last STORE_GENERATIONS and sections nobody names any more.
+int store_put_root(struct store *s, uint64_t generation, const uint8_t hash[POLICY_HASH_SIZE],
+	const void *root, size_t size);
+// Copies of the newest root at or below `generation`, or of a section; free() them. -ENOENT.
+int store_get_root(struct store *s, uint64_t generation, void **ret_root, size_t *ret_size);
+int store_get_section(
+	struct store *s, const uint8_t hash[POLICY_HASH_SIZE], void **ret_data, size_t *ret_size);
+
+// --- what to put back on stop ---
+// Notes the value, unless the key has one already.
+int store_note(struct store *s, const char *key, const char *value);
+int store_each_note(struct store *s, const char *prefix,
+	void (*fn)(void *arg, const char *key, const char *value), void *arg);
+int store_forget_note(struct store *s, const char *key);
+
+// --- dynamic leases ---
+struct store_lease {
+	uint32_t segment, port;
+	be32 address;
+	struct mac mac;
+	uint8_t client_id[64];
+	uint8_t client_id_size;
+	uint8_t declined; // the address rests: somebody else was seen with it
+	int64_t expires_at; // CLOCK_REALTIME, seconds
+	char hostname[64];
+};
+int store_put_lease(struct store *s, const struct store_lease *l); // by (segment, address)
+int store_delete_lease(struct store *s, uint32_t segment, be32 address);
+int store_each_lease(
+	struct store *s, void (*fn)(void *arg, const struct store_lease *l), void *arg);

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Taps, see tap.h. Called by ports.c and host_nat.c on the main thread. A second queue on a tap that the
+// switch already serves would swallow the packets hashed to it: callers get the fds back from
+// the switch instead (PROTO_PORT_FDS) and open only what is missing.
+#include "control/tap.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if.h>
+#include <linux/if_tun.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+#include "control/link.h"
+#include "control/log.h"
+#include "control/netns.h"
+
+#ifndef TUN_F_USO4
+#define TUN_F_USO4 0x20
+#define TUN_F_USO6 0x40
+#endif
+
+static const char *where(const struct tap_params *p)
+{
+	return p->netns[0] ? p->netns : "the host";
+}
+
+static int open_queue(const struct tap_params *p, int *ret_fd, char *err, size_t err_size)
+{
+	struct ifreq ifr = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE };
+	int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd < 0)
+		return log_reason(-errno, err, err_size,
+			"cannot open /dev/net/tun (%m); load it with `modprobe tun`");
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", p->ifname);
+	if (ioctl(fd, TUNSETIFF, &ifr) < 0) {
+		int r = -errno;
+		close(fd);
+		return log_reason(r, err, err_size, "cannot make tap %s in %s: %s%s", p->ifname,
+			where(p), strerror(-r),
+			r == -EPERM ? "; insulad needs CAP_NET_ADMIN, run it as root" : "");
+	}
+	// USO since Linux 6.2; without it a tap takes the older set.
+	unsigned offloads = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
+	if (ioctl(fd, TUNSETOFFLOAD, offloads | TUN_F_USO4 | TUN_F_USO6) < 0 &&
+		ioctl(fd, TUNSETOFFLOAD, offloads) < 0) {
+		int r = -errno;
+		close(fd);
+		return log_reason(r, err, err_size, "tap %s: cannot set offloads: %s", p->ifname,
+			strerror(-r));
+	}
+	*ret_fd = fd;
+	return 0;
+}
+
+// Refuses a device that someone else made, before TUNSETIFF would attach to it.
+static int check_name(struct nl_sock *nl, const struct tap_params *p, const char *alias, char *err,
+	size_t err_size)
+{
+	struct link_info info;
+	int r = link_get(nl, p->ifname, &info);
+
+	if (r == -ENODEV)
+		return 0;
+	if (r < 0)
+		return log_reason(r, err, err_size, "cannot ask for interface %s in %s: %s",
+			p->ifname, where(p), strerror(-r));
+	if (p->adopt && strcmp(info.alias, alias) == 0)
+		return 0;
+	return log_reason(-EEXIST, err, err_size,
+		"interface %s in %s exists already and is not this port's; delete it or name "
+		"another",
+		p->ifname, where(p));
+}
+
+static int make(const struct tap_params *p, int fds[], unsigned n_have, char *err, size_t err_size)
+{
+	struct nl_sock *nl = NULL;
+	struct link_info info;
+	char alias[128];
+	unsigned n = n_have;
+	int r = link_socket_open(&nl);
+
+	if (r < 0)
+		return log_reason(
+			r, err, err_size, "cannot open a netlink socket: %s", strerror(-r));
+	snprintf(alias, sizeof(alias), "insula %s", p->port);
+	r = n_have ? 0 : check_name(nl, p, alias, err, err_size);
+	while (r == 0 && n < p->n_queues) {
+		r = open_queue(p, &fds[n], err, err_size);
+		n += r == 0;
+	}
+	if (r < 0)
+		goto out;
+	struct link_change change = { .mac = &p->mac, .mtu = p->mtu, .alias = alias, .up = true };
+	r = link_get(nl, p->ifname, &info);
+	if (r == 0)
+		r = link_set(nl, info.ifindex, &change);
+	if (r < 0)
+		log_reason(r, err, err_size, "tap %s in %s: cannot set MAC, MTU %u and up: %s",
+			p->ifname, where(p), p->mtu, strerror(-r));
+out:
+	while (r < 0 && n > n_have)
+		close(fds[--n]);
+	link_socket_close(nl);
+	return r;
+}
+
+int tap_open(const struct tap_params *p, int fds[PROTO_MAX_QUEUES], unsigned n_have, char *err,
+	size_t err_size)
+{
+	int back;
+	int r = netns_enter(p->netns, &back);
+
+	if (r == -ENOENT)
+		return log_reason(r, err, err_size,
+			"network namespace %s does not exist; make it with `ip netns add %s`",
+			p->netns, p->netns);
+	if (r < 0)
+		return log_reason(r, err, err_size, "cannot enter network namespace %s: %s",
+			p->netns, strerror(-r));
+	r = make(p, fds, n_have, err, err_size);
+	netns_leave(back);
+	return r;
+}
+
+int tap_set_persistent(int fd, bool on)
+{
+	return ioctl(fd, TUNSETPERSIST, on) < 0 ? -errno : 0;
+}
+
+bool tap_alive(int fd)
+{
+	struct ifreq ifr = { 0 };
+
+	// A queue whose device was deleted is detached: EBADFD.
+	return ioctl(fd, TUNGETIFF, &ifr) == 0 && !(ifr.ifr_flags & IFF_DETACH_QUEUE);
+}

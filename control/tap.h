@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Persistent multi-queue taps with virtio-net headers (IFF_VNET_HDR), in insulad's or a named network
+// namespace. A tap carries an alias "insula PORT", by which it is known again after a crash.
+#pragma once
+
+#include <stdbool.h>
+#include "control/proto.h"
+
+struct tap_params {
+	const char *netns; // "" = own
+	const char *ifname;
+	const char *port; // the port's name, for the alias
+	struct mac mac; // of the device: the guest's
+	uint32_t mtu;
+	unsigned n_queues;
+	bool adopt; // a tap of ours with this name may be there already
+};
+
+// Makes (or adopts) the tap and fills fds[n_have..n_queues) with new queues; fds below n_have are
+// its queues already open. Sets MAC, MTU, alias, offloads and up. It goes with its last fd until
+// tap_set_persistent. 0, or -errno with a sentence in err; fds beyond n_have are closed then.
+int tap_open(const struct tap_params *p, int fds[PROTO_MAX_QUEUES], unsigned n_have, char *err,
+	size_t err_size);
+
+int tap_set_persistent(int fd, bool on);
+
+// Does the device behind this queue still exist under that name? Its index in *ret_ifindex.
+bool tap_alive(int fd);
