@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
-# dev format: clang-format over all C of the tree.
+# dev format: clang-format over all C of the tree, and comments folded to 100 columns.
 set -euo pipefail
 cd "${INSULA_ROOT:=$(dirname "$0")/../..}"
 export INSULA_ROOT=$PWD
@@ -14,5 +14,9 @@ case ${1:-} in
 	;;
 esac
 tests/lib/deps.sh lint
-find vmm vswitch vlan dhcp control tests pcap-fixtures -name '*.[ch]' -print0 2>/dev/null |
-	xargs -0 -r clang-format -i
+list=$(mktemp)
+trap 'rm -f "$list"' EXIT
+find . \( -name build -o -name 'build-*' \) -prune -o -name '*.[ch]' -print0 >"$list"
+xargs -0 -r -a "$list" clang-format -i
+xargs -0 -r -a "$list" tests/lib/fold_comments.py
+xargs -0 -r -a "$list" clang-format -i

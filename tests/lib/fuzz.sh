@@ -12,15 +12,15 @@ usage()
 		usage: ./dev fuzz TARGET SECONDS
 		       ./dev fuzz --list
 
-		Replays tests/fuzz/corpus/NAME and tests/fuzz/crashes/NAME (TARGET is fuzz_NAME), then looks
-		for new inputs. A crashing input is left in build-fuzz/crashes/; keep it in
-		tests/fuzz/crashes/NAME when it is mended. Example: ./dev fuzz fuzz_dhcp4 60
+		Replays tests/fuzz/corpus/NAME and tests/fuzz/crashes/NAME (TARGET is fuzz_NAME),
+		then looks for new inputs. A crashing input is left in build-fuzz/crashes/; keep it
+		in tests/fuzz/crashes/NAME when it is mended. Example: ./dev fuzz fuzz_dhcp4 60
 	EOF
 }
 
 targets()
 {
-	find build-fuzz/tests/fuzz -maxdepth 1 -type f -perm -u+x -name 'fuzz_*' -printf '%f\n' 2>/dev/null |
+	find build-fuzz/tests/fuzz -maxdepth 1 -type f -perm -u+x -name 'fuzz_*' -printf '%f\n' |
 		sort
 }
 
@@ -46,7 +46,7 @@ main()
 		;;
 	--list)
 		tests/lib/build.sh --quiet --fuzz
-		targets
+		targets | grep . || echo "there is no fuzz target yet" >&2
 		return 0
 		;;
 	esac

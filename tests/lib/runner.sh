@@ -116,14 +116,19 @@ run_one()
 	fi
 }
 
-# Prints "pass|fail|skip NAME<TAB>REASON" for each TAP result and "plan N" for each plan. cmocka says
-# "not ok N # SKIP name" for a skipped case; what it lacks is the last line "skip: ..." before.
+# Prints "pass|fail|skip NAME<TAB>REASON" for each TAP result and "plan N" for each plan. cmocka
+# says "not ok N # SKIP name" for a skipped case; what it lacks is the last "skip: ..." before.
 run_tap_parse()
 {
 	awk '
 	/^1\.\.[0-9]+/ { sub(/^1\.\./, ""); print "plan " $1; next }
 	/^skip: / { reason = substr($0, 7); next }
-	/^(not )?ok [0-9]+ # SKIP/ { sub(/^.*# SKIP */, ""); print "skip " $1 "\t" reason; reason = ""; next }
+	/^(not )?ok [0-9]+ # SKIP/ {
+		sub(/^.*# SKIP */, "")
+		print "skip " $1 "\t" reason
+		reason = ""
+		next
+	}
 	/^ok [0-9]+ - / { print "pass " $4; reason = ""; next }
 	/^not ok [0-9]+ - / { print "fail " $5; reason = ""; next }
 	' "$1"

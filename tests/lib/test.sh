@@ -19,8 +19,9 @@ usage()
 	cat <<-'EOF'
 		usage: ./dev test [KIND...] [--long]
 
-		Installs what is missing, builds, runs the tests of each KIND (all without one), and ends
-		in one line "N passed, N failed, N skipped". Exit status 1 if a test failed or none ran.
+		Installs what is missing, builds, runs the tests of each KIND (all without one), and
+		ends in one line "N passed, N failed, N skipped". Exit status 1 if a test failed or
+		none ran.
 		  unit     pure functions, parsers, tables, plan/apply     needs nothing
 		  replay   pcap in, pcap out, through the real pipeline    needs nothing
 		  fuzz     every parser, some seconds on its corpus        needs clang
@@ -40,14 +41,15 @@ wanted()
 	[ -z "$only" ] || [[ $1 == $only ]]
 }
 
-# meson_tests SUITE BUILD: name, time limit and command (NUL-free words, tab-separated), a test a line.
+# meson_tests SUITE BUILD: name, time limit and command, separated by tabs, a test a line.
 meson_tests()
 {
 	meson introspect --tests "$2" | python3 -c '
 import json, sys
 for t in json.load(sys.stdin):
     if any(s.split(":")[-1] == sys.argv[1] for s in t["suite"]):
-        env = ["env", "-C", t["workdir"] or sys.argv[2]] + [k + "=" + v for k, v in t["env"].items()]
+        env = ["env", "-C", t["workdir"] or sys.argv[2]]
+        env += [k + "=" + v for k, v in t["env"].items()]
         print("\t".join([t["name"], str(t["timeout"]), *env, *t["cmd"]]))
 ' "$1" "$2"
 }
@@ -88,14 +90,15 @@ run_script()
 # run_scripts KIND FOLDER
 run_scripts()
 {
-	local script
+	local kind=$1 script name
 	for script in "$2"/test_*.sh; do
-		if [ -x "$script" ] && wanted "$(basename "$script" .sh)"; then
-			if [ "$1" != unit ] && [ "$(id -u)" -ne 0 ]; then
-				run_skip "$1 $(basename "$script" .sh)" "needs root: sudo ./dev test $1"
-			else
-				run_script "$1" "$script"
-			fi
+		name=$(basename "$script" .sh)
+		if [ ! -x "$script" ] || ! wanted "$name"; then
+			continue
+		elif [ "$kind" != unit ] && [ "$(id -u)" -ne 0 ]; then
+			run_skip "$kind $name" "needs root: sudo ./dev test $kind"
+		else
+			run_script "$kind" "$script"
 		fi
 	done
 }
@@ -105,7 +108,7 @@ kind_unit()
 	run_scripts unit tests/lib
 	run_meson unit unit build
 	run_meson unit-asan unit build-asan
-	# Under a randomised layout gcc 12's ThreadSanitizer may not find room for its shadow memory.
+	# Under a randomised layout gcc 12's ThreadSanitizer may find no room for its shadow.
 	run_meson unit-tsan unit build-tsan '*threads*' setarch -R
 }
 
@@ -209,7 +212,7 @@ main()
 			run_say none "$kind: there is no such test yet"
 		fi
 	done
-	echo "$((SECONDS - started)) s"
+	echo "took $((SECONDS - started)) s"
 	run_end
 }
 

@@ -49,7 +49,9 @@ expect "a failure" 1 "1 passed, 1 failed, 0 skipped" <<-'EOF'
 EOF
 expect_output '^FAIL b: exit status 3$'
 expect_output '\| the reason it broke$'
-expect "a skip" 0 "0 passed, 0 failed, 1 skipped" <<<'run_one a 5 sh -c "echo x; echo needs y; exit 77"'
+expect "a skip" 0 "0 passed, 0 failed, 1 skipped" <<-'EOF'
+	run_one a 5 sh -c "echo x; echo needs y; exit 77"
+EOF
 expect_output '^skip a: needs y$'
 expect "a time-out" 1 "0 passed, 1 failed, 0 skipped" <<<'run_one a 1 sleep 100'
 expect_output '^FAIL a: timed out after 1 s$'
