@@ -93,13 +93,11 @@ mask_new_units()
 {
 	local unit
 	while read -r unit; do
-		if [ -n "$unit" ] && grep -q '^\[Install\]' "$unit"; then
-			unit=${unit##*/}
-			if [ ! -e "/etc/systemd/system/$unit" ]; then
-				mkdir -p /etc/systemd/system
-				ln -s /dev/null "/etc/systemd/system/$unit"
-				echo "deps: masked $unit (undo: systemctl unmask $unit)"
-			fi
+		unit=${unit##*/}
+		if [ -n "$unit" ] && [ ! -e "/etc/systemd/system/$unit" ] &&
+			find /etc/systemd/system/*.wants -name "$unit" 2>/dev/null | grep -q .; then
+			ln -s /dev/null "/etc/systemd/system/$unit"
+			echo "deps: masked $unit (undo: systemctl unmask $unit)"
 		fi
 	done < <(comm -13 <(printf '%s\n' "$1") <(unit_files))
 }
