@@ -19,21 +19,18 @@ usage()
 	EOF
 }
 
-# What configuring depends on: the options, and which sources there are (meson takes those that
-# exist and does not notice a new one).
-stamp_of()
+# Which sources there are: meson takes those that exist, so a new one means configuring again.
+sources_stamp()
 {
-	{
-		echo "$@"
-		find vmm vswitch vlan dhcp control tests \( -name '*.[ch]' -o -name meson.build \) | sort
-	} | sha256sum
+	find vmm vswitch vlan dhcp control tests \( -name '*.[ch]' -o -name meson.build \) | sort |
+		sha256sum
 }
 
 # configure DIR OPTION...
 configure()
 {
 	local dir=$1 stamp
-	stamp=$(stamp_of "$@")
+	stamp=$(sources_stamp)
 	if [ ! -e "$dir/build.ninja" ]; then
 		rm -rf "$dir"
 		meson setup "$@" || return
@@ -61,16 +58,16 @@ main()
 			return 0
 			;;
 		--quiet) quiet=1 ;;
-		# What gcc warns of in instrumented code is not always there: build/ is the judge.
 		--sanitize)
 			dir=build-asan
-			options=('-Db_sanitize=address,undefined' -Db_lundef=false -Dwerror=false)
+			options=('-Db_sanitize=address,undefined' -Db_lundef=false)
 			;;
 		--tsan)
 			dir=build-tsan
-			options=(-Db_sanitize=thread -Db_lundef=false -Dwerror=false)
+			options=(-Db_sanitize=thread -Db_lundef=false)
 			;;
 		--fuzz)
+			# gcc's warnings are the contract; clang's differ.
 			dir=build-fuzz
 			kind="test"
 			options=('-Db_sanitize=address,undefined' -Db_lundef=false -Dfuzzers=true
@@ -89,8 +86,7 @@ main()
 	fi
 	log=$(mktemp)
 	if ! build "$kind" "$dir" "${options[@]}" >"$log" 2>&1; then
-		# The first thing that failed, not what was configured and compiled before it.
-		{ sed -n '/^FAILED:/,$p' "$log" | head -60 | grep . || tail -40 "$log"; } >&2
+		grep -vE '^\[[0-9]+/[0-9]+\] (Compiling|Linking|Generating)' "$log" | tail -80 >&2
 		rm -f "$log"
 		echo "build: $dir failed" >&2
 		return 1

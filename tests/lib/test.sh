@@ -78,12 +78,11 @@ head_of()
 
 run_script()
 {
-	local kind=$1 script=$2 dir label limit name
-	name=$(basename "${script%.*}")
+	local kind=$1 script=$2 dir label limit
 	limit=$(head_of "$script" timeout)
 	for dir in $(head_of "$script" build | grep . || echo build); do
-		label="$kind $name"
-		[ "$dir" = build ] || label="$kind-${dir#build-} $name"
+		label="$kind $(basename "$script" .sh)"
+		[ "$dir" = build ] || label="$kind-${dir#build-} $(basename "$script" .sh)"
 		INSULA_BUILD=$PWD/$dir run_one "$label" "${limit:-120}" "./$script"
 	done
 }
@@ -92,8 +91,8 @@ run_script()
 run_scripts()
 {
 	local kind=$1 script name
-	for script in "$2"/test_*.sh "$2"/test_*.py; do
-		name=$(basename "${script%.*}")
+	for script in "$2"/test_*.sh; do
+		name=$(basename "$script" .sh)
 		if [ ! -x "$script" ] || ! wanted "$name"; then
 			continue
 		elif [ "$kind" != unit ] && [ "$(id -u)" -ne 0 ]; then
@@ -160,7 +159,7 @@ prepare()
 {
 	local option options=('') kinds=" $* "
 	case $kinds in *" unit "* | *" replay "* | *" hostile "*) options+=(--sanitize) ;; esac
-	if grep -qsE '^# build:.*build-asan' tests/*/test_*.??; then
+	if grep -qsE '^# build:.*build-asan' tests/*/test_*.sh; then
 		options+=(--sanitize)
 	fi
 	case $kinds in *" unit "*) options+=(--tsan) ;; esac

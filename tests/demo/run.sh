@@ -1,0 +1,70 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+# `dev demo`: installs what is missing, builds, and hands over to demo.py. Debian's own python3,
+# whatever else is on the PATH.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/../.." && pwd)
+
+usage() {
+	cat <<'END'
+usage: sudo ./dev demo [--json FILE] [--keep] [--policy FILE] [--apply FILE] [--build DIR]
+       sudo ./dev demo --enter [COMMAND...]
+       sudo ./dev demo --stop
+
+Applies tests/demo.yaml to a switch of its own: two tenants with the same addresses, two instances
+each, one uplink into a namespace that plays the internet. Prints the leases, who reaches whom
+beside what the policy says, TCP throughput beside the kernel bridge's, and transfers through SNAT.
+All of it lives in namespaces of its own; links, addresses, routes, nft rules, sysctls, mounts,
+processes and /etc/resolv.conf are compared before and after. Exit status 0 only if everything was
+as the policy says.
+
+  --json FILE     write what was observed to FILE (shape: tests/demo/README.md)
+  --keep          leave it running; print how to look around and how to stop it
+  --enter [CMD]   run CMD (default: a shell) inside the demo that --keep left
+  --stop          stop the demo that runs
+  --policy FILE   another file than tests/demo.yaml
+  --apply FILE    apply FILE, but expect what --policy says (tests use it to see the demo fail)
+  --build DIR     use the programs of DIR, as they are (default: build/, built first)
+
+example: sudo ./dev demo --json out.json
+END
+}
+
+build=1 control=0
+for word in "$@"; do
+	case "$word" in
+	-h | --help)
+		usage
+		exit 0
+		;;
+	--enter)
+		build=0 control=1
+		break
+		;;
+	--stop) build=0 control=1 ;;
+	--build | --build=*) build=0 ;;
+	esac
+done
+if [ "$(id -u)" != 0 ]; then
+	echo "the demo needs root: sudo ./dev demo" >&2
+	exit 1
+fi
+
+# The lock (tests/demo/lock.py says how it works), before the build: that is not to be disturbed
+# either.
+lock=/run/insula-demo
+until [ "$control" = 1 ]; do
+	mkdir -p "$lock"
+	exec 9<"$lock" || continue
+	if ! flock --nonblock 9; then
+		echo "a demo is already running: let it end, or sudo ./dev demo --stop" >&2
+		exit 1
+	fi
+	[ ! "$lock" -ef /proc/self/fd/9 ] || break
+done
+if [ "$build" = 1 ]; then
+	trap 'rmdir "$lock"' EXIT # not after the exec below
+	"$root/dev" deps demo 9<&-
+	"$root/dev" build --quiet 9<&-
+fi
+exec /usr/bin/python3 "$root/tests/demo/demo.py" "$@"

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# The demo interrupted, killed, failing at a step, and started twice: it leaves nothing behind, and
+# the first of two is not disturbed.
+import fcntl
+import itertools
+import os
+import signal
+import tempfile
+import time
+
+import demo_lib
+import lock
+import snapshot
+
+MOMENTS = ("applied in", "Leases, as the", "Through SNAT")  # begins of lines
+
+
+def look():
+    items = snapshot.network() | snapshot.machine((lock.DIRECTORY, "insdemo"), (lock.DIRECTORY,))
+    return {k: v for k, v in items.items() if "insdemo" in k or "insula" in k or "resolv" in k}
+
+
+# Waits until nobody holds the lock any more: the supervisor has ended.
+def wait_unlocked():
+    try:
+        fd = os.open(lock.DIRECTORY, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    os.close(fd)
+
+
+def check_gone(before, allowed=()):
+    wait_unlocked()
+    deadline = time.monotonic() + 20  # the kernel takes a killed sandbox apart in the background
+    while left := [d for d in snapshot.compare(before, look()) if d not in allowed]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)
+
+
+def state():
+    answer = lock.ask("state")
+    assert answer, "the demo does not answer"
+    return answer
+
+
+def interrupted(before, moment):
+    demo = demo_lib.start()
+    demo_lib.wait_line(demo, moment)
+    demo.send_signal(signal.SIGINT)
+    text, _ = demo.communicate(timeout=90)
+    assert demo.returncode == 1, demo.returncode
+    assert demo_lib.problems(text) == ["stopped before the end"], text
+    check_gone(before)
+
+
+def killed(before, moment, whom):
+    demo = demo_lib.start()
+    demo_lib.wait_line(demo, moment)
+    supervisor = state()["supervisor"]
+    allowed = ()
+    if whom != "supervisor":
+        demo.kill()
+    if whom != "front":
+        os.kill(supervisor, signal.SIGKILL)
+    if whom == "both":  # the one thing nobody is left to remove; the next start does
+        allowed = (f"left behind: file: {lock.DIRECTORY} there",)
+    demo.communicate(timeout=90)
+    assert demo.returncode != 0
+    check_gone(before, allowed)
+
+
+def failing(before):
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        file.write("version: 1\ntenants: [{nonsense: 1}]\n")
+        file.flush()
+        code, text = demo_lib.run("--apply", file.name)
+    named = demo_lib.problems(text)
+    assert code == 1 and len(named) == 1 and f"{file.name}:2: " in named[0], (code, named)
+    check_gone(before)
+
+
+def twice(before):
+    first = demo_lib.start()
+    demo_lib.wait_line(first, "Leases, as the")
+    code, text = demo_lib.run()
+    assert code == 1 and "already running" in text, (code, text)
+    text, _ = first.communicate(timeout=120)
+    assert first.returncode == 0, text
+    check_gone(before)
+
+
+def kept(before):
+    code, text = demo_lib.run("--keep")
+    assert code == 0 and "./dev demo --stop" in text, (code, text)
+    code, text = demo_lib.run("--enter", "ip", "netns", "exec", "insdemo-red-1", "ping", "-c", "1",
+                              "-W", "5", "10.0.0.12")
+    assert code == 0, text
+    code, text = demo_lib.run("--stop")
+    assert code == 0, text
+    check_gone(before)
+
+
+def main():
+    before = look()
+    for moment in MOMENTS:
+        print(f"interrupted at '{moment}'", flush=True)
+        interrupted(before, moment)
+    whom = itertools.cycle(("front", "supervisor", "both"))
+    for moment, victim in zip(MOMENTS, whom):
+        print(f"{victim} killed at '{moment}'", flush=True)
+        killed(before, moment, victim)
+    for case in (failing, twice, kept):
+        print(case.__name__, flush=True)
+        case(before)
+
+
+main()
