@@ -173,26 +173,28 @@ int store_address(struct store *s, uint64_t round, uint32_t segment, const char 
 	return r;
 }
 
-static int release(struct store *s, uint64_t round, const enum store_statement statements[2])
+static int run_for_round(struct store *s, enum store_statement which, uint64_t round)
 {
-	int r = 0;
+	sqlite3_stmt *st = store_statement(s, which);
 
-	for (int i = 0; r == 0 && i < 2; i++) {
-		sqlite3_stmt *st = store_statement(s, statements[i]);
-		sqlite3_bind_int64(st, 1, (int64_t)round);
-		r = store_run(st);
-	}
-	return r == 0 ? store_run(store_statement(s, STORE_ADDRESS_DROP_ORPHANS)) : r;
+	sqlite3_bind_int64(st, 1, (int64_t)round);
+	return store_run(st);
 }
 
 int store_round_accept(struct store *s, uint64_t round)
 {
-	return release(s, round,
-		(const enum store_statement[2]){ STORE_ID_FREE_UNSEEN, STORE_ADDRESS_FREE_UNSEEN });
+	int r = run_for_round(s, STORE_ID_FREE_UNSEEN, round);
+	if (r == 0)
+		r = run_for_round(s, STORE_ADDRESS_FREE_UNSEEN, round);
+	return r == 0 ? store_run(store_statement(s, STORE_ADDRESS_DROP_ORPHANS)) : r;
 }
 
 int store_round_reject(struct store *s, uint64_t round)
 {
-	return release(s, round,
-		(const enum store_statement[2]){ STORE_ID_FREE_MADE, STORE_ADDRESS_FREE_MADE });
+	int r = run_for_round(s, STORE_ID_FREE_MADE, round);
+	if (r == 0)
+		r = run_for_round(s, STORE_ADDRESS_FREE_MADE, round);
+	if (r == 0) // what the round took from its owner
+		r = run_for_round(s, STORE_ADDRESS_GIVE_BACK, round);
+	return r == 0 ? store_run(store_statement(s, STORE_ADDRESS_DROP_ORPHANS)) : r;
 }

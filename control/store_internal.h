@@ -38,6 +38,8 @@
 			       "WHERE live = 1 AND seen < ?1") \
 	X(ADDRESS_FREE_MADE, "UPDATE addresses SET live = 0, freed = ?1 " \
 			     "WHERE live = 1 AND made = ?1") \
+	X(ADDRESS_GIVE_BACK, "UPDATE addresses SET live = 1, freed = 0 " \
+			     "WHERE live = 0 AND freed = ?1 AND made < ?1") \
 	X(ADDRESS_DROP_ORPHANS, "DELETE FROM addresses WHERE segment NOT IN " \
 				"(SELECT id FROM ids WHERE kind = 2 AND live = 1)") \
 	X(SECTION_PUT, "INSERT OR IGNORE INTO sections(hash, data) VALUES (?, ?)") \

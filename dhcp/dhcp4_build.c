@@ -74,7 +74,8 @@ static void put_requested(struct option_writer *w, uint8_t code, const struct dh
 			(cfg->n_dns < DHCP4_MAX_DNS ? cfg->n_dns : DHCP4_MAX_DNS) * sizeof(be32));
 		break;
 	case OPTION_HOSTNAME:
-		if (cfg->hostname != NULL)
+		// One label (RFC 1035 §2.3.4); half a name would be a wrong name.
+		if (cfg->hostname != NULL && strlen(cfg->hostname) < DHCP4_MAX_HOSTNAME)
 			put(w, code, cfg->hostname, strlen(cfg->hostname));
 		break;
 	case OPTION_MTU:

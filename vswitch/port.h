@@ -45,7 +45,8 @@ struct port_params {
 
 struct port_ops {
 	const char *name;
-	// Fills port->priv and port->offloads; 0 or -errno with a sentence in err. Control thread.
+	// The caller has filled id, params (a copy of *params) and n_queues. Fills port->priv and
+	// port->offloads; 0 or -errno with a sentence in err. Control thread.
 	// On failure the fds stay the caller's.
 	int (*create)(struct port *p, const struct port_params *params, char *err, size_t err_size);
 	// No worker polls the port any more (a grace period has passed). Closes its fds. Control

@@ -56,13 +56,20 @@ struct session_desc {
 struct session_record {
 	uint64_t commit; // 0 = free; else boot-unique insertion number. Written last.
 	struct session_desc d;
-	uint32_t state; // enum session_state | TCP flag bits seen per direction; CAS
+	uint32_t state; // enum session_state | what each direction has shown; CAS
 	uint32_t last_s; // last packet, seconds of the caller's clock; relaxed store by any worker
 	uint64_t created_ns;
-	uint64_t packets[2], bytes[2]; // relaxed adds
+	// Relaxed load and store, no locked add: exact while one worker carries a direction, which
+	// only a guest that sprays one flow over its queues can break, to its own account.
+	uint64_t packets[2], bytes[2];
 } __attribute__((aligned(64)));
 
 struct session_table;
+
+static inline enum session_state session_state_of(const struct session_record *r)
+{
+	return (enum session_state)(__atomic_load_n(&r->state, __ATOMIC_RELAXED) & 0xff);
+}
 
 // Bytes the backing file needs for `capacity` records (header included).
 size_t session_table_file_size(uint32_t capacity);
@@ -75,7 +82,8 @@ int session_table_open(void *mem, size_t size, uint32_t capacity, uint64_t boot_
 	struct session_table **ret_table);
 void session_table_close(struct session_table *t); // memory of the file stays as it is
 
-// Finds the session of an arriving packet. SESSION_NONE if unknown.
+// Finds the session of an arriving packet. SESSION_NONE if unknown. What is found stays readable,
+// even when removed meanwhile, until the caller's next quiescent state (see session_reclaim).
 uint32_t session_lookup(
 	const struct session_table *t, const struct session_key *key, enum session_dir *ret_dir);
 // Bulk form, with prefetch: ret_ids[i] = id or SESSION_NONE, ret_dirs[i] likewise. n <= 64.
@@ -84,12 +92,21 @@ void session_lookup_bulk(const struct session_table *t, const struct session_key
 
 // Inserts; if either direction's key exists already nothing changes and -EEXIST is returned with
 // *ret_id = the existing one (two workers may race). -ENOSPC when full, -EDQUOT when the source
-// port holds its quota.
+// port holds its quota, -EINVAL when a port id is above 65535.
 int session_insert(
 	struct session_table *t, const struct session_desc *d, uint64_t now_ns, uint32_t *ret_id);
-void session_remove(struct session_table *t, uint32_t id);
+// True if this call removed it: of several that try, one hears so, and drops its mapping reference.
+// The id and what it names are reused only after session_reclaim says that nobody can hold it.
+bool session_remove(struct session_table *t, uint32_t id);
+// Control thread: makes the ids removed before the previous call usable again. Between two calls
+// every worker has passed a quiescent state. True while removed ids still wait: call again.
+bool session_reclaim(struct session_table *t);
 
+// NULL only when id is out of range. A record removed meanwhile has commit 0, the rest is intact.
 struct session_record *session_get(struct session_table *t, uint32_t id);
+// After deciding an existing session again: its next hops and what decided it, in place.
+void session_revise(struct session_table *t, uint32_t id, const uint32_t nexthop[2],
+	const uint32_t revision[2]);
 // Accounts one packet and advances the state machine. tcp_flags: 0 unless TCP.
 void session_touch(struct session_table *t, uint32_t id, enum session_dir dir, uint8_t tcp_flags,
 	uint32_t bytes, uint64_t now_ns);
@@ -102,7 +119,8 @@ extern const struct session_timeouts session_timeouts_default; // RFC 5382, 4787
 uint32_t session_timeout_s(const struct session_record *r, const struct session_timeouts *to);
 
 // Examines up to `budget` records from an internal cursor, removing the expired; calls `removed`
-// (may be NULL) with each before it goes. Returns how many were removed. Owner: the control thread.
+// (may be NULL) with each after the claim and before its id goes (commit is 0 then, the rest is
+// intact). Returns how many were removed. Owner: the control thread.
 uint32_t session_expire(struct session_table *t, const struct session_timeouts *to, uint64_t now_ns,
 	uint32_t budget, void (*removed)(void *arg, const struct session_record *r), void *arg);
 // Removes all for which `match` says so (a port deleted, a policy that changed).
@@ -114,4 +132,7 @@ uint32_t session_remove_if(struct session_table *t,
 bool session_next(struct session_table *t, uint32_t *cursor, uint32_t *ret_id,
 	struct session_record *ret_copy);
 uint32_t session_count(const struct session_table *t);
+// max_per_port: sessions that name it as source; 0 = no limit.
 void session_set_port_quota(struct session_table *t, uint32_t max_per_port);
+// Sessions that name this port at either end: its id is not reused before this is 0.
+uint32_t session_port_count(const struct session_table *t, uint32_t port);

@@ -12,8 +12,7 @@ build_pkgs="gcc libc6-dev meson ninja-build pkg-config python3
 	libcurl4-openssl-dev libpcap-dev libmd-dev libcap-dev libbsd-dev libssl-dev libnuma-dev
 	libfdt-dev"
 # To run Insula beside real Linux stacks.
-demo_pkgs="iproute2 iputils-ping iperf3 isc-dhcp-client udhcpc nftables procps
-	python3 python3-yaml kmod util-linux"
+demo_pkgs="iproute2 iputils-ping iperf3 udhcpc nftables procps python3 kmod util-linux"
 lint_pkgs="clang-format cppcheck shellcheck python3"
 test_pkgs="clang libclang-rt-14-dev tcpdump tshark python3-scapy tcpreplay dpdk-dev ethtool socat
 	curl jq"
@@ -94,13 +93,11 @@ mask_new_units()
 {
 	local unit
 	while read -r unit; do
-		if [ -n "$unit" ] && grep -q '^\[Install\]' "$unit"; then
-			unit=${unit##*/}
-			if [ ! -e "/etc/systemd/system/$unit" ]; then
-				mkdir -p /etc/systemd/system
-				ln -s /dev/null "/etc/systemd/system/$unit"
-				echo "deps: masked $unit (undo: systemctl unmask $unit)"
-			fi
+		unit=${unit##*/}
+		if [ -n "$unit" ] && [ ! -e "/etc/systemd/system/$unit" ] &&
+			find /etc/systemd/system/*.wants -name "$unit" 2>/dev/null | grep -q .; then
+			ln -s /dev/null "/etc/systemd/system/$unit"
+			echo "deps: masked $unit (undo: systemctl unmask $unit)"
 		fi
 	done < <(comm -13 <(printf '%s\n' "$1") <(unit_files))
 }

@@ -46,7 +46,7 @@ def is_c(path):
 
 
 def is_code(path, text):
-    return is_c(path) or path.endswith((".py", ".sh")) or text.startswith("#!")
+    return is_c(path) or path.endswith((".py", ".sh")) or text.startswith("#!/")
 
 
 def check_head(path, lines):

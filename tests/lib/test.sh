@@ -78,11 +78,12 @@ head_of()
 
 run_script()
 {
-	local kind=$1 script=$2 dir label limit
+	local kind=$1 script=$2 dir label limit name
+	name=$(basename "${script%.*}")
 	limit=$(head_of "$script" timeout)
 	for dir in $(head_of "$script" build | grep . || echo build); do
-		label="$kind $(basename "$script" .sh)"
-		[ "$dir" = build ] || label="$kind-${dir#build-} $(basename "$script" .sh)"
+		label="$kind $name"
+		[ "$dir" = build ] || label="$kind-${dir#build-} $name"
 		INSULA_BUILD=$PWD/$dir run_one "$label" "${limit:-120}" "./$script"
 	done
 }
@@ -91,8 +92,8 @@ run_script()
 run_scripts()
 {
 	local kind=$1 script name
-	for script in "$2"/test_*.sh; do
-		name=$(basename "$script" .sh)
+	for script in "$2"/test_*.sh "$2"/test_*.py; do
+		name=$(basename "${script%.*}")
 		if [ ! -x "$script" ] || ! wanted "$name"; then
 			continue
 		elif [ "$kind" != unit ] && [ "$(id -u)" -ne 0 ]; then
@@ -159,7 +160,7 @@ prepare()
 {
 	local option options=('') kinds=" $* "
 	case $kinds in *" unit "* | *" replay "* | *" hostile "*) options+=(--sanitize) ;; esac
-	if grep -qsE '^# build:.*build-asan' tests/*/test_*.sh; then
+	if grep -qsE '^# build:.*build-asan' tests/*/test_*.??; then
 		options+=(--sanitize)
 	fi
 	case $kinds in *" unit "*) options+=(--tsan) ;; esac

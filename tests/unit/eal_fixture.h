@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // DPDK for tests: an EAL without hugepages, devices or files, pools like a worker's, and mbufs made
 // from bytes. With EAL_FIXTURE_POOLS defined before it, this header also stands in for worker.c's
-// worker_small_pool() and worker_big_pool(): for tests that link no worker. One test program, one thread.
+// pools and index: for tests that link no worker. One test program, one thread.
 #pragma once
 
 #include <stdio.h>
@@ -59,7 +59,7 @@ static inline struct rte_mbuf *eal_fixture_mbuf(const void *data, size_t size, s
 	memset(packet_of(m), 0, sizeof(struct packet));
 	if (first > size)
 		first = size;
-	if (first > PACKET_SMALL_ROOM)
+	if (first > PACKET_SMALL_ROOM || size - first > PACKET_BIG_ROOM)
 		first = PACKET_SMALL_ROOM;
 	memcpy(rte_pktmbuf_append(m, (uint16_t)first), data, first);
 	if (size == first)
@@ -111,6 +111,7 @@ static inline struct rte_mbuf *eal_fixture_exact(const void *data, size_t size)
 struct worker;
 struct rte_mempool *worker_small_pool(struct worker *w);
 struct rte_mempool *worker_big_pool(struct worker *w);
+unsigned worker_index(const struct worker *w);
 
 struct rte_mempool *worker_small_pool(struct worker *w)
 {
@@ -120,5 +121,10 @@ struct rte_mempool *worker_small_pool(struct worker *w)
 struct rte_mempool *worker_big_pool(struct worker *w)
 {
 	return eal_fixture_big;
+}
+
+unsigned worker_index(const struct worker *w)
+{
+	return 0;
 }
 #endif

@@ -377,6 +377,17 @@ static void test_padding_and_segments(void **state)
 		assert_memory_equal(rte_pktmbuf_mtod(m, void *), f.data, real);
 		rte_pktmbuf_free(m);
 	}
+	for (size_t first = 1; first < 74; first++) { // the second segment empties and goes
+		struct rte_mbuf *m;
+
+		frame_build(&f, 0, 4, FRAME_TCP, 8, false);
+		m = eal_fixture_mbuf(f.data, f.size, first);
+		assert_int_equal(parse_packet(m), DROP_NONE);
+		assert_int_equal(m->data_len, f.size);
+		assert_int_equal(m->nb_segs, 1);
+		assert_null(m->next);
+		rte_pktmbuf_free(m);
+	}
 	for (size_t first = 1; first < 2000; first += 37) {
 		static uint8_t copy[9100];
 		struct rte_mbuf *m;

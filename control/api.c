@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// insulad's HTTP/JSON API on RUN_DIR/insulad.sock: makes the socket, runs libmicrohttpd from
+// insulad's event loop (its epoll fd and its timeout are sources there; no thread), collects bodies
+// up to a limit, finds the endpoint. Whoever may connect may do everything, so the socket is root's
+// alone.
+#include "control/api_internal.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "control/log.h"
+
+enum {
+	MAX_CONNECTIONS = 32,
+	IDLE_SECONDS = 30, // a connection that says nothing is closed
+};
+
+struct api {
+	struct daemon *daemon;
+	struct MHD_Daemon *http;
+	struct loop_source *source, *timer;
+	struct sockaddr_un address;
+	int fd;
+	bool stop; // an accepted POST /v1/stop has been answered
+};
+
+static const struct route {
+	const char *method, *path;
+	api_handler handler;
+} routes[] = {
+	{ MHD_HTTP_METHOD_GET, "/v1/status", api_get_status },
+	{ MHD_HTTP_METHOD_GET, "/v1/config", api_get_config },
+	{ MHD_HTTP_METHOD_PUT, "/v1/config", api_put_config },
+	{ MHD_HTTP_METHOD_POST, "/v1/diff", api_post_diff },
+	{ MHD_HTTP_METHOD_POST, "/v1/stop", api_post_stop },
+};
+
+static int listen_on(struct api *api);
+static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url,
+	const char *method, const char *version, const char *data, size_t *size, void **state);
+static void on_completed(void *arg, struct MHD_Connection *connection, void **state,
+	enum MHD_RequestTerminationCode why);
+static void on_timer(void *arg);
+static void on_events(void *arg, uint32_t events);
+static void on_http_log(void *arg, const char *format, va_list ap)
+	__attribute__((format(printf, 2, 0)));
+
+int api_start(struct daemon *d, struct api **ret_api)
+{
+	struct api *api = calloc(1, sizeof(*api));
+	const union MHD_DaemonInfo *info;
+	int r;
+
+	if (api == NULL)
+		return -ENOMEM;
+	api->daemon = d;
+	r = listen_on(api);
+	if (r < 0)
+		goto free_api;
+	api->http = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request,
+		api, MHD_OPTION_EXTERNAL_LOGGER, on_http_log, api, MHD_OPTION_LISTEN_SOCKET,
+		api->fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, api,
+		MHD_OPTION_CONNECTION_LIMIT, (unsigned)MAX_CONNECTIONS,
+		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS, MHD_OPTION_END);
+	if (api->http == NULL) {
+		log_error("the HTTP server on %s does not start", api->address.sun_path);
+		close(api->fd);
+		r = -EIO;
+		goto unlink_socket;
+	}
+	// From here on the listening socket is the HTTP server's, which closes it.
+	info = MHD_get_daemon_info(api->http, MHD_DAEMON_INFO_EPOLL_FD);
+	r = info != NULL ? loop_add_timer(daemon_loop(d), on_timer, api, &api->timer) : -EIO;
+	if (r < 0)
+		goto stop_http;
+	r = loop_add(daemon_loop(d), info->epoll_fd, EPOLLIN, on_events, api, &api->source);
+	if (r < 0)
+		goto remove_timer;
+	*ret_api = api;
+	return 0;
+remove_timer:
+	loop_remove(daemon_loop(d), api->timer);
+stop_http:
+	MHD_stop_daemon(api->http);
+unlink_socket:
+	unlink(api->address.sun_path);
+free_api:
+	free(api);
+	return r;
+}
+
+void api_stop(struct api *api)
+{
+	if (api == NULL)
+		return;
+	loop_remove(daemon_loop(api->daemon), api->source);
+	loop_remove(daemon_loop(api->daemon), api->timer);
+	MHD_stop_daemon(api->http);
+	unlink(api->address.sun_path);
+	free(api);
+}
+
+// A socket left by a killed insulad is replaced; one that answers is another insulad's.
+static int remove_stale(const struct sockaddr_un *address)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), r = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 ||
+		errno == EAGAIN) {
+		log_error("%s answers: another insulad runs there", address->sun_path);
+		r = -EADDRINUSE;
+	} else if (unlink(address->sun_path) < 0 && errno != ENOENT) {
+		r = -errno;
+		log_error("%s cannot be removed: %s", address->sun_path, strerror(-r));
+	}
+	close(fd);
+	return r;
+}
+
+static int listen_on(struct api *api)
+{
+	const char *dir = daemon_run_dir(api->daemon);
+	mode_t mask;
+	int r, n;
+
+	api->address.sun_family = AF_UNIX;
+	n = snprintf(api->address.sun_path, sizeof(api->address.sun_path), "%s/insulad.sock", dir);
+	if (n < 0 || (size_t)n >= sizeof(api->address.sun_path)) {
+		log_error("run directory %s: its name is too long for a socket in it", dir);
+		return -ENAMETOOLONG;
+	}
+	r = remove_stale(&api->address);
+	if (r < 0)
+		return r;
+	api->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (api->fd < 0)
+		return -errno;
+	mask = umask(0177); // 0600 from its first moment; this process has one thread
+	r = bind(api->fd, (const struct sockaddr *)&api->address, sizeof(api->address));
+	r = r < 0 ? -errno : 0;
+	umask(mask);
+	if (r == 0 && listen(api->fd, MAX_CONNECTIONS) < 0)
+		r = -errno;
+	if (r < 0) {
+		log_error("%s: %s", api->address.sun_path, strerror(-r));
+		close(api->fd);
+	}
+	return r;
+}
+
+static void serve(struct api *api)
+{
+	MHD_UNSIGNED_LONG_LONG ms;
+
+	MHD_run(api->http);
+	if (MHD_get_timeout(api->http, &ms) == MHD_YES)
+		loop_timer_arm(api->timer, (uint64_t)ms * 1000000);
+	else
+		loop_timer_disarm(api->timer);
+	if (api->stop) {
+		api->stop = false;
+		daemon_request_stop(api->daemon); // may end in api_stop: the last thing done here
+	}
+}
+
+static void on_events(void *arg, uint32_t events)
+{
+	serve(arg);
+}
+
+static void on_timer(void *arg)
+{
+	serve(arg);
+}
+
+// Clients that go away in the middle are no news.
+static void on_http_log(void *arg, const char *format, va_list ap)
+{
+}
+
+enum MHD_Result api_reply(struct api_request *r, unsigned status, json_t *object)
+{
+	struct MHD_Response *response;
+	enum MHD_Result result;
+	char *text = object != NULL ? json_dumps(object, JSON_COMPACT) : NULL;
+
+	json_decref(object);
+	if (text == NULL) {
+		status = MHD_HTTP_INTERNAL_SERVER_ERROR;
+		text = strdup("{\"errors\":[\"insulad ran out of memory\"]}");
+		if (text == NULL)
+			return MHD_NO;
+	}
+	response = MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE);
+	if (response == NULL) {
+		free(text);
+		return MHD_NO;
+	}
+	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
+	result = MHD_queue_response(r->connection, status, response);
+	MHD_destroy_response(response);
+	return result;
+}
+
+enum MHD_Result api_reply_error(struct api_request *r, unsigned status, const char *format, ...)
+{
+	char text[1024];
+	json_t *word;
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	word = json_string(text);
+	if (word == NULL) // what the client sent and we quote is no UTF-8
+		word = json_string("no such thing");
+	return api_reply(r, status, json_pack("{s:[o]}", "errors", word));
+}
+
+enum MHD_Result api_reply_result(struct api_request *r, int result, json_t *object)
+{
+	unsigned status = result == 0         ? MHD_HTTP_OK
+			  : result == -EINVAL ? MHD_HTTP_UNPROCESSABLE_CONTENT
+			  : result == -ENOENT ? MHD_HTTP_NOT_FOUND
+					      : MHD_HTTP_INTERNAL_SERVER_ERROR;
+
+	if (object == NULL)
+		return api_reply_error(r, MHD_HTTP_INTERNAL_SERVER_ERROR, "%s", strerror(-result));
+	return api_reply(r, status, object);
+}
+
+// GET /v1/KIND[/NAME]: -ENOENT if the path is none of these.
+static int find_kind(const char *url, enum daemon_kind *ret_kind, const char **ret_name)
+{
+	char word[32];
+	size_t n;
+
+	if (strncmp(url, "/v1/", 4) != 0)
+		return -ENOENT;
+	n = strcspn(url + 4, "/");
+	if (n >= sizeof(word))
+		return -ENOENT;
+	memcpy(word, url + 4, n);
+	word[n] = '\0';
+	*ret_name = url + 4 + n + (url[4 + n] == '/');
+	return daemon_kind_from_name(word, ret_kind);
+}
+
+static enum MHD_Result dispatch(struct api_request *r, const char *method, const char *url)
+{
+	// HEAD is GET; libmicrohttpd leaves the body out.
+	bool get = strcmp(method, MHD_HTTP_METHOD_GET) == 0 ||
+		   strcmp(method, MHD_HTTP_METHOD_HEAD) == 0;
+	const char *wanted = get ? MHD_HTTP_METHOD_GET : method;
+	const char *allowed = NULL;
+	enum daemon_kind kind;
+
+	if (r->too_large)
+		return api_reply_error(r, MHD_HTTP_CONTENT_TOO_LARGE,
+			"the body is too large; at most %d bytes", API_MAX_BODY);
+	r->name = "";
+	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
+		if (strcmp(routes[i].path, url) != 0)
+			continue;
+		if (strcmp(routes[i].method, wanted) == 0)
+			return routes[i].handler(r);
+		allowed = routes[i].method;
+	}
+	if (find_kind(url, &kind, &r->name) == 0) {
+		if (get)
+			return api_get_kind(r, kind);
+		allowed = MHD_HTTP_METHOD_GET;
+	}
+	if (allowed != NULL)
+		return api_reply_error(r, MHD_HTTP_METHOD_NOT_ALLOWED,
+			"%.16s is not for %.200s; %s", method, url, allowed);
+	return api_reply_error(r, MHD_HTTP_NOT_FOUND,
+		"no such path: %.200s; /v1/status, /v1/config, /v1/diff, /v1/stop, /v1/tenants, "
+		"/v1/networks, /v1/ports, /v1/leases, /v1/sessions, /v1/drops, /v1/uplinks",
+		url);
+}
+
+static void take_body(struct api_request *r, const char *data, size_t size)
+{
+	size_t capacity = r->body != NULL ? (size_t)1 << (64 - __builtin_clzl(r->size)) : 0;
+	char *p;
+
+	if (r->too_large)
+		return;
+	if (size > API_MAX_BODY - r->size) {
+		r->too_large = true;
+		free(r->body);
+		r->body = NULL;
+		return;
+	}
+	// The buffer is always the next power of two above what it holds.
+	if (r->size + size >= capacity) {
+		p = realloc(r->body, (size_t)1 << (64 - __builtin_clzl(r->size + size)));
+		if (p == NULL) {
+			r->too_large = true;
+			return;
+		}
+		r->body = p;
+	}
+	memcpy(r->body + r->size, data, size);
+	r->size += size;
+}
+
+// libmicrohttpd calls this once with the headers, then for each piece of the body, then once more.
+// An answer may be given at the first call (the body is not read then) or at the last.
+static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url,
+	const char *method, const char *version, const char *data, size_t *size, void **state)
+{
+	struct api *api = arg;
+	struct api_request *r = *state;
+
+	if (r == NULL) {
+		const char *length = MHD_lookup_connection_value(
+			connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH);
+
+		r = calloc(1, sizeof(*r));
+		if (r == NULL)
+			return MHD_NO;
+		r->daemon = api->daemon;
+		r->connection = connection;
+		*state = r;
+		if (length != NULL && strtoull(length, NULL, 10) > API_MAX_BODY) {
+			r->too_large = true;
+			return dispatch(r, method, url);
+		}
+		return MHD_YES;
+	}
+	if (*size > 0) {
+		take_body(r, data, *size);
+		*size = 0;
+		return MHD_YES;
+	}
+	return dispatch(r, method, url);
+}
+
+static void on_completed(void *arg, struct MHD_Connection *connection, void **state,
+	enum MHD_RequestTerminationCode why)
+{
+	struct api *api = arg;
+	struct api_request *r = *state;
+
+	if (r == NULL)
+		return;
+	api->stop = api->stop || r->stop;
+	free(r->body);
+	free(r);
+	*state = NULL;
+}

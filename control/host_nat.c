@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The laptop's uplink, see host_nat.h. Called by ports.c, main thread.
+#include "control/host_nat.h"
+
+#include <errno.h>
+#include <nftables/libnftables.h>
+#include <stdio.h>
+#include <string.h>
+#include "control/desired.h"
+#include "control/link.h"
+#include "control/log.h"
+#include "control/sysctl.h"
+
+#define NOTE "nft:insula"
+
+// Adding before deleting makes the deletion succeed whether or not a table was there: one
+// transaction, so there is never a moment without masquerading.
+static const char ruleset[] =
+	"add table ip insula\n"
+	"delete table ip insula\n"
+	"add table ip insula { comment \"Insula, uplink mode nat; removed when Insula stops\"; }\n"
+	"add chain ip insula postrouting { type nat hook postrouting priority srcnat; policy "
+	"accept; }\n"
+	"add rule ip insula postrouting ip saddr %s/%d oifname != \"%s\" masquerade\n";
+
+static int run_nft(const char *commands, char *err, size_t err_size)
+{
+	struct nft_ctx *nft = nft_ctx_new(NFT_CTX_DEFAULT);
+	int r = 0;
+
+	if (!nft)
+		return log_reason(-ENOMEM, err, err_size, "libnftables: out of memory");
+	nft_ctx_buffer_error(nft);
+	nft_ctx_buffer_output(nft);
+	if (nft_run_cmd_from_buffer(nft, commands)) {
+		const char *text = nft_ctx_get_error_buffer(nft);
+		r = log_reason(-EIO, err, err_size,
+			"nftables refused table ip insula: %.*s; nf_tables and nft_masq are needed "
+			"(`modprobe nft_masq`) and CAP_NET_ADMIN",
+			(int)strcspn(text, "\n"), text);
+	}
+	nft_ctx_free(nft);
+	return r;
+}
+
+static int set_address(const char *ifname, char *err, size_t err_size)
+{
+	struct nl_sock *nl;
+	struct link_info info;
+	int r = link_socket_open(&nl);
+
+	if (r == 0) {
+		r = link_get(nl, ifname, &info);
+		if (r == 0)
+			r = link_add_address(
+				nl, info.ifindex, htonl(DESIRED_NAT_HOST), DESIRED_NAT_PREFIX);
+		link_socket_close(nl);
+	}
+	if (r < 0)
+		log_reason(r, err, err_size, "tap %s: cannot add its address: %s", ifname,
+			strerror(-r));
+	return r;
+}
+
+int host_nat_up(struct store *s, const char *ifname, char *err, size_t err_size)
+{
+	char commands[sizeof(ruleset) + 64], address[INET_ADDRSTRLEN];
+	be32 inside = htonl(DESIRED_NAT_SWITCH);
+	int r = set_address(ifname, err, err_size);
+
+	if (r < 0)
+		return r;
+	r = store_note(s, NOTE, ifname);
+	if (r < 0)
+		return log_reason(r, err, err_size, "state: %s", store_error(s));
+	inet_ntop(AF_INET, &inside, address, sizeof(address));
+	snprintf(commands, sizeof(commands), ruleset, address, 32, ifname);
+	r = run_nft(commands, err, err_size);
+	if (r == 0)
+		r = sysctl_forwarding_on(s, err, err_size);
+	if (r < 0)
+		host_nat_down(s);
+	return r;
+}
+
+static void found(void *arg, const char *key, const char *value)
+{
+	*(bool *)arg = true;
+}
+
+void host_nat_down(struct store *s)
+{
+	bool noted = false;
+	char err[256];
+
+	store_each_note(s, NOTE, found, &noted);
+	if (!noted)
+		return;
+	if (run_nft("add table ip insula\ndelete table ip insula\n", err, sizeof(err)) < 0)
+		log_warning("%s", err);
+	sysctl_forwarding_restore(s);
+	store_forget_note(s, NOTE);
+}

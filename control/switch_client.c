@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The connection to insula-switch, see switch_client.h. Events that arrive while a reply is awaited wait in
+// a queue for the loop. The requests themselves are in switch_requests.c. Main thread only.
+#include "control/switch_client.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include "control/log.h"
+#include "control/switch_call.h"
+
+enum {
+	DEADLINE_MS = 2000,
+	MAX_QUEUED_EVENTS = 4096, // more: the switch will tell again (clients repeat themselves)
+};
+
+struct queued_event {
+	struct queued_event *next;
+	union {
+		struct proto_header h;
+		struct proto_lease_event lease;
+		struct proto_port_event port;
+	};
+};
+
+struct switch_client {
+	int fd;
+	uint32_t seq;
+	bool dead;
+	char why[128];
+	struct loop *loop;
+	struct loop_source *io, *later;
+	struct switch_client_handler handler;
+	struct queued_event *events, **events_tail;
+	unsigned n_events;
+	struct proto_message message; // the last received
+};
+
+static void mark_dead(struct switch_client *c, const char *why)
+{
+	if (c->dead)
+		return;
+	c->dead = true;
+	snprintf(c->why, sizeof(c->why), "%s", why);
+	shutdown(c->fd, SHUT_RDWR);
+	loop_remove(c->loop, c->io);
+	c->io = NULL;
+	loop_timer_arm(c->later, 0);
+}
+
+static void queue_event(struct switch_client *c)
+{
+	struct queued_event *e = c->n_events < MAX_QUEUED_EVENTS ? calloc(1, sizeof(*e)) : NULL;
+
+	if (!e)
+		return;
+	memcpy(&e->h, c->message.bytes, c->message.size); // proto_check_event: one of the union
+	*c->events_tail = e;
+	c->events_tail = &e->next;
+	c->n_events++;
+	loop_timer_arm(c->later, 0);
+}
+
+// Receives one message; an event is queued. 0 = a reply is in c->message, 1 = an event, -errno.
+static int receive(struct switch_client *c)
+{
+	int r = proto_recv(c->fd, &c->message);
+
+	if (r == -EAGAIN)
+		return r;
+	if (r < 0) {
+		mark_dead(c, r == -ECONNRESET ? "it closed the connection" : strerror(-r));
+		return r == -ECONNRESET ? -EPIPE : r;
+	}
+	if (c->message.h.seq != 0)
+		return 0;
+	if (proto_check_event(&c->message) < 0) {
+		proto_message_clear(&c->message);
+		mark_dead(c, "it sent a malformed event");
+		return -EBADMSG;
+	}
+	queue_event(c);
+	return 1;
+}
+
+static void give_events(struct switch_client *c)
+{
+	bool any = c->events != NULL;
+
+	while (c->events) {
+		struct queued_event *e = c->events;
+		c->events = e->next;
+		if (!c->events)
+			c->events_tail = &c->events;
+		c->n_events--;
+		c->handler.event(c->handler.arg, &e->h);
+		free(e);
+	}
+	if (any)
+		c->handler.batch_end(c->handler.arg);
+}
+
+static void on_later(void *arg)
+{
+	struct switch_client *c = arg;
+
+	give_events(c);
+	if (c->dead)
+		c->handler.gone(c->handler.arg, c->why);
+}
+
+static void on_readable(void *arg, uint32_t events)
+{
+	struct switch_client *c = arg;
+	int r;
+
+	while ((r = receive(c)) > 0)
+		;
+	if (r == 0) {
+		proto_message_clear(&c->message);
+		mark_dead(c, "it sent a reply to nothing");
+	}
+	loop_timer_disarm(c->later);
+	on_later(c); // may free c
+}
+
+int switch_client_open(struct loop *l, const char *path,
+	const struct switch_client_handler *handler, struct switch_client **ret_client,
+	pid_t *ret_pid)
+{
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	struct ucred peer;
+	socklen_t peer_size = sizeof(peer);
+	int r = -ENOMEM;
+	struct switch_client *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return r;
+	c->loop = l;
+	c->handler = *handler;
+	c->events_tail = &c->events;
+	snprintf(sun.sun_path, sizeof(sun.sun_path), "%s", path);
+	c->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&sun, sizeof(sun)) < 0 ||
+		getsockopt(c->fd, SOL_SOCKET, SO_PEERCRED, &peer, &peer_size) < 0) {
+		r = -errno;
+		goto fail;
+	}
+	r = loop_add_timer(l, on_later, c, &c->later);
+	if (r == 0)
+		r = loop_add(l, c->fd, EPOLLIN, on_readable, c, &c->io);
+	if (r < 0)
+		goto fail;
+	*ret_client = c;
+	*ret_pid = peer.pid;
+	return 0;
+fail:
+	switch_client_free(c);
+	return r;
+}
+
+void switch_client_free(struct switch_client *c)
+{
+	if (!c)
+		return;
+	loop_remove(c->loop, c->io);
+	loop_remove(c->loop, c->later);
+	if (c->fd >= 0)
+		close(c->fd);
+	while (c->events) {
+		struct queued_event *e = c->events;
+		c->events = e->next;
+		free(e);
+	}
+	free(c);
+}
+
+// Waits until the socket is ready for `what` or the deadline has passed.
+static int wait_for(struct switch_client *c, short what, uint64_t deadline_ns)
+{
+	uint64_t now = loop_now_ns();
+	struct pollfd p = { .fd = c->fd, .events = what };
+
+	if (now < deadline_ns && poll(&p, 1, (int)((deadline_ns - now) / 1000000u) + 1) > 0)
+		return 0;
+	if (loop_now_ns() < deadline_ns) // a signal
+		return 0;
+	mark_dead(c, "it did not answer within 2 s");
+	return -ETIMEDOUT;
+}
+
+int switch_call(struct switch_client *c, struct proto_header *request, uint16_t type, size_t size,
+	const int *fds, unsigned n_fds, struct proto_message **ret_reply, char *err,
+	size_t err_size)
+{
+	uint64_t deadline = loop_now_ns() + DEADLINE_MS * 1000000ull;
+	int r = c && !c->dead ? 0 : -ENOTCONN;
+
+	if (r < 0)
+		return log_reason(r, err, err_size, "insula-switch is not connected");
+	if (++c->seq == 0)
+		c->seq = 1;
+	proto_header_init(request, type, c->seq, size);
+	while ((r = proto_send(c->fd, request, fds, n_fds)) == -EAGAIN) {
+		r = wait_for(c, POLLOUT, deadline);
+		if (r < 0)
+			break;
+	}
+	while (r == 0) {
+		r = receive(c);
+		if (r == 0)
+			break;
+		if (r == -EAGAIN)
+			r = wait_for(c, POLLIN, deadline);
+		else if (r > 0)
+			r = 0;
+	}
+	if (r < 0) {
+		mark_dead(c, strerror(-r));
+		return log_reason(r, err, err_size, "insula-switch: %s", c->why);
+	}
+	if (proto_check_reply(&c->message, type, c->seq) < 0) {
+		proto_message_clear(&c->message);
+		mark_dead(c, "it sent a malformed reply");
+		return log_reason(-EBADMSG, err, err_size, "insula-switch: %s", c->why);
+	}
+	if (c->message.status.error) {
+		proto_message_clear(&c->message);
+		return log_reason(c->message.status.error, err, err_size, "%s",
+			c->message.status.text[0] ? c->message.status.text
+						  : strerror(-c->message.status.error));
+	}
+	*ret_reply = &c->message;
+	return 0;
+}

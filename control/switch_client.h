@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// insulad's end of the control protocol: requests that wait for their reply (2 s at most), events handed on
+// from the loop. A connection that breaks, lies or stays silent is closed and reported once. Main
+// thread only.
+#pragma once
+
+#include <sys/types.h>
+#include "control/loop.h"
+#include "control/proto_io.h"
+
+struct switch_client;
+
+struct switch_client_handler {
+	void (*event)(void *arg, const struct proto_header *event); // checked; whole by its type
+	void (*batch_end)(void *arg); // all events that were waiting have been given
+	void (*gone)(void *arg, const char *reason); // free the client; from the loop
+	void *arg;
+};
+
+// Connects to the socket. 0 with the peer's pid, or -errno (-ENOENT, -ECONNREFUSED: nobody there).
+int switch_client_open(struct loop *l, const char *path,
+	const struct switch_client_handler *handler, struct switch_client **ret_client,
+	pid_t *ret_pid);
+void switch_client_free(struct switch_client *c);
+
+// Every request: 0; the switch's own -errno with its sentence in err; -EPIPE, -ETIMEDOUT or -EBADMSG when
+// the connection failed. NULL for the client = -ENOTCONN.
+int switch_hello(
+	struct switch_client *c, struct proto_hello *ret_hello, char *err, size_t err_size);
+// request->h is filled here. The fds stay the caller's.
+int switch_port_add(struct switch_client *c, struct proto_port_add *request, const int *fds,
+	unsigned n_fds, char *err, size_t err_size);
+int switch_port_del(struct switch_client *c, uint32_t id, char *err, size_t err_size);
+int switch_port_list(struct switch_client *c,
+	void (*fn)(void *arg, const struct proto_port_entry *e), void *arg, char *err,
+	size_t err_size);
+// The port's queue fds; they are the caller's then.
+int switch_port_fds(struct switch_client *c, uint32_t id, int ret_fds[PROTO_MAX_QUEUES],
+	unsigned *ret_n, char *err, size_t err_size);
+int switch_section_put(struct switch_client *c, const struct policy_section_ref *ref, int memfd,
+	char *err, size_t err_size);
+int switch_policy_commit(struct switch_client *c, int memfd, char *err, size_t err_size);
+int switch_stats(struct switch_client *c, void (*fn)(void *arg, const struct proto_stats_entry *e),
+	void *arg, char *err, size_t err_size);
+int switch_sessions(struct switch_client *c,
+	void (*fn)(void *arg, const struct proto_session_entry *e), void *arg, char *err,
+	size_t err_size);
+int switch_drops(struct switch_client *c, uint32_t id,
+	void (*fn)(void *arg, const char *name, uint64_t count), void *arg, char *err,
+	size_t err_size);
+int switch_lease_answer(
+	struct switch_client *c, uint32_t token, be32 address, char *err, size_t err_size);
+// lease->h is filled here.
+int switch_lease_set(
+	struct switch_client *c, struct proto_lease_set *lease, char *err, size_t err_size);

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Ids 0..capacity-1, each in exactly one place: in use, free, or retired and waiting for a grace
+// period. Records, mappings and the overflow buckets of an index are handed out by it. Untouched ids cost
+// nothing: those at and above the high-water mark were never used and are on no list.
+//
+// Threads: take, give_back and retire by any worker (own spin lock); reclaim by the control thread.
+#pragma once
+
+#include "vswitch/spin.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct id_pool {
+	struct spin lock;
+	uint32_t capacity;
+	uint32_t *high_water; // every id ever handed out is below it; may lie in the file
+	uint32_t *next; // links of the three lists; an id is on one of them at most
+	uint32_t free; // heads; ID_POOL_END ends a list
+	uint32_t young, young_tail; // retired since the last id_pool_reclaim
+	uint32_t old, old_tail; // retired before it
+};
+
+#define ID_POOL_END UINT32_MAX
+
+// high_water: the caller's word, e.g. in a file's header. 0 or -ENOMEM.
+int id_pool_open(struct id_pool *p, uint32_t capacity, uint32_t *high_water);
+void id_pool_close(struct id_pool *p);
+
+bool id_pool_take(struct id_pool *p, uint32_t *ret_id);
+// For an id that no reader can have seen: usable again at once.
+void id_pool_give_back(struct id_pool *p, uint32_t id);
+// For an id that a reader may still hold: usable again after the second reclaim from now.
+void id_pool_retire(struct id_pool *p, uint32_t id);
+// Frees what was retired before the previous call. The caller lets a grace period pass between two
+// calls; that makes the ids unreachable. Returns whether anything still waits.
+bool id_pool_reclaim(struct id_pool *p);
+
+// Zeroed memory whose untouched pages cost nothing; NULL when there is none.
+void *lazy_alloc(size_t size);
+void lazy_free(void *mem, size_t size);

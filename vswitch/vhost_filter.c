@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Port kind vhost-user, what the far end may say: every message passes here before librte_vhost
+// handles it (known request, exact size, index and count in range) and after (are the fds it kept
+// what they should be). Also answers GET_QUEUE_NUM, which librte_vhost would answer with 128. Runs on
+// librte_vhost's event thread, with its access locks held: no lock of ours is taken. A refusal closes
+// the connection. Message layout: QEMU docs/interop/vhost-user.rst.
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <rte_version.h>
+#include "vswitch/vhost_port.h"
+
+enum vhost_request {
+	GET_FEATURES = 1,
+	SET_FEATURES = 2,
+	SET_OWNER = 3,
+	RESET_OWNER = 4,
+	SET_MEM_TABLE = 5,
+	SET_VRING_NUM = 8,
+	SET_VRING_ADDR = 9,
+	SET_VRING_BASE = 10,
+	GET_VRING_BASE = 11,
+	SET_VRING_KICK = 12,
+	SET_VRING_CALL = 13,
+	SET_VRING_ERR = 14,
+	GET_PROTOCOL_FEATURES = 15,
+	SET_PROTOCOL_FEATURES = 16,
+	GET_QUEUE_NUM = 17,
+	SET_VRING_ENABLE = 18,
+	NET_SET_MTU = 20,
+	SET_STATUS = 39,
+	GET_STATUS = 40,
+	REQUEST_COUNT
+};
+
+enum {
+	FLAG_REPLY = 1 << 2,
+	FLAG_NEED_REPLY = 1 << 3,
+	REGIONS_MAX = 8,
+	RING_SIZE_MAX = 32768,
+	VRING_INDEX_MASK = 0xff,
+	// Bytes of librte_vhost's message payload union, behind which it keeps the fds received.
+	PAYLOAD_SIZE = 632,
+};
+
+struct vhost_region {
+	uint64_t guest_address, size, user_address, mmap_offset;
+};
+
+struct vhost_message {
+	uint32_t request, flags, size;
+	union {
+		uint64_t u64;
+		struct vhost_vring_state state;
+		struct vhost_vring_addr addr;
+		struct {
+			uint32_t n_regions, padding;
+			struct vhost_region regions[REGIONS_MAX];
+		} memory;
+		uint8_t bytes[PAYLOAD_SIZE];
+	};
+	int fds[REGIONS_MAX];
+	int n_fds;
+} __attribute__((packed));
+static_assert(
+	RTE_VERSION >= RTE_VERSION_NUM(22, 11, 0, 0) && RTE_VERSION < RTE_VERSION_NUM(23, 0, 0, 0),
+	"struct vhost_message mirrors this version's");
+
+// Payload bytes; -1: not spoken here (dirty log, IOTLB, postcopy, inflight, config, crypto, RARP).
+static int payload_size(uint32_t request)
+{
+	static const int8_t sizes[REQUEST_COUNT] = {
+		[SET_FEATURES] = 8,
+		[SET_MEM_TABLE] = 8, // at least
+		[SET_VRING_NUM] = sizeof(struct vhost_vring_state),
+		[SET_VRING_ADDR] = sizeof(struct vhost_vring_addr),
+		[SET_VRING_BASE] = sizeof(struct vhost_vring_state),
+		[GET_VRING_BASE] = sizeof(struct vhost_vring_state),
+		[SET_VRING_KICK] = 8,
+		[SET_VRING_CALL] = 8,
+		[SET_VRING_ERR] = 8,
+		[SET_PROTOCOL_FEATURES] = 8,
+		[SET_VRING_ENABLE] = sizeof(struct vhost_vring_state),
+		[NET_SET_MTU] = 8,
+		[SET_STATUS] = 8,
+	};
+
+	switch (request) {
+	case GET_FEATURES:
+	case SET_OWNER:
+	case RESET_OWNER:
+	case GET_PROTOCOL_FEATURES:
+	case GET_QUEUE_NUM:
+	case GET_STATUS:
+		return 0;
+	}
+	return request < REQUEST_COUNT && sizes[request] != 0 ? sizes[request] : -1;
+}
+
+static bool memory_ok(const struct vhost_message *m)
+{
+	uint32_t n = m->memory.n_regions;
+
+	if (n == 0 || n > REGIONS_MAX ||
+		m->size != sizeof(uint64_t) + n * sizeof(struct vhost_region))
+		return false;
+	for (uint32_t i = 0; i < n; i++) {
+		struct vhost_region a = m->memory.regions[i]; // by copy: unaligned in the message
+
+		if (a.size == 0 || a.guest_address + a.size < a.size ||
+			a.user_address + a.size < a.size || a.mmap_offset + a.size < a.size)
+			return false;
+		for (uint32_t j = 0; j < i; j++) {
+			struct vhost_region b = m->memory.regions[j];
+
+			if (a.guest_address < b.guest_address + b.size &&
+				b.guest_address < a.guest_address + a.size)
+				return false;
+		}
+	}
+	return true;
+}
+
+static bool message_ok(const struct vhost_port *vp, const struct vhost_message *m)
+{
+	uint32_t n_vrings = 2U * vp->port->n_queues;
+	int size = payload_size(m->request);
+
+	if (size < 0 || m->flags & FLAG_REPLY || m->size > PAYLOAD_SIZE)
+		return false;
+	if (size > 0 && m->request != SET_MEM_TABLE && m->size != (uint32_t)size)
+		return false;
+
+	switch (m->request) {
+	case SET_MEM_TABLE:
+		return memory_ok(m);
+	case SET_VRING_NUM: // virtio 1.1, 2.6: a power of two, at most 32768
+		return m->state.index < n_vrings && m->state.num >= 2 &&
+		       m->state.num <= RING_SIZE_MAX && (m->state.num & (m->state.num - 1)) == 0;
+	case SET_VRING_BASE:
+		return m->state.index < n_vrings && m->state.num <= UINT16_MAX;
+	case GET_VRING_BASE:
+	case SET_VRING_ENABLE:
+		return m->state.index < n_vrings;
+	case SET_VRING_ADDR:
+		return m->addr.index < n_vrings;
+	case SET_VRING_KICK:
+	case SET_VRING_CALL:
+	case SET_VRING_ERR:
+		return (m->u64 & VRING_INDEX_MASK) < n_vrings;
+	}
+	return true;
+}
+
+static enum rte_vhost_msg_result before(int vid, void *msg)
+{
+	struct vhost_port *vp = vhost_events_port(vid);
+	struct vhost_message *m = msg;
+
+	if (vp == NULL || !message_ok(vp, m)) {
+		// librte_vhost closes the fds of messages that it refuses, not of those that we do.
+		for (int i = 0; i < m->n_fds && i < REGIONS_MAX; i++)
+			if (m->fds[i] >= 0)
+				close(m->fds[i]);
+		m->n_fds = 0;
+		if (vp != NULL)
+			atomic_fetch_add(&vp->refused, 1);
+		// An asked-for acknowledgement would keep the connection: what lies is cut off.
+		m->flags &= ~(uint32_t)FLAG_NEED_REPLY;
+		return RTE_VHOST_MSG_RESULT_ERR;
+	}
+	if (m->request == GET_QUEUE_NUM) {
+		m->u64 = vp->port->n_queues;
+		m->size = sizeof(m->u64);
+		m->n_fds = 0;
+		return RTE_VHOST_MSG_RESULT_REPLY;
+	}
+	return RTE_VHOST_MSG_RESULT_NOT_HANDLED;
+}
+
+// A worker writes to the call fd and sleeps on the kick fd: a pipe, a socket or another epoll set
+// there could block or wake it at will.
+static bool is_eventfd(int fd)
+{
+	char path[32], target[32];
+	ssize_t len;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	len = readlink(path, target, sizeof(target) - 1);
+	if (len < 0)
+		return false;
+	target[len] = '\0';
+	return strcmp(target, "anon_inode:[eventfd]") == 0;
+}
+
+static bool call_ok(int fd)
+{
+	int flags;
+
+	if (fd < 0)
+		return true; // none: the guest polls
+	if (!is_eventfd(fd))
+		return false;
+	// librte_vhost writes to it without looking: a full counter must not hold the worker.
+	flags = fcntl(fd, F_GETFL);
+	return flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0;
+}
+
+// A region past the end of its file would be a SIGBUS in a worker.
+static bool regions_ok(int vid)
+{
+	struct rte_vhost_memory *mem = NULL;
+	bool ok = true;
+
+	if (rte_vhost_get_mem_table(vid, &mem) != 0)
+		return false;
+	for (uint32_t i = 0; i < mem->nregions && ok; i++) {
+		const struct rte_vhost_mem_region *r = &mem->regions[i];
+		uint64_t offset = r->host_user_addr - (uint64_t)(uintptr_t)r->mmap_addr;
+		struct stat st;
+
+		ok = fstat(r->fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size >= 0 &&
+		     offset + r->size <= (uint64_t)st.st_size;
+	}
+	free(mem);
+	return ok;
+}
+
+static enum rte_vhost_msg_result after(int vid, void *msg)
+{
+	struct vhost_port *vp = vhost_events_port(vid);
+	struct vhost_message *m = msg;
+	struct rte_vhost_vring vring;
+	bool ok = true;
+
+	switch (m->request) {
+	case SET_MEM_TABLE:
+		ok = regions_ok(vid);
+		break;
+	case SET_VRING_KICK:
+	case SET_VRING_CALL:
+		if (rte_vhost_get_vhost_vring(vid, (uint16_t)(m->u64 & VRING_INDEX_MASK), &vring) !=
+			0)
+			break;
+		if (m->request == SET_VRING_CALL)
+			ok = call_ok(vring.callfd);
+		else
+			ok = vring.kickfd < 0 || is_eventfd(vring.kickfd);
+		break;
+	}
+	if (ok)
+		return RTE_VHOST_MSG_RESULT_NOT_HANDLED;
+
+	if (vp != NULL) {
+		atomic_fetch_add(&vp->refused, 1);
+		// The access locks fall before the connection does: keep the workers out meanwhile.
+		// (One that waits at an access lock already may still slip in: scaffolding.)
+		if (vp->vid == vid)
+			atomic_store(&vp->enabled, 0);
+	}
+	m->flags &= ~(uint32_t)FLAG_NEED_REPLY;
+	return RTE_VHOST_MSG_RESULT_ERR;
+}
+
+const struct rte_vhost_user_extern_ops vhost_filter_ops = {
+	.pre_msg_handle = before,
+	.post_msg_handle = after,
+};
