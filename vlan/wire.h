@@ -13,6 +13,9 @@
 typedef uint16_t be16;
 typedef uint32_t be32;
 typedef uint64_t be64;
+// The same, wherever they lie in a frame: for pointers to header fields.
+typedef be16 be16_field __attribute__((aligned(1)));
+typedef be32 be32_field __attribute__((aligned(1)));
 
 #define WIRE_PACKED __attribute__((packed, aligned(1)))
 

@@ -23,6 +23,7 @@ enum packet_flags {
 	PACKET_DATA_VALID = 1 << 10, // VIRTIO_NET_HDR_F_DATA_VALID
 	PACKET_ICMP_ERROR = 1 << 11,
 	PACKET_NEW_SESSION = 1 << 12, // policy allowed it; the session stage must create one
+	PACKET_FLOOD = 1 << 14, // to every port of the segment but the one it came from
 	PACKET_REVERSE = 1 << 13, // matched its session in the reverse direction
 };
 
@@ -63,6 +64,7 @@ struct packet {
 	uint8_t drop; // enum drop_reason, DROP_NONE while alive
 	uint32_t session; // id, or SESSION_NONE
 	uint32_t nexthop; // id, or NEXTHOP_NONE
+	uint32_t mapping; // NAT mapping taken for a session about to be made, or MAPPING_NONE
 	uint16_t tpid[2], tci[2]; // parsed tags, outermost first, host order
 };
 static_assert(sizeof(struct packet) <= 64, "one cache line");

@@ -82,8 +82,10 @@ struct port {
 	uint16_t n_queues; // immutable after create
 	_Atomic uint32_t offloads; // enum port_offloads; a vhost port changes it on negotiation
 	_Atomic uint32_t up; // the other end is there; written by the kind's own code
+	_Atomic uint32_t epoch; // grows when event fds changed; workers then read them again
 	_Atomic uint32_t dead; // an fd failed for good; control reports it
 	struct storm storm; // see storm.h
+	uint32_t told; // control: what insulad was last told of up and dead
 	void *priv; // the kind's
 	struct port_counters *counters[WORKER_MAX]; // allocated at create, one per worker
 };

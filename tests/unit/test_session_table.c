@@ -476,8 +476,6 @@ static void remove_if_and_revise(void **state)
 	table_free(&x);
 }
 
-
-
 static void rebuild_is_fast(void **state)
 {
 	enum { N = 1 << 18 };

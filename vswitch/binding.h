@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Dynamic leases that are valid now: on `clients: many` ports, which MAC may use which address. Set by
+// control when insulad's commit says so, read by guard, DHCP and routing on any worker. An expired
+// binding closes the guard.
+// Threads: one writer (control); readers never lock: a sequence counter tells them to read again.
+#pragma once
+
+#include "vlan/wire.h"
+
+struct binding {
+	uint32_t port, segment; // switch port id, segment id
+	uint32_t zone;
+	be32 address;
+	struct mac mac;
+	uint64_t expires_ns; // CLOCK_MONOTONIC
+};
+
+struct binding_table;
+
+struct binding_table *binding_table_new(uint32_t capacity, uint64_t seed);
+void binding_table_free(struct binding_table *t);
+
+// Adds or renews; replaces what the MAC or the address was bound to before. -ENOSPC.
+int binding_set(struct binding_table *t, const struct binding *b);
+void binding_del(struct binding_table *t, uint32_t segment, const struct mac *mac);
+// Calls `gone` for each that expired, after removing it.
+void binding_expire(struct binding_table *t, uint64_t now_ns,
+	void (*gone)(void *arg, const struct binding *b), void *arg);
+void binding_del_port(struct binding_table *t, uint32_t port);
+
+bool binding_by_mac(const struct binding_table *t, uint32_t segment, const struct mac *mac,
+	uint64_t now_ns, struct binding *ret_binding);
+bool binding_by_address(const struct binding_table *t, uint32_t zone, be32 address, uint64_t now_ns,
+	struct binding *ret_binding);

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// DHCP on dynamic pools, seen from control: messages of workers are parked under a token and told to insulad;
+// its answer, given after its commit, becomes a reply frame that a worker sends. Bindings in force
+// open the guard; their end closes it.
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+#include "vswitch/control.h"
+
+enum { PARKED_S = 30 };
+
+static struct parked *park(struct control *c, const struct worker_message *wm)
+{
+	struct parked *slot = NULL;
+	uint64_t now = control_now_ns(CLOCK_MONOTONIC);
+
+	for (unsigned i = 0; i < PARKED_MAX && !slot; i++)
+		if (!c->parked[i].token || now - c->parked[i].since_ns > PARKED_S * 1000000000ull)
+			slot = &c->parked[i];
+	if (!slot)
+		return NULL;
+	*slot = (struct parked){ .token = c->next_token,
+		.port = wm->port,
+		.segment_id = wm->segment_id,
+		.since_ns = now,
+		.msg = wm->lease.msg };
+	c->next_token = c->next_token == UINT32_MAX ? 1 : c->next_token + 1;
+	return slot;
+}
+
+static void lease_event(struct control *c, const struct worker_message *wm)
+{
+	const struct dhcp4_msg *msg = &wm->lease.msg;
+	bool waits =
+		wm->lease.kind == PROTO_LEASE_REQUEST || wm->lease.kind == PROTO_LEASE_DISCOVER;
+	struct parked *slot = waits && c->conn_fd >= 0 ? park(c, wm) : NULL;
+	struct proto_lease_event e = { .kind = wm->lease.kind,
+		.port = wm->port,
+		.segment = wm->segment_id,
+		.token = slot ? slot->token : 0,
+		.mac = msg->chaddr,
+		.client_id_size = msg->client_id_size,
+		.address = wm->lease.address ? wm->lease.address : msg->ciaddr };
+
+	if (waits && !slot)
+		return; // the client asks again
+	memcpy(e.client_id, msg->client_id, msg->client_id_size);
+	memcpy(e.hostname, msg->hostname, sizeof(e.hostname));
+	control_event(c, &e, PROTO_EVENT_LEASE, sizeof(e));
+}
+
+void control_from_workers(struct control *c)
+{
+	uint64_t count;
+
+	if (read(c->sw->control_event_fd, &count, sizeof(count)) < 0)
+		return;
+	for (unsigned i = 0; i < c->sw->n_workers; i++) {
+		struct worker_message *wm;
+
+		while (rte_ring_dequeue(c->sw->workers[i]->to_control, (void **)&wm) == 0) {
+			if (wm->kind == MESSAGE_LEASE)
+				lease_event(c, wm);
+			rte_mempool_put(c->sw->messages, wm);
+		}
+	}
+}
+
+// Hands a frame to the worker that will send it; lost (and counted) when its ring is full.
+static int emit(struct control *c, const struct parked *slot, const struct dhcp4_config *cfg,
+	const struct dhcp4_decision *d)
+{
+	struct worker *w = c->sw->workers[slot->port % c->sw->n_workers];
+	struct worker_message *wm;
+	int size;
+
+	if (rte_mempool_get(c->sw->messages, (void **)&wm) < 0)
+		return -ENOBUFS;
+	*wm = (struct worker_message){
+		.kind = MESSAGE_EMIT, .port = slot->port, .segment_id = slot->segment_id
+	};
+	size = dhcp4_build(&slot->msg, cfg, d, wm->emit.frame, sizeof(wm->emit.frame));
+	wm->emit.size = (uint32_t)size;
+	if (size < 0 || rte_ring_enqueue(w->from_control, wm) < 0) {
+		rte_mempool_put(c->sw->messages, wm);
+		return size < 0 ? size : -ENOBUFS;
+	}
+	// seq_cst: see worker_sleep
+	if (atomic_load(&w->sleeping))
+		worker_wake(w);
+	return 0;
+}
+
+void control_lease_answer(struct control *c)
+{
+	const struct proto_lease_answer *q = (const void *)c->in->bytes;
+	const struct policy *pol = c->sw->policy;
+	const struct policy_prt *prt;
+	struct dhcp4_decision d;
+	struct parked *slot = NULL;
+	int r = 0;
+
+	for (unsigned i = 0; i < PARKED_MAX && !slot; i++)
+		if (q->token && c->parked[i].token == q->token)
+			slot = &c->parked[i];
+	prt = slot ? policy_port(pol, slot->port) : NULL;
+	if (!prt || prt->segment == POLICY_NO_SEGMENT) {
+		control_reply_status(c, -ENOENT, "nobody waits for this answer any more");
+		return;
+	}
+	d = dhcp4_decide(&slot->msg, &pol->segments[prt->segment].dhcp, q->address, false);
+	if (d.action == DHCP4_DO_OFFER || d.action == DHCP4_DO_ACK || d.action == DHCP4_DO_NAK)
+		r = emit(c, slot, &pol->segments[prt->segment].dhcp, &d);
+	slot->token = 0;
+	control_reply_status(c, r, r < 0 ? "the reply could not be sent" : NULL);
+}
+
+static void forget(struct control *c, const struct binding *b)
+{
+	fdb_del_static(c->sw->fdb, b->segment, &b->mac);
+}
+
+void control_lease_set(struct control *c)
+{
+	const struct proto_lease_set *q = (const void *)c->in->bytes;
+	const struct policy *pol = c->sw->policy;
+	const struct policy_prt *prt = policy_port(pol, q->port);
+	struct binding b = { .port = q->port,
+		.segment = q->segment,
+		.address = q->address,
+		.mac = q->mac,
+		.expires_ns = control_now_ns(CLOCK_MONOTONIC) + q->remaining_s * 1000000000ull };
+	int r;
+
+	if (!prt || prt->segment == POLICY_NO_SEGMENT ||
+		pol->segments[prt->segment].s->id != q->segment ||
+		!(prt->p->flags & POLICY_PORT_CLIENTS_MANY)) {
+		control_reply_status(c, -EINVAL, "no such port, segment or not `clients: many`");
+		return;
+	}
+	b.zone = pol->segments[prt->segment].s->zone;
+	if (q->remaining_s == 0) {
+		binding_del(c->sw->bindings, q->segment, &q->mac);
+		forget(c, &b);
+		control_reply_status(c, 0, NULL);
+		return;
+	}
+	r = fdb_set_static(c->sw->fdb, q->segment, &q->mac, q->port);
+	if (r == 0)
+		r = binding_set(c->sw->bindings, &b);
+	control_reply_status(c, r, r < 0 ? "MAC is another port's, or too many leases" : NULL);
+}
+
+static void expired(void *arg, const struct binding *b)
+{
+	forget(arg, b);
+}
+
+void control_leases_expire(struct control *c, uint64_t now_ns)
+{
+	binding_expire(c->sw->bindings, now_ns, expired, c);
+}

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What the control thread does about once a second: sessions, mappings, leases and learned addresses that
+// ran out, memory whose grace period has passed, ports that died. Idle, it wakes once a second.
+#include "vswitch/control.h"
+
+#define SECOND 1000000000ull
+
+enum {
+	SESSION_BUDGET = 65536, // records examined a second
+	MAPPING_BUDGET = 65536,
+	FDB_BUDGET = 8192,
+	NAT_HOLD_S = 120, // RFC 6888 REQ-8: a port rests before another endpoint gets it
+	BUSY_TIMEOUT_MS = 10,
+	IDLE_TIMEOUT_MS = 1000,
+};
+
+static void session_gone(void *arg, const struct session_record *rec)
+{
+	struct control *c = arg;
+
+	if (rec->d.mapping != MAPPING_NONE)
+		nat_unref(c->sw->mappings, rec->d.mapping, control_now_ns(CLOCK_MONOTONIC));
+}
+
+static void tell_port(struct control *c, struct port *p, uint32_t up)
+{
+	struct proto_port_event e = { .id = p->id, .up = up };
+
+	control_event(c, &e, PROTO_EVENT_PORT, sizeof(e));
+}
+
+static void watch_ports(struct control *c)
+{
+	for (uint32_t id = 1; id <= POLICY_MAX_PORT_ID; id++) {
+		struct port *p = switch_port(c->sw, id);
+		uint32_t up;
+
+		if (!p)
+			continue;
+		up = atomic_load(&p->dead) ? 2 : !!atomic_load(&p->up);
+		if (up != p->told) {
+			p->told = up;
+			tell_port(c, p, up);
+		}
+	}
+}
+
+// Ids of removed sessions come back once every worker has been quiescent since.
+static void reclaim(struct control *c)
+{
+	if (c->reclaim_token && rte_rcu_qsbr_check(c->sw->qsbr, c->reclaim_token, false) != 1)
+		return;
+	tables_reclaim(c->tables);
+	c->reclaim_token = rte_rcu_qsbr_start(c->sw->qsbr);
+}
+
+void control_keep_house(struct control *c)
+{
+	uint64_t now = control_now_ns(CLOCK_MONOTONIC);
+
+	switch_retire_poll(c->sw);
+	if (now - c->kept_house_ns < SECOND)
+		return;
+	c->kept_house_ns = now;
+	session_expire(
+		c->sw->sessions, &session_timeouts_default, now, SESSION_BUDGET, session_gone, c);
+	reclaim(c);
+	nat_expire(c->sw->mappings, now, NAT_HOLD_S, MAPPING_BUDGET);
+	fdb_age(c->sw->fdb, now, FDB_BUDGET);
+	control_leases_expire(c, now);
+	watch_ports(c);
+}
+
+int control_house_timeout(const struct control *c)
+{
+	return c->sw->retired ? BUSY_TIMEOUT_MS : IDLE_TIMEOUT_MS;
+}

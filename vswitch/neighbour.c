@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Neighbours on uplinks: resolution by ARP with the states and times of RFC 4861 §7.3.2 and §10.
+// Called by route and service stages on any worker; timers by worker 0.
+#include <stdlib.h>
+#include <rte_spinlock.h>
+#include "dhcp/arp.h"
+#include "vswitch/switch.h"
+
+#define SECOND 1000000000ull
+
+enum {
+	REACHABLE_S = 30, // REACHABLE_TIME
+	DELAY_FIRST_PROBE_S = 5, // DELAY_FIRST_PROBE_TIME
+	MAX_SOLICIT = 3, // MAX_UNICAST_SOLICIT, MAX_MULTICAST_SOLICIT
+	FAILED_PAUSE_S = 3, // before a failed neighbour is asked again
+};
+
+struct neighbour {
+	rte_spinlock_t lock;
+	uint8_t state; // enum neighbour_state
+	uint8_t n_held;
+	uint8_t n_asked;
+	uint64_t since_ns, asked_ns;
+	struct nexthop *nh;
+	struct rte_mbuf *held[NEIGHBOUR_HELD_MAX];
+};
+
+struct neighbours {
+	uint32_t capacity;
+	rte_spinlock_t lock; // making entries
+	_Atomic uint32_t n;
+	uint64_t ticked_ns; // worker 0
+	struct neighbour *entries;
+};
+
+struct neighbours *neighbours_new(uint32_t capacity)
+{
+	struct neighbours *n = calloc(1, sizeof(*n));
+
+	if (!n)
+		return NULL;
+	n->capacity = capacity;
+	n->entries = calloc(capacity, sizeof(*n->entries));
+	if (!n->entries) {
+		free(n);
+		return NULL;
+	}
+	return n;
+}
+
+void neighbours_free(struct neighbours *n)
+{
+	if (!n)
+		return;
+	for (uint32_t i = 0; i < n->n; i++)
+		rte_pktmbuf_free_bulk(n->entries[i].held, n->entries[i].n_held);
+	free(n->entries);
+	free(n);
+}
+
+static struct neighbour *entry_of(struct neighbours *n, struct nexthop *nh)
+{
+	uint32_t i = __atomic_load_n(&nh->neighbour, __ATOMIC_ACQUIRE);
+
+	if (i != UINT32_MAX)
+		return &n->entries[i];
+	rte_spinlock_lock(&n->lock);
+	i = nh->neighbour;
+	if (i == UINT32_MAX && n->n < n->capacity) {
+		i = n->n;
+		n->entries[i].nh = nh;
+		n->entries[i].state = NEIGHBOUR_NONE;
+		atomic_store_explicit(&n->n, i + 1, memory_order_release);
+		// release: the entry is complete before its index is seen
+		__atomic_store_n(&nh->neighbour, i, __ATOMIC_RELEASE);
+	}
+	rte_spinlock_unlock(&n->lock);
+	return i == UINT32_MAX ? NULL : &n->entries[i];
+}
+
+static void ask(struct worker *w, const struct burst *b, struct neighbour *e)
+{
+	const struct policy_prt *up = policy_port(b->policy, e->nh->domain);
+	uint64_t where = atomic_load_explicit(&e->nh->where, memory_order_relaxed);
+	uint8_t frame[ARP_FRAME_SIZE];
+	struct mac mac;
+	uint32_t port;
+
+	e->asked_ns = b->now_ns;
+	if (!up || !up->uplink)
+		return;
+	nexthop_unpack(where, &port, &mac);
+	arp_build_request(&up->p->mac, up->p->address, e->nh->address,
+		e->state == NEIGHBOUR_PROBE && where ? &mac : NULL, frame);
+	worker_emit(w, up->p->id, POLICY_NO_SEGMENT, frame, sizeof(frame));
+}
+
+static void enter(struct neighbour *e, enum neighbour_state state, uint64_t now_ns)
+{
+	e->state = (uint8_t)state;
+	e->since_ns = now_ns;
+	e->n_asked = 0;
+}
+
+// INCOMPLETE: the packet waits, the first one asks.
+static enum drop_reason hold(
+	struct worker *w, const struct burst *b, struct neighbour *e, struct rte_mbuf *m)
+{
+	if (e->state == NEIGHBOUR_FAILED) {
+		if (b->now_ns - e->since_ns < FAILED_PAUSE_S * SECOND)
+			return DROP_NEXTHOP_UNRESOLVED;
+		enter(e, NEIGHBOUR_NONE, b->now_ns);
+	}
+	if (e->n_held == NEIGHBOUR_HELD_MAX)
+		return DROP_NEXTHOP_QUEUE_FULL;
+	e->held[e->n_held++] = m;
+	if (e->state == NEIGHBOUR_NONE) {
+		enter(e, NEIGHBOUR_INCOMPLETE, b->now_ns);
+		e->n_asked = 1;
+		ask(w, b, e);
+	}
+	return PACKET_CONSUMED;
+}
+
+bool neighbour_use(struct worker *w, const struct burst *b, struct nexthop *nh, struct rte_mbuf *m,
+	enum drop_reason *ret_reason)
+{
+	struct neighbour *e = entry_of(w->sw->neighbours, nh);
+	bool usable;
+
+	if (!e) {
+		*ret_reason = DROP_NEXTHOP_QUEUE_FULL;
+		return false;
+	}
+	// REACHABLE is the common case and needs no lock: the timer moves it on.
+	if (e->state == NEIGHBOUR_REACHABLE)
+		return true;
+	rte_spinlock_lock(&e->lock);
+	usable = atomic_load_explicit(&nh->where, memory_order_relaxed) != 0;
+	if (usable && e->state == NEIGHBOUR_STALE)
+		enter(e, NEIGHBOUR_DELAY, b->now_ns);
+	else if (!usable)
+		*ret_reason = hold(w, b, e, m);
+	rte_spinlock_unlock(&e->lock);
+	return usable;
+}
+
+// Sends the packets that waited; they have been decided and rewritten but for the MAC.
+static void release_held(struct worker *w, const struct burst *b, struct rte_mbuf **held,
+	unsigned n, uint32_t port, const struct mac *mac)
+{
+	struct burst tail = { .policy = b->policy, .now_ns = b->now_ns };
+
+	for (unsigned i = 0; i < n; i++) {
+		packet_eth(held[i])->dst = *mac;
+		packet_of(held[i])->out_port = (uint16_t)port;
+		tail.pkts[tail.n++] = held[i];
+	}
+	if (tail.n)
+		pipeline_run_tail(w, &tail);
+}
+
+void neighbour_heard(struct worker *w, const struct burst *b, uint32_t uplink_port, be32 address,
+	const struct mac *mac, bool solicited)
+{
+	struct nexthop *nh;
+	struct neighbour *e;
+	struct rte_mbuf *held[NEIGHBOUR_HELD_MAX];
+	unsigned n_held;
+	uint64_t where = nexthop_pack(uplink_port, mac);
+	uint32_t id = nexthop_find_neighbour(w->sw->nexthops, uplink_port, address);
+
+	nh = nexthop_get(w->sw->nexthops, id);
+	if (!nh || nh->neighbour == UINT32_MAX || mac_is_multicast(mac) || mac_is_zero(mac))
+		return;
+	e = &w->sw->neighbours->entries[nh->neighbour];
+	rte_spinlock_lock(&e->lock);
+	// An unsolicited change of a working neighbour makes it STALE: it is verified when used.
+	if (solicited || e->state == NEIGHBOUR_INCOMPLETE)
+		enter(e, NEIGHBOUR_REACHABLE, b->now_ns);
+	else if (atomic_load_explicit(&nh->where, memory_order_relaxed) != where)
+		enter(e, NEIGHBOUR_STALE, b->now_ns);
+	atomic_store_explicit(&nh->where, where, memory_order_relaxed);
+	n_held = e->n_held;
+	memcpy(held, e->held, sizeof(held));
+	e->n_held = 0;
+	rte_spinlock_unlock(&e->lock);
+	release_held(w, b, held, n_held, uplink_port, mac);
+}
+
+// One timer step of one entry; the lock is held. Returns packets to drop in `lost`.
+static unsigned step(
+	struct worker *w, const struct burst *b, struct neighbour *e, struct rte_mbuf **lost)
+{
+	uint64_t age = b->now_ns - e->since_ns;
+	unsigned n = 0;
+
+	if (e->state == NEIGHBOUR_REACHABLE && age > REACHABLE_S * SECOND)
+		enter(e, NEIGHBOUR_STALE, b->now_ns);
+	else if (e->state == NEIGHBOUR_DELAY && age > DELAY_FIRST_PROBE_S * SECOND)
+		enter(e, NEIGHBOUR_PROBE, b->now_ns);
+	if (e->state != NEIGHBOUR_INCOMPLETE && e->state != NEIGHBOUR_PROBE)
+		return 0;
+	if (e->n_asked && b->now_ns - e->asked_ns < SECOND)
+		return 0;
+	if (e->n_asked++ < MAX_SOLICIT) {
+		ask(w, b, e);
+		return 0;
+	}
+	atomic_store_explicit(&e->nh->where, 0, memory_order_relaxed);
+	enter(e, NEIGHBOUR_FAILED, b->now_ns);
+	n = e->n_held;
+	memcpy(lost, e->held, sizeof(e->held));
+	e->n_held = 0;
+	return n;
+}
+
+void neighbour_tick(struct worker *w, const struct burst *b)
+{
+	struct neighbours *n = w->sw->neighbours;
+	uint32_t count = atomic_load_explicit(&n->n, memory_order_acquire);
+	struct rte_mbuf *lost[NEIGHBOUR_HELD_MAX];
+
+	if (b->now_ns - n->ticked_ns < SECOND / 2)
+		return;
+	n->ticked_ns = b->now_ns;
+	for (uint32_t i = 0; i < count; i++) {
+		struct neighbour *e = &n->entries[i];
+		unsigned n_lost;
+
+		rte_spinlock_lock(&e->lock);
+		n_lost = step(w, b, e, lost);
+		rte_spinlock_unlock(&e->lock);
+		for (unsigned k = 0; k < n_lost; k++)
+			worker_drop(w, lost[k], DROP_NEXTHOP_UNRESOLVED);
+	}
+}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Next-hop entries: where a packet goes after everything is decided. Sessions name entries, never a
+// port or MAC; learning and neighbour changes update the entry, not the sessions. Ids are private to
+// one life of the process (they carry its epoch): a session that outlived a restart finds its ids
+// stale, is resolved once more, and goes on.
+//
+// Threads: `where` is read by any worker and written by any worker or the control thread, whole, in
+// one 64-bit store. Entries are made under the table's lock (once per destination) and never freed
+// while the process lives.
+#pragma once
+
+#include <stdatomic.h>
+#include "vlan/wire.h"
+
+#define NEXTHOP_NONE UINT32_MAX
+
+enum nexthop_kind {
+	NEXTHOP_FREE,
+	NEXTHOP_BRIDGED, // a MAC in a segment, as the forwarding database knows it
+	NEXTHOP_HOST, // a tenant's address in a zone, behind the gateway
+	NEXTHOP_NEIGHBOUR, // an address on an uplink's wire, resolved by ARP
+	NEXTHOP_KIND_COUNT
+};
+
+struct nexthop {
+	_Atomic uint64_t where; // port << 48 | destination MAC; 0 = not known now
+	_Atomic uint64_t src_mac; // NEXTHOP_HOST, _NEIGHBOUR: MAC to send from
+	_Atomic uint32_t last_used_s; // relaxed; any worker
+	// Immutable while in use:
+	uint32_t kind; // enum nexthop_kind
+	uint32_t domain; // bridged: segment id; host: zone; neighbour: uplink port id
+	uint32_t segment; // bridged, host: segment id of the destination; else 0
+	be32 address; // host, neighbour
+	struct mac mac; // bridged
+	uint32_t neighbour; // neighbour: index of its state (neighbour.h)
+};
+
+struct nexthop_table;
+
+struct nexthop_table *nexthop_table_new(uint32_t capacity, uint64_t seed);
+void nexthop_table_free(struct nexthop_table *t);
+
+// The entry of an id that this process gave out, else NULL.
+struct nexthop *nexthop_get(struct nexthop_table *t, uint32_t id);
+// Finds or makes an entry. NEXTHOP_NONE when the table is full.
+uint32_t nexthop_bridged(struct nexthop_table *t, uint32_t segment_id, const struct mac *mac);
+uint32_t nexthop_host(struct nexthop_table *t, uint32_t zone, be32 address, uint32_t segment_id);
+uint32_t nexthop_neighbour(struct nexthop_table *t, uint32_t uplink_port, be32 address);
+// Finds without making.
+uint32_t nexthop_find_bridged(struct nexthop_table *t, uint32_t segment_id, const struct mac *mac);
+uint32_t nexthop_find_neighbour(struct nexthop_table *t, uint32_t uplink_port, be32 address);
+// Walks all entries in use (control thread: refresh after a policy change).
+void nexthop_each(struct nexthop_table *t, void (*fn)(void *arg, struct nexthop *nh), void *arg);
+
+static inline uint64_t nexthop_pack(uint32_t port, const struct mac *mac)
+{
+	uint64_t w = 0;
+
+	memcpy(&w, mac, sizeof(*mac)); // little-endian: the low 48 bits
+	return w | (uint64_t)port << 48;
+}
+
+static inline void nexthop_unpack(uint64_t where, uint32_t *ret_port, struct mac *ret_mac)
+{
+	memcpy(ret_mac, &where, sizeof(*ret_mac));
+	*ret_port = (uint32_t)(where >> 48);
+}

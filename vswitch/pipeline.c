@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The pipeline: its order is this array and nothing else. Runs on workers.
+#include "vswitch/nat_table.h"
+#include "vswitch/nexthop.h"
+#include "vswitch/parse.h"
+#include "vswitch/pipeline.h"
+#include "vswitch/session_table.h"
+
+const struct stage pipeline[] = {
+	{ "parse", stage_parse }, // walk the headers once, check every length
+	{ "vlan_ingress", stage_vlan_ingress }, // port -> segment, zone; tags off
+	{ "guard", stage_guard }, // source MAC, addresses, ARP belong to the port
+	{ "service", stage_service }, // ARP, DHCP, ICMP to the gateway: answered here
+	{ "session", stage_session }, // one lookup: a hit passes by the next four
+	{ "icmp_error", stage_icmp_error }, // belongs to the session it quotes
+	{ "policy", stage_policy }, // may this begin?
+	{ "route", stage_route }, // through the gateway: SNAT, next hop
+	{ "forward", stage_forward }, // inside the segment: forwarding database
+	{ "new_session", stage_new_session }, // remember the verdict
+	{ "rewrite", stage_rewrite }, // NAT, TTL, MACs
+	{ "vlan_egress", stage_vlan_egress }, // tags on
+	{ "tx", stage_tx }, // offloads the far end lacks; send
+};
+const unsigned pipeline_n_stages = sizeof(pipeline) / sizeof(pipeline[0]);
+
+void pipeline_run(struct worker *w, struct burst *b)
+{
+	for (unsigned i = 0; b->n && i < pipeline_n_stages; i++)
+		pipeline[i].run(w, b);
+}
+
+void pipeline_run_tail(struct worker *w, struct burst *b)
+{
+	stage_vlan_egress(w, b);
+	if (b->n)
+		stage_tx(w, b);
+}
+
+static enum drop_reason parse_one(struct worker *w, struct burst *b, struct rte_mbuf *m)
+{
+	struct packet *p = packet_of(m);
+
+	p->session = SESSION_NONE;
+	p->nexthop = NEXTHOP_NONE;
+	p->mapping = MAPPING_NONE;
+	p->segment = POLICY_NO_SEGMENT;
+	return parse_packet(m);
+}
+
+void stage_parse(struct worker *w, struct burst *b)
+{
+	burst_filter(w, b, parse_one);
+}

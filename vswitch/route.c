@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Stage: packets for the gateway. Finds the next hop: a guest of the same tenant, or a neighbour on the
+// uplink behind whose address the segment is hidden (then a NAT mapping is taken). Sessions whose next
+// hop is stale come here too and are brought up to date. Workers.
+#include <errno.h>
+#include "vswitch/session.h"
+
+uint64_t route_host_where(struct switch_ *sw, const struct policy *pol, struct nexthop *nh)
+{
+	const struct policy_prt *prt = policy_host_port(pol, nh->domain, nh->address);
+	struct binding bound;
+
+	if (prt) {
+		const struct policy_segment *s = pol->segments[prt->segment].s;
+
+		atomic_store_explicit(
+			&nh->src_mac, nexthop_pack(0, &s->gateway_mac), memory_order_relaxed);
+		return nexthop_pack(prt->p->id, &prt->p->mac);
+	}
+	if (!binding_by_address(sw->bindings, nh->domain, nh->address, 0, &bound))
+		return 0;
+	prt = policy_port(pol, bound.port);
+	if (!prt || prt->segment == POLICY_NO_SEGMENT)
+		return 0;
+	atomic_store_explicit(&nh->src_mac,
+		nexthop_pack(0, &pol->segments[prt->segment].s->gateway_mac), memory_order_relaxed);
+	return nexthop_pack(bound.port, &bound.mac);
+}
+
+static enum drop_reason to_host(
+	struct worker *w, const struct burst *b, struct packet *p, uint32_t zone, be32 address)
+{
+	uint32_t id = nexthop_host(w->sw->nexthops, zone, address, 0), port;
+	struct nexthop *nh = nexthop_get(w->sw->nexthops, id);
+	struct mac mac;
+	uint64_t where;
+
+	if (!nh)
+		return DROP_ROUTE_NO_ROUTE;
+	where = route_host_where(w->sw, b->policy, nh);
+	atomic_store_explicit(&nh->where, where, memory_order_relaxed);
+	if (!where)
+		return DROP_ROUTE_NO_ROUTE;
+	nexthop_unpack(where, &port, &mac);
+	p->nexthop = id;
+	p->out_port = (uint16_t)port;
+	return DROP_NONE;
+}
+
+static enum drop_reason to_uplink(
+	struct worker *w, const struct policy_prt *up, struct packet *p, be32 dst)
+{
+	bool on_link = ipv4_in_prefix(dst, up->p->address, up->uplink->prefix_len);
+	be32 via = on_link ? dst : up->uplink->gateway;
+	struct nexthop *nh;
+
+	if (!via || via == up->p->address)
+		return DROP_ROUTE_NO_ROUTE;
+	p->nexthop = nexthop_neighbour(w->sw->nexthops, up->p->id, via);
+	nh = nexthop_get(w->sw->nexthops, p->nexthop);
+	if (!nh)
+		return DROP_NEXTHOP_QUEUE_FULL;
+	atomic_store_explicit(&nh->src_mac, nexthop_pack(0, &up->p->mac), memory_order_relaxed);
+	p->out_port = (uint16_t)up->p->id;
+	return DROP_NONE;
+}
+
+static bool has_port_id(const struct packet *p)
+{
+	return (p->flags & PACKET_HAS_L4) &&
+	       (p->proto == IPPROTO_TCP || p->proto == IPPROTO_UDP || p->proto == IPPROTO_ICMP);
+}
+
+// Takes the mapping of the sender's endpoint behind the uplink's address.
+static enum drop_reason snat(struct worker *w, const struct burst *b, const struct policy_prt *up,
+	struct packet *p, be32 src)
+{
+	struct nat_pool pool = { .zone = up->uplink->zone,
+		.address = up->p->address,
+		.port_first = up->uplink->nat_port_first,
+		.port_last = up->uplink->nat_port_last };
+	uint32_t mapping;
+
+	if (!has_port_id(p))
+		return DROP_POLICY_DENY; // only TCP, UDP and ICMP echo can share an address
+	if (nat_map(w->sw->mappings, &pool, p->zone, p->proto, src, p->src_port, b->now_ns,
+		    &mapping) < 0)
+		return DROP_NAT_EXHAUSTED;
+	p->mapping = mapping;
+	return DROP_NONE;
+}
+
+static enum drop_reason route_new(struct worker *w, struct burst *b, struct rte_mbuf *m)
+{
+	struct packet *p = packet_of(m);
+	const struct policy_segment *s = packet_segment(b, p)->s;
+	const struct ipv4_hdr *ip = packet_l3(m);
+	const struct policy_prt *up;
+	enum drop_reason r;
+
+	if ((ntohl(ip->dst) & 0xf0000000u) == 0xe0000000u || ip->dst == UINT32_MAX)
+		return DROP_ROUTE_MULTICAST;
+	r = to_host(w, b, p, p->zone, ip->dst);
+	if (r == DROP_NONE)
+		return r;
+	for (uint32_t i = 0; i < b->policy->n_segments; i++) {
+		const struct policy_segment *o = b->policy->segments[i].s;
+
+		if (o->zone == p->zone && ipv4_in_prefix(ip->dst, o->subnet, o->prefix_len))
+			return DROP_ROUTE_NO_ROUTE; // the tenant's own subnet, but nobody is there
+	}
+	up = s->snat_port ? policy_port(b->policy, s->snat_port) : NULL;
+	if (!up)
+		return DROP_ROUTE_NO_ROUTE;
+	r = to_uplink(w, up, p, ip->dst);
+	return r == DROP_NONE ? snat(w, b, up, p, ip->src) : r;
+}
+
+// A hit without a usable next hop: a fresh process, or an entry that changed its meaning.
+static enum drop_reason route_hit(struct worker *w, struct burst *b, struct rte_mbuf *m)
+{
+	struct packet *p = packet_of(m);
+	struct session_record *rec = session_get(w->sw->sessions, p->session);
+	unsigned dir = p->flags & PACKET_REVERSE ? SESSION_REVERSE : SESSION_FORWARD;
+	const struct session_key *fwd = &rec->d.key[SESSION_FORWARD];
+	enum drop_reason r;
+
+	if (dir == SESSION_REVERSE) {
+		r = to_host(w, b, p, fwd->zone, fwd->src);
+	} else if (rec->d.flags & SESSION_F_SNAT) {
+		const struct policy_prt *up = policy_port(b->policy, rec->d.dst_port);
+
+		r = up && up->uplink ? to_uplink(w, up, p, fwd->dst) : DROP_NAT_NO_UPLINK;
+	} else {
+		r = to_host(w, b, p, fwd->zone, fwd->dst);
+	}
+	if (r == DROP_NONE)
+		__atomic_store_n(&rec->d.nexthop[dir], p->nexthop, __ATOMIC_RELAXED);
+	return r;
+}
+
+static enum drop_reason route(struct worker *w, struct burst *b, struct rte_mbuf *m)
+{
+	const struct packet *p = packet_of(m);
+
+	if (!(p->flags & PACKET_ROUTED))
+		return DROP_NONE;
+	if (((const struct ipv4_hdr *)packet_l3(m))->ttl <= 1)
+		return DROP_ROUTE_TTL;
+	if (!(p->flags & PACKET_HIT))
+		return route_new(w, b, m);
+	return p->nexthop == NEXTHOP_NONE ? route_hit(w, b, m) : DROP_NONE;
+}
+
+void stage_route(struct worker *w, struct burst *b)
+{
+	burst_filter(w, b, route);
+}

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Stages: one hash lookup on (zone, 5-tuple), and, after policy, the making of new sessions. A hit
+// carries verdict, translation and next hop. A session whose deciding revisions are no longer in force is
+// decided again here, in its original direction, once. Workers.
+#include <errno.h>
+#include "vswitch/session.h"
+
+bool session_key_of(struct rte_mbuf *m, struct session_key *ret_key)
+{
+	const struct packet *p = packet_of(m);
+	const struct ipv4_hdr *ip;
+
+	if ((p->flags & (PACKET_IPV4 | PACKET_FRAGMENT | PACKET_MULTICAST | PACKET_ICMP_ERROR)) !=
+		PACKET_IPV4)
+		return false;
+	ip = packet_l3(m);
+	*ret_key = (struct session_key){ .zone = p->zone,
+		.src = ip->src,
+		.dst = ip->dst,
+		.src_port = p->src_port,
+		.dst_port = p->dst_port,
+		.proto = p->proto };
+	return true;
+}
+
+bool session_is_routed(const struct burst *b, struct rte_mbuf *m)
+{
+	const struct policy_seg *seg = packet_segment(b, packet_of(m));
+
+	return !seg || (seg->s->gateway && mac_equal(&packet_eth(m)->dst, &seg->s->gateway_mac));
+}
+
+void session_end(struct switch_ *sw, uint32_t id, uint64_t now_ns)
+{
+	uint32_t mapping = session_get(sw->sessions, id)->d.mapping;
+
+	if (session_remove(sw->sessions, id) && mapping != MAPPING_NONE)
+		nat_unref(sw->mappings, mapping, now_ns);
+}
+
+static bool still_allowed(const struct policy *pol, const struct session_desc *d,
+	const struct policy_prt *src, const struct policy_prt *dst)
+{
+	if (!src || !dst)
+		return false;
+	// A configured guest still owns its address.
+	if (src->p->address && src->p->mode == POLICY_PORT_ACCESS &&
+		src->p->address != d->key[SESSION_FORWARD].src)
+		return false;
+	if (d->flags & SESSION_F_SNAT)
+		return src->segment != POLICY_NO_SEGMENT &&
+		       pol->segments[src->segment].s->snat_port == dst->p->id &&
+		       dst->p->address == d->key[SESSION_REVERSE].dst;
+	if (src->segment == POLICY_NO_SEGMENT || dst->segment == POLICY_NO_SEGMENT)
+		return true; // a trunk: judged by its VLAN list on the way in and out
+	return pol->segments[src->segment].s->zone == pol->segments[dst->segment].s->zone;
+}
+
+// The session was decided under other revisions: is it still allowed today? Updates or ends it.
+static bool decide_again(
+	struct worker *w, const struct burst *b, uint32_t id, struct session_record *rec)
+{
+	const struct policy_prt *src = policy_port(b->policy, rec->d.src_port);
+	const struct policy_prt *dst = policy_port(b->policy, rec->d.dst_port);
+
+	if (src && dst && rec->d.revision[0] == src->revision &&
+		rec->d.revision[1] == dst->revision)
+		return true;
+	if (!still_allowed(b->policy, &rec->d, src, dst)) {
+		session_end(w->sw, id, b->now_ns);
+		return false;
+	}
+	// Two workers may store the same values: both decided under the same policy.
+	__atomic_store_n(&rec->d.revision[0], src->revision, __ATOMIC_RELAXED);
+	__atomic_store_n(&rec->d.revision[1], dst->revision, __ATOMIC_RELAXED);
+	return true;
+}
+
+static void hit(struct worker *w, struct burst *b, struct rte_mbuf *m, uint32_t id, uint8_t dir)
+{
+	struct packet *p = packet_of(m);
+	struct session_record *rec = session_get(w->sw->sessions, id);
+	const struct nexthop *nh;
+	bool routed = session_is_routed(b, m);
+
+	if (!decide_again(w, b, id, rec) || routed != !!(rec->d.flags & SESSION_F_ROUTED))
+		return;
+	p->session = id;
+	p->flags |= PACKET_HIT | (dir == SESSION_REVERSE ? PACKET_REVERSE : 0) |
+		    (routed ? PACKET_ROUTED : 0);
+	p->nexthop = __atomic_load_n(&rec->d.nexthop[dir], __ATOMIC_RELAXED);
+	nh = nexthop_get(w->sw->nexthops, p->nexthop);
+	// A bridged next hop is this MAC and no other; what is stale is resolved again.
+	if (!nh || (nh->kind == NEXTHOP_BRIDGED && !mac_equal(&nh->mac, &packet_eth(m)->dst)))
+		p->nexthop = NEXTHOP_NONE;
+	session_touch(w->sw->sessions, id, dir, p->tcp_flags, m->pkt_len, b->now_ns);
+}
+
+void stage_session(struct worker *w, struct burst *b)
+{
+	struct session_key keys[BURST_MAX];
+	const struct session_key *key_of[BURST_MAX];
+	struct rte_mbuf *pkt_of[BURST_MAX];
+	uint32_t ids[BURST_MAX];
+	uint8_t dirs[BURST_MAX];
+	unsigned n = 0;
+
+	for (uint16_t i = 0; i < b->n; i++) {
+		if (!session_key_of(b->pkts[i], &keys[n]))
+			continue;
+		key_of[n] = &keys[n];
+		pkt_of[n++] = b->pkts[i];
+	}
+	if (n == 0)
+		return;
+	session_lookup_bulk(w->sw->sessions, key_of, n, ids, dirs);
+	for (unsigned i = 0; i < n; i++)
+		if (ids[i] != SESSION_NONE)
+			hit(w, b, pkt_of[i], ids[i], dirs[i]);
+}
+
+static void reverse_key(const struct session_key *k, struct session_key *ret)
+{
+	*ret = (struct session_key){ .zone = k->zone,
+		.src = k->dst,
+		.dst = k->src,
+		.src_port = k->dst_port,
+		.dst_port = k->src_port,
+		.proto = k->proto };
+}
+
+// The session that a packet allowed by policy begins.
+static bool describe(
+	struct worker *w, const struct burst *b, struct rte_mbuf *m, struct session_desc *d)
+{
+	const struct packet *p = packet_of(m);
+	const struct policy_prt *src = policy_port(b->policy, p->in_port);
+	const struct policy_prt *dst = policy_port(b->policy, p->out_port);
+	const struct policy_seg *seg = packet_segment(b, p);
+
+	if (!session_key_of(m, &d->key[SESSION_FORWARD]) || !dst || !seg)
+		return false;
+	reverse_key(&d->key[SESSION_FORWARD], &d->key[SESSION_REVERSE]);
+	d->mapping = p->mapping;
+	d->src_port = p->in_port;
+	d->dst_port = p->out_port;
+	d->revision[0] = src->revision;
+	d->revision[1] = dst->revision;
+	d->flags = p->flags & PACKET_ROUTED ? SESSION_F_ROUTED : 0;
+	d->nexthop[SESSION_FORWARD] = p->nexthop;
+	d->nexthop[SESSION_REVERSE] = NEXTHOP_NONE; // resolved by the first answer
+	if (p->mapping != MAPPING_NONE) {
+		const struct nat_mapping *map = nat_get(w->sw->mappings, p->mapping);
+		struct session_key *r = &d->key[SESSION_REVERSE];
+
+		d->flags |= SESSION_F_SNAT;
+		r->zone = dst->uplink->zone;
+		r->dst = map->out_addr;
+		r->dst_port = map->out_port;
+		if (p->proto == IPPROTO_ICMP)
+			r->src_port = map->out_port; // the identifier stands in both
+	}
+	return true;
+}
+
+static enum drop_reason new_session(struct worker *w, struct burst *b, struct rte_mbuf *m)
+{
+	struct packet *p = packet_of(m);
+	struct session_desc d = { 0 };
+	uint32_t id = SESSION_NONE;
+	int r;
+
+	if (!(p->flags & PACKET_NEW_SESSION))
+		return DROP_NONE;
+	r = describe(w, b, m, &d) ? session_insert(w->sw->sessions, &d, b->now_ns, &id) : -EINVAL;
+	if (r < 0 && p->mapping != MAPPING_NONE)
+		nat_unref(w->sw->mappings, p->mapping, b->now_ns);
+	if (r == -EEXIST && (d.flags & SESSION_F_SNAT) &&
+		!(session_get(w->sw->sessions, id)->d.flags & SESSION_F_SNAT))
+		return DROP_SESSION_FULL; // the tuple is taken by a session of another kind
+	if (r < 0 && r != -EEXIST)
+		return DROP_SESSION_FULL;
+	p->session = id;
+	session_touch(w->sw->sessions, id, SESSION_FORWARD, p->tcp_flags, m->pkt_len, b->now_ns);
+	return DROP_NONE;
+}
+
+void stage_new_session(struct worker *w, struct burst *b)
+{
+	burst_filter(w, b, new_session);
+}

@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The switch as a whole: its making, its ports, the publication of policies and what must wait for
+// a grace period. Control thread (and tests).
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+#include "vswitch/message.h"
+#include "vswitch/switch.h"
+
+enum {
+	FDB_CAPACITY = 65536,
+	BINDINGS_CAPACITY = 16384,
+	NEXTHOP_CAPACITY = 131072,
+	NEIGHBOUR_CAPACITY = 8192,
+	MESSAGES = 1023,
+};
+
+struct switch_retired {
+	struct switch_retired *next;
+	uint64_t token;
+	void *object;
+	void (*release)(void *);
+};
+
+static const struct port_ops *const kinds[PROTO_PORT_KIND_COUNT] = {
+	[PROTO_PORT_TAP] = &port_tap_ops,
+	[PROTO_PORT_PACKET] = &port_packet_ops,
+	[PROTO_PORT_VHOST] = &port_vhost_ops,
+	[PROTO_PORT_ETHDEV] = &port_ethdev_ops,
+};
+
+static int shared_new(struct switch_ *sw)
+{
+	sw->qsbr = aligned_alloc(RTE_CACHE_LINE_SIZE,
+		RTE_ALIGN(rte_rcu_qsbr_get_memsize(WORKER_MAX), RTE_CACHE_LINE_SIZE));
+	sw->fdb = fdb_new(FDB_CAPACITY, sw->cfg.seed);
+	sw->bindings = binding_table_new(BINDINGS_CAPACITY, sw->cfg.seed);
+	sw->nexthops = nexthop_table_new(NEXTHOP_CAPACITY, sw->cfg.seed);
+	sw->neighbours = neighbours_new(NEIGHBOUR_CAPACITY);
+	sw->messages = rte_mempool_create("messages", MESSAGES, sizeof(struct worker_message), 0, 0,
+		NULL, NULL, NULL, NULL, SOCKET_ID_ANY, 0);
+	sw->control_event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (!sw->qsbr || !sw->fdb || !sw->bindings || !sw->nexthops || !sw->neighbours ||
+		!sw->messages || sw->control_event_fd < 0)
+		return -ENOMEM;
+	return rte_rcu_qsbr_init(sw->qsbr, WORKER_MAX) ? -EINVAL : 0;
+}
+
+int switch_new(const struct switch_config *cfg, struct session_table *sessions,
+	struct nat_table *mappings, struct switch_ **ret_switch)
+{
+	struct switch_ *sw = calloc(1, sizeof(*sw));
+	int r;
+
+	if (!sw)
+		return -ENOMEM;
+	sw->cfg = *cfg;
+	sw->control_event_fd = -1;
+	sw->sessions = sessions;
+	sw->mappings = mappings;
+	sw->policy = policy_empty();
+	r = shared_new(sw);
+	for (unsigned i = 0; r == 0 && i < cfg->n_workers; i++) {
+		r = worker_new(sw, i, &sw->workers[i]);
+		sw->n_workers += r == 0;
+	}
+	if (r < 0) {
+		switch_free(sw);
+		return r;
+	}
+	*ret_switch = sw;
+	return 0;
+}
+
+void switch_free(struct switch_ *sw)
+{
+	if (!sw)
+		return;
+	for (uint32_t id = 1; id <= POLICY_MAX_PORT_ID; id++)
+		if (sw->ports[id])
+			switch_port_del(sw, id);
+	switch_retire_poll(sw);
+	for (unsigned i = 0; i < sw->n_workers; i++)
+		worker_free(sw->workers[i]);
+	if (sw->policy != policy_empty())
+		policy_free((struct policy *)(uintptr_t)sw->policy);
+	if (sw->control_event_fd >= 0)
+		close(sw->control_event_fd);
+	neighbours_free(sw->neighbours);
+	nexthop_table_free(sw->nexthops);
+	binding_table_free(sw->bindings);
+	fdb_free(sw->fdb);
+	rte_mempool_free(sw->messages);
+	free(sw->qsbr);
+	free(sw);
+}
+
+void switch_grace(struct switch_ *sw)
+{
+	rte_rcu_qsbr_synchronize(sw->qsbr, RTE_QSBR_THRID_INVALID);
+}
+
+void switch_retire(struct switch_ *sw, void *object, void (*release)(void *))
+{
+	struct switch_retired *r = malloc(sizeof(*r));
+
+	if (!r) { // no memory to wait: wait here
+		switch_grace(sw);
+		release(object);
+		return;
+	}
+	*r = (struct switch_retired){ sw->retired, rte_rcu_qsbr_start(sw->qsbr), object, release };
+	sw->retired = r;
+}
+
+void switch_retire_poll(struct switch_ *sw)
+{
+	struct switch_retired **link = &sw->retired, *r;
+
+	while ((r = *link)) {
+		if (rte_rcu_qsbr_check(sw->qsbr, r->token, false) != 1) {
+			link = &r->next;
+			continue;
+		}
+		*link = r->next;
+		r->release(r->object);
+		free(r);
+	}
+}
+
+static void port_free(struct port *p)
+{
+	for (unsigned i = 0; i < WORKER_MAX; i++)
+		free(p->counters[i]);
+	free(p);
+}
+
+static struct port *port_new(struct switch_ *sw, const struct port_params *params)
+{
+	struct port *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return NULL;
+	p->id = params->id;
+	p->params = *params;
+	p->ops = kinds[params->kind];
+	for (unsigned i = 0; i < sw->n_workers; i++) {
+		p->counters[i] = calloc(1, sizeof(struct port_counters));
+		if (!p->counters[i]) {
+			port_free(p);
+			return NULL;
+		}
+	}
+	return p;
+}
+
+// Spreads queues over the workers: queue q of port p goes to worker (p + q) mod n.
+static int give_queues(struct switch_ *sw, struct port *p)
+{
+	int r = 0;
+
+	for (uint16_t q = 0; r == 0 && q < p->n_queues; q++)
+		r = worker_add_queue(sw->workers[(p->id + q) % sw->n_workers], p, q);
+	return r;
+}
+
+static void take_queues(struct switch_ *sw, struct port *p)
+{
+	for (unsigned i = 0; i < sw->n_workers; i++)
+		worker_del_port(sw->workers[i], p);
+}
+
+int switch_port_add(
+	struct switch_ *sw, const struct port_params *params, char *err, size_t err_size)
+{
+	struct port *p;
+	int r;
+
+	if (params->id == 0 || params->id > POLICY_MAX_PORT_ID ||
+		params->kind >= PROTO_PORT_KIND_COUNT || !kinds[params->kind]) {
+		snprintf(err, err_size, "port id %u or kind %u out of range", params->id,
+			params->kind);
+		return -EINVAL;
+	}
+	if (sw->ports[params->id]) {
+		snprintf(err, err_size, "port %u exists already", params->id);
+		return -EEXIST;
+	}
+	p = port_new(sw, params);
+	if (!p) {
+		snprintf(err, err_size, "port %s: no memory", params->name);
+		return -ENOMEM;
+	}
+	r = p->ops->create(p, params, err, err_size);
+	if (r < 0) {
+		port_free(p);
+		return r;
+	}
+	// release: the port is complete before workers can look it up
+	atomic_store_explicit(&sw->ports[p->id], p, memory_order_release);
+	r = give_queues(sw, p);
+	if (r < 0) {
+		snprintf(err, err_size, "port %s: no worker can take its queues", params->name);
+		switch_port_del(sw, p->id);
+		return r;
+	}
+	atomic_fetch_add(&sw->announce, 1);
+	worker_wake(sw->workers[0]);
+	return 0;
+}
+
+int switch_port_del(struct switch_ *sw, uint32_t id)
+{
+	struct port *p = id <= POLICY_MAX_PORT_ID ? sw->ports[id] : NULL;
+
+	if (!p)
+		return -ENOENT;
+	atomic_store_explicit(&sw->ports[id], NULL, memory_order_release);
+	take_queues(sw, p);
+	switch_grace(sw);
+	p->ops->destroy(p);
+	fdb_flush_port(sw->fdb, id);
+	binding_del_port(sw->bindings, id);
+	port_free(p);
+	return 0;
+}
+
+// Static forwarding entries follow the policy: what the new one no longer has goes, the rest is set.
+static void publish_fdb(struct switch_ *sw, const struct policy *old, const struct policy *pol)
+{
+	for (uint32_t i = 0; i < old->n_ports; i++) {
+		const struct policy_prt *o = &old->ports[i], *n = policy_port(pol, o->p->id);
+		bool same = n && n->segment != POLICY_NO_SEGMENT &&
+			    o->segment != POLICY_NO_SEGMENT &&
+			    pol->segments[n->segment].s->id == old->segments[o->segment].s->id &&
+			    mac_equal(&n->p->mac, &o->p->mac);
+
+		if (o->segment != POLICY_NO_SEGMENT && !same)
+			fdb_del_static(sw->fdb, old->segments[o->segment].s->id, &o->p->mac);
+	}
+	for (uint32_t i = 0; i < pol->n_ports; i++) {
+		const struct policy_prt *n = &pol->ports[i];
+
+		if (n->segment != POLICY_NO_SEGMENT && !mac_is_zero(&n->p->mac))
+			fdb_set_static(
+				sw->fdb, pol->segments[n->segment].s->id, &n->p->mac, n->p->id);
+	}
+	for (uint32_t i = 0; i < pol->n_segments; i++)
+		if (pol->segments[i].s->gateway) // nobody else may speak with the gateway's MAC
+			fdb_set_static(sw->fdb, pol->segments[i].s->id,
+				&pol->segments[i].s->gateway_mac, POLICY_MAX_PORT_ID + 1);
+}
+
+struct refresh {
+	struct switch_ *sw;
+	const struct policy *pol;
+};
+
+// After a policy change each entry points where the new policy says, or nowhere.
+static void refresh_nexthop(void *arg, struct nexthop *nh)
+{
+	struct refresh *r = arg;
+
+	if (nh->kind == NEXTHOP_HOST)
+		atomic_store(&nh->where, route_host_where(r->sw, r->pol, nh));
+	else if (nh->kind == NEXTHOP_BRIDGED)
+		atomic_store(&nh->where, forward_bridged_where(r->sw, nh));
+	else if (nh->kind == NEXTHOP_NEIGHBOUR && !policy_port(r->pol, nh->domain))
+		atomic_store(&nh->where, 0);
+}
+
+static void retire_policy(void *pol)
+{
+	policy_free(pol);
+}
+
+void switch_policy_publish(struct switch_ *sw, struct policy *pol)
+{
+	const struct policy *old = sw->policy;
+	struct refresh r = { sw, pol };
+
+	publish_fdb(sw, old, pol);
+	// release: everything the policy points to is complete before workers see it
+	atomic_store_explicit(&sw->policy, pol, memory_order_release);
+	nexthop_each(sw->nexthops, refresh_nexthop, &r);
+	if (old != policy_empty())
+		switch_retire(sw, (void *)(uintptr_t)old, retire_policy);
+	atomic_fetch_add(&sw->announce, 1);
+	worker_wake(sw->workers[0]);
+}

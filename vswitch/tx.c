@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Stage: sends. Groups a burst by port, replicates what is for a whole segment, does in software the
+// checksums and segments that the far end cannot. Workers.
+#include "vswitch/gso.h"
+#include "vswitch/switch.h"
+#include "vswitch/vlan_egress.h"
+
+struct out {
+	struct port *port;
+	uint16_t n;
+	struct rte_mbuf *pkts[BURST_MAX];
+};
+
+static void flush(struct worker *w, struct out *o)
+{
+	struct port_counters *c = o->port->counters[w->index];
+	uint64_t bytes = 0;
+	uint16_t sent;
+
+	if (o->n == 0)
+		return;
+	for (uint16_t i = 0; i < o->n; i++)
+		bytes += o->pkts[i]->pkt_len;
+	sent = o->port->ops->tx(
+		w, o->port, (uint16_t)(w->index % o->port->n_queues), o->pkts, o->n);
+	c->tx_packets += sent;
+	c->tx_bytes += bytes; // offered; the lost ones are counted below
+	c->drops[DROP_TX_FULL] += (uint64_t)(o->n - sent);
+	o->n = 0;
+}
+
+static void append(struct worker *w, struct out *o, struct rte_mbuf *m)
+{
+	if (o->n == BURST_MAX)
+		flush(w, o);
+	o->pkts[o->n++] = m;
+}
+
+// What one wire frame of this packet is in IP bytes; a super-frame counts as its segments.
+static uint32_t wire_l3_size(const struct packet *p, const struct rte_mbuf *m)
+{
+	if (p->gso_type != PACKET_GSO_NONE)
+		return (uint32_t)(p->l4_off - p->l3_off) + p->l4_hdr_size + p->gso_size;
+	return m->pkt_len - p->l3_off;
+}
+
+static bool takes_gso(uint32_t offloads, uint8_t gso_type)
+{
+	switch (gso_type & (uint8_t)~PACKET_GSO_ECN) {
+	case PACKET_GSO_TCP4:
+		return offloads & PORT_OFFLOAD_TSO4;
+	case PACKET_GSO_TCP6:
+		return offloads & PORT_OFFLOAD_TSO6;
+	case PACKET_GSO_UDP_L4:
+		return offloads & PORT_OFFLOAD_USO;
+	}
+	return false;
+}
+
+static void segment(struct worker *w, struct out *o, struct rte_mbuf *m)
+{
+	struct rte_mbuf *pieces[GSO_MAX_SEGMENTS];
+	int n = gso_segment(w, m, pieces, GSO_MAX_SEGMENTS);
+
+	if (n < 0) {
+		worker_drop(w, m, DROP_TX_OFFLOAD);
+		return;
+	}
+	for (int i = 0; i < n; i++)
+		append(w, o, pieces[i]);
+}
+
+static void prepare(struct worker *w, struct out *o, struct rte_mbuf *m)
+{
+	struct packet *p = packet_of(m);
+	uint32_t offloads = atomic_load_explicit(&o->port->offloads, memory_order_relaxed);
+
+	if (wire_l3_size(p, m) > o->port->params.mtu) {
+		worker_drop(w, m, DROP_TX_MTU);
+		return;
+	}
+	if (p->gso_type != PACKET_GSO_NONE && !takes_gso(offloads, p->gso_type)) {
+		segment(w, o, m);
+		return;
+	}
+	if ((p->flags & PACKET_NEEDS_CSUM) && !(offloads & PORT_OFFLOAD_CSUM) &&
+		gso_complete_csum(m) < 0) {
+		worker_drop(w, m, DROP_TX_OFFLOAD);
+		return;
+	}
+	append(w, o, m);
+}
+
+static struct rte_mbuf *copy_of(struct worker *w, struct rte_mbuf *m)
+{
+	struct rte_mbuf *c = rte_pktmbuf_copy(m, w->small, 0, UINT32_MAX);
+
+	if (c)
+		*packet_of(c) = *packet_of(m);
+	return c;
+}
+
+// Broadcast and multicast go to every member but the sender; unknown unicast to trunks alone.
+static void flood(struct worker *w, struct burst *b, struct rte_mbuf *m)
+{
+	const struct packet *p = packet_of(m);
+	const struct policy_seg *seg = packet_segment(b, p);
+	bool to_all = p->flags & PACKET_MULTICAST;
+	unsigned sent = 0;
+
+	for (uint32_t i = 0; i < seg->n_members; i++) {
+		uint32_t id = b->policy->members[seg->first_member + i];
+		const struct policy_prt *out = policy_port(b->policy, id);
+		struct out o = { .port = switch_port(w->sw, id) };
+		struct rte_mbuf *c;
+		enum drop_reason r;
+
+		if (id == p->in_port || !o.port || (!to_all && out->p->mode != POLICY_PORT_TRUNK))
+			continue;
+		c = copy_of(w, m);
+		if (!c) {
+			worker_drop(w, m, DROP_NO_MEMORY);
+			return;
+		}
+		packet_of(c)->flags &= (uint16_t)~PACKET_FLOOD;
+		r = vlan_egress(b, out, c);
+		if (r != DROP_NONE) {
+			worker_drop(w, c, r);
+			continue;
+		}
+		prepare(w, &o, c);
+		flush(w, &o);
+		sent++;
+	}
+	if (sent == 0)
+		worker_drop(w, m, DROP_FLOOD_NO_RECEIVER);
+	else
+		rte_pktmbuf_free(m);
+}
+
+void stage_tx(struct worker *w, struct burst *b)
+{
+	struct out o;
+
+	for (uint16_t i = 0; i < b->n; i++) {
+		uint16_t out_port;
+
+		if (!b->pkts[i])
+			continue;
+		if (packet_of(b->pkts[i])->flags & PACKET_FLOOD) {
+			flood(w, b, b->pkts[i]);
+			continue;
+		}
+		out_port = packet_of(b->pkts[i])->out_port;
+		o.port = switch_port(w->sw, out_port);
+		o.n = 0;
+		for (uint16_t k = i; k < b->n; k++) { // this port's packets, in their order
+			struct rte_mbuf *m = b->pkts[k];
+
+			if (!m || (packet_of(m)->flags & PACKET_FLOOD) ||
+				packet_of(m)->out_port != out_port)
+				continue;
+			b->pkts[k] = NULL;
+			if (o.port)
+				prepare(w, &o, m);
+			else
+				worker_drop(w, m, DROP_TX_NO_PORT);
+		}
+		if (o.port)
+			flush(w, &o);
+	}
+	b->n = 0;
+}
