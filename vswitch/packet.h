@@ -66,8 +66,9 @@ struct packet {
 	uint32_t nexthop; // id, or NEXTHOP_NONE
 	uint32_t mapping; // NAT mapping taken for a session about to be made, or MAPPING_NONE
 	uint16_t tpid[2], tci[2]; // parsed tags, outermost first, host order
+	uint32_t spare;
 };
-static_assert(sizeof(struct packet) <= 64, "one cache line");
+static_assert(sizeof(struct packet) == 64, "one cache line");
 
 static inline struct packet *packet_of(struct rte_mbuf *m)
 {
