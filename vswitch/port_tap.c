@@ -177,7 +177,8 @@ const struct port_ops port_tap_ops = {
 static int check_fd(
 	int fd, const struct port_params *params, struct ifreq *first, char *err, size_t err_size)
 {
-	const short want = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
+	// IFF_NO_PI cannot be asked for: TUNGETIFF's IFF_NOFILTER, nearly always set, is the same bit.
+	const short want = IFF_TAP | IFF_VNET_HDR;
 	struct ifreq ifr = { 0 };
 	int hdr_size = TAP_HDR_SIZE;
 
@@ -190,7 +191,7 @@ static int check_fd(
 	}
 	if ((ifr.ifr_flags & want) != want) {
 		snprintf(err, err_size,
-			"tap %s: %s has flags 0x%hx; TAP, NO_PI and VNET_HDR are needed",
+			"tap %s: %s has flags 0x%hx; IFF_TAP and IFF_VNET_HDR are needed",
 			params->name, ifr.ifr_name, ifr.ifr_flags);
 		return -EINVAL;
 	}
