@@ -132,11 +132,14 @@ static void wake(struct vhost_queue *q)
 	(void)!write(q->wake_fd, &one, sizeof(one)); // non-blocking; full means readable already
 }
 
+// Workers learn of it at once: after an attach each queue wants one look, whoever missed a kick.
 static void update_up(struct vhost_port *vp)
 {
 	bool up = vp->vid >= 0 && atomic_load(&vp->enabled) != 0;
 
 	atomic_store_explicit(&vp->port->up, up, memory_order_release);
+	for (unsigned q = 0; q < vp->port->n_queues; q++)
+		wake(&vp->queues[q]);
 }
 
 static void detach(struct vhost_port *vp)
@@ -184,8 +187,6 @@ static int new_device(int vid)
 		take_kick(vp, vid, q);
 	set_vid(vp, vid);
 	update_up(vp);
-	for (unsigned q = 0; q < vp->port->n_queues; q++)
-		wake(&vp->queues[q]);
 	return 0;
 }
 
@@ -224,7 +225,6 @@ static int vring_state_changed(int vid, uint16_t vring, int enable)
 			drop_kick(&vp->queues[vring / 2]);
 	}
 	update_up(vp);
-	wake(&vp->queues[vring / 2]);
 	return 0;
 }
 

@@ -19,6 +19,7 @@
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_mbuf.h>
+#include "vswitch/parse.h"
 #include "vswitch/port.h"
 
 enum { N_PORTS = 2, IDLE_ROUNDS = 256 };
@@ -31,7 +32,8 @@ struct loop {
 	struct worker worker;
 	struct port ports[N_PORTS];
 	struct port_counters counters[N_PORTS];
-	uint64_t csum[N_PORTS], gso[N_PORTS], lost[N_PORTS], by_queue[N_PORTS][PORT_MAX_QUEUES];
+	uint64_t csum[N_PORTS], gso[N_PORTS], lost[N_PORTS], bad[N_PORTS],
+		by_queue[N_PORTS][PORT_MAX_QUEUES];
 	uint32_t seen_up[N_PORTS], seen_offloads[N_PORTS];
 	uint64_t sleeps;
 	int epoll_fd, signal_fd;
@@ -77,9 +79,9 @@ static void print_totals(const struct loop *l)
 		l->sleeps);
 	for (int i = 0; i < N_PORTS; i++) {
 		printf(" | rx%d %" PRIu64 " tx%d %" PRIu64 " lost%d %" PRIu64 " csum%d %" PRIu64
-		       " gso%d %" PRIu64 " queues%d",
+		       " bad%d %" PRIu64 " gso%d %" PRIu64 " queues%d",
 			i, l->counters[i].rx_packets, i, l->counters[i].tx_packets, i, l->lost[i],
-			i, l->csum[i], i, l->gso[i], i);
+			i, l->csum[i], i, l->bad[i], i, l->gso[i], i);
 		for (unsigned q = 0; q < l->ports[i].n_queues; q++)
 			printf(" %" PRIu64, l->by_queue[i][q]);
 	}
@@ -92,7 +94,7 @@ static unsigned forward(struct loop *l, int from, uint16_t queue)
 	struct port *in = &l->ports[from], *out = &l->ports[l->echo ? from : !from];
 	int to = l->echo ? from : !from;
 	struct rte_mbuf *pkts[BURST_MAX];
-	uint16_t n = in->ops->rx(&l->worker, in, queue, pkts, BURST_MAX, 0), n_sent;
+	uint16_t n = in->ops->rx(&l->worker, in, queue, pkts, BURST_MAX, 0), n_sent, n_good = 0;
 
 	if (n == 0)
 		return 0;
@@ -103,7 +105,14 @@ static unsigned forward(struct loop *l, int from, uint16_t queue)
 
 		l->csum[from] += !!(pk->flags & PACKET_NEEDS_CSUM);
 		l->gso[from] += pk->gso_type != 0;
+		// tx takes what has passed parse: lies about offloads never reach it
+		if (parse_packet(pkts[i]) == DROP_NONE)
+			pkts[n_good++] = pkts[i];
+		else
+			rte_pktmbuf_free(pkts[i]);
 	}
+	l->bad[from] += (uint64_t)(n - n_good);
+	n = n_good;
 	if (l->sink) {
 		rte_pktmbuf_free_bulk(pkts, n);
 		return n;
