@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The YAML schema as one table: every key, its type, range, default and place in struct model.
+// SCHEMA.md documents it, a test compares the two. Constant data, read by model_yaml.c.
+#include "control/model_schema.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define AT(type, member) .at = offsetof(struct type, member)
+#define AT2(type, member) .at2 = offsetof(struct type, member)
+#define NAME_ALLOWED "1 to 31 letters, digits, '-' or '_'; a letter or digit first"
+
+static const char *const off_on[] = { "false", "true", NULL };
+static const char *const mode_words[] = { "adaptive", "poll", NULL };
+static const char *const client_words[] = { "one", "many", NULL };
+static const char *const uplink_words[] = { "nat", "routed", NULL };
+static const char *const type_words[] = { "tap", "vhost-user", "packet", "ethdev", NULL };
+static const char *const kind_words[] = { "external", NULL };
+
+static void uplink_defaults(void *object, int line)
+{
+	*(struct model_uplink *)object = (struct model_uplink){ .mode = MODEL_UPLINK_ROUTED,
+		.mtu = 1500,
+		.nat_port_first = 1024,
+		.nat_port_last = 65535,
+		.line = line };
+}
+
+static void trunk_defaults(void *object, int line)
+{
+	*(struct model_trunk *)object =
+		(struct model_trunk){ .learn_limit = 1024, .storm_pps = 1000, .line = line };
+}
+
+static void network_defaults(void *object, int line)
+{
+	*(struct model_network *)object =
+		(struct model_network){ .mtu = 1500, .lease_s = 3600, .line = line };
+}
+
+static void nic_defaults(void *object, int line)
+{
+	*(struct model_nic *)object =
+		(struct model_nic){ .name = "eth0", .storm_pps = 1000, .line = line };
+}
+
+static void instance_defaults(void *object, int line)
+{
+	((struct model_instance *)object)->line = line;
+}
+
+static void tenant_defaults(void *object, int line)
+{
+	((struct model_tenant *)object)->line = line;
+}
+
+// clang-format off
+static const struct field settings_fields[] = {
+	{ "workers", FIELD_NUMBER, AT(model, workers), .min = 1, .max = 16 },
+	{ "mode", FIELD_SWITCH, AT(model, poll), .words = mode_words },
+	{ 0 }
+};
+static const struct object settings_object = {
+	"settings", sizeof(struct model), settings_fields, NULL };
+
+#define UPLINK(member) AT(model_uplink, member)
+static const struct field uplink_fields[] = {
+	{ "name", FIELD_NAME, true, UPLINK(name), .max = POLICY_NAME_SIZE },
+	{ "mode", FIELD_CHOICE, true, UPLINK(mode), .words = uplink_words },
+	{ "interface", FIELD_INTERFACE, UPLINK(interface), .max = 16 },
+	{ "devargs", FIELD_TEXT, UPLINK(devargs), .max = 256 },
+	{ "address", FIELD_ADDRESS, UPLINK(address), AT2(model_uplink, prefix_len) },
+	{ "gateway", FIELD_IPV4, UPLINK(gateway) },
+	{ "mtu", FIELD_NUMBER16, UPLINK(mtu), .min = 576, .max = 9216 },
+	{ "nat_ports", FIELD_NUMBER_RANGE16, UPLINK(nat_port_first), AT2(model_uplink, nat_port_last),
+		.min = 1, .max = 65535, .allowed = "FIRST-LAST within 1..65535, like 1024-65535" },
+	{ 0 }
+};
+static const struct object uplink_object = {
+	"uplinks[]", sizeof(struct model_uplink), uplink_fields, uplink_defaults };
+
+#define TRUNK(member) AT(model_trunk, member)
+static const struct field trunk_fields[] = {
+	{ "name", FIELD_NAME, true, TRUNK(name), .max = POLICY_NAME_SIZE },
+	{ "interface", FIELD_INTERFACE, TRUNK(interface), .max = 16 },
+	{ "devargs", FIELD_TEXT, TRUNK(devargs), .max = 256 },
+	{ "allowed", FIELD_VLANS, true, TRUNK(allowed), .min = 1, .max = 4094,
+		.allowed = "a list of VLANs and ranges within 1..4094, like [10, 20-29]" },
+	{ "native_vlan", FIELD_NUMBER16, TRUNK(native_vid), .min = 1, .max = 4094 },
+	{ "outer_vlan", FIELD_NUMBER16, TRUNK(outer_vid), .min = 1, .max = 4094 },
+	{ "learn_limit", FIELD_NUMBER, TRUNK(learn_limit), .min = 1, .max = 65536 },
+	{ "storm_pps", FIELD_NUMBER, TRUNK(storm_pps), .min = 0, .max = 10000000 },
+	{ 0 }
+};
+static const struct object trunk_object = {
+	"trunks[]", sizeof(struct model_trunk), trunk_fields, trunk_defaults };
+
+#define NETWORK(member) AT(model_network, member)
+static const struct field network_fields[] = {
+	{ "name", FIELD_NAME, true, NETWORK(name), .max = POLICY_NAME_SIZE },
+	{ "vlan", FIELD_NUMBER16, true, NETWORK(vlan), .min = 1, .max = 4094 },
+	{ "subnet", FIELD_SUBNET, true, NETWORK(subnet), AT2(model_network, prefix_len) },
+	{ "gateway", FIELD_IPV4, NETWORK(gateway) },
+	{ "mtu", FIELD_NUMBER16, NETWORK(mtu), .min = 576, .max = 9216 },
+	{ "dns", FIELD_IPV4_LIST, NETWORK(dns), AT2(model_network, n_dns), .max = POLICY_MAX_DNS },
+	{ "pool", FIELD_IPV4_RANGE, NETWORK(pool_first), AT2(model_network, pool_last) },
+	{ "lease", FIELD_NUMBER, NETWORK(lease_s), .min = 60, .max = 31536000,
+		.allowed = "60..31536000 seconds" },
+	{ "snat", FIELD_NAME, NETWORK(snat), .max = POLICY_NAME_SIZE },
+	{ 0 }
+};
+static const struct object network_object = {
+	"tenants[].networks[]", sizeof(struct model_network), network_fields, network_defaults };
+
+#define NIC(member) AT(model_nic, member)
+static const struct field nic_fields[] = {
+	{ "name", FIELD_NAME, NIC(name), .max = POLICY_NAME_SIZE },
+	{ "network", FIELD_NAME, true, NIC(network), .max = POLICY_NAME_SIZE },
+	{ "type", FIELD_CHOICE, NIC(type), .words = type_words },
+	{ "interface", FIELD_INTERFACE, NIC(interface), .max = 16 },
+	{ "netns", FIELD_NETNS, NIC(netns), .max = 64 },
+	{ "socket", FIELD_PATH, NIC(socket), .max = 108 },
+	{ "server", FIELD_SWITCH, NIC(vhost_server), .words = off_on },
+	{ "devargs", FIELD_TEXT, NIC(devargs), .max = 256 },
+	{ "mac", FIELD_MAC, NIC(mac) },
+	{ "address", FIELD_IPV4, NIC(address) },
+	{ "clients", FIELD_SWITCH, NIC(clients_many), .words = client_words },
+	{ "allow_non_ip", FIELD_SWITCH, NIC(allow_non_ip), .words = off_on },
+	{ "storm_pps", FIELD_NUMBER, NIC(storm_pps), .min = 0, .max = 10000000 },
+	{ "queues", FIELD_NUMBER16, NIC(n_queues), .min = 1, .max = 16 },
+	{ 0 }
+};
+static const struct object nic_object = {
+	"tenants[].instances[].nics[]", sizeof(struct model_nic), nic_fields, nic_defaults };
+
+static const struct field instance_fields[] = {
+	{ "name", FIELD_NAME, true, AT(model_instance, name), .max = POLICY_NAME_SIZE },
+	{ "kind", FIELD_CHOICE, .at = SCHEMA_NOWHERE, .words = kind_words },
+	{ "nics", FIELD_LIST, AT(model_instance, nics), AT2(model_instance, n_nics), .max = 64,
+		.object = &nic_object },
+	{ 0 }
+};
+static const struct object instance_object = {
+	"tenants[].instances[]", sizeof(struct model_instance), instance_fields, instance_defaults };
+
+static const struct field tenant_fields[] = {
+	{ "name", FIELD_NAME, true, AT(model_tenant, name), .max = POLICY_NAME_SIZE },
+	{ "networks", FIELD_LIST, AT(model_tenant, networks), AT2(model_tenant, n_networks),
+		.max = 4094, .object = &network_object },
+	{ "instances", FIELD_LIST, AT(model_tenant, instances), AT2(model_tenant, n_instances),
+		.max = POLICY_MAX_PORTS, .object = &instance_object },
+	{ 0 }
+};
+static const struct object tenant_object = {
+	"tenants[]", sizeof(struct model_tenant), tenant_fields, tenant_defaults };
+
+static const struct field top_fields[] = {
+	{ "version", FIELD_NUMBER, true, .at = SCHEMA_NOWHERE, .min = 1, .max = 1, .allowed = "1" },
+	{ "settings", FIELD_OBJECT, .at = 0, .object = &settings_object },
+	{ "uplinks", FIELD_LIST, AT(model, uplinks), AT2(model, n_uplinks),
+		.max = POLICY_MAX_UPLINKS, .object = &uplink_object },
+	{ "trunks", FIELD_LIST, AT(model, trunks), AT2(model, n_trunks), .max = 1024,
+		.object = &trunk_object },
+	{ "tenants", FIELD_LIST, AT(model, tenants), AT2(model, n_tenants),
+		.max = POLICY_MAX_SECTIONS - 1, .object = &tenant_object },
+	{ 0 }
+};
+const struct object schema_top = { "", sizeof(struct model), top_fields, NULL };
+// clang-format on
+
+void schema_append(char *buf, size_t size, const char *word)
+{
+	size_t n = strlen(buf);
+
+	snprintf(buf + n, size - n, "%s", word);
+}
+
+const char *schema_allowed(const struct field *f, char *buf, size_t size)
+{
+	if (f->allowed != NULL)
+		return f->allowed;
+	buf[0] = '\0';
+	switch (f->type) {
+	case FIELD_NUMBER:
+	case FIELD_NUMBER16:
+	case FIELD_NUMBER_RANGE16:
+		snprintf(buf, size, "%u..%u", f->min, f->max);
+		return buf;
+	case FIELD_CHOICE:
+	case FIELD_SWITCH:
+		for (unsigned i = 0; f->words[i] != NULL; i++) {
+			if (i > 0)
+				schema_append(buf, size, f->words[i + 1] != NULL ? ", " : " or ");
+			schema_append(buf, size, f->words[i]);
+		}
+		return buf;
+	case FIELD_NAME:
+		return NAME_ALLOWED;
+	case FIELD_INTERFACE:
+		return "1 to 15 printable characters without '/', ':', '%' and blanks";
+	case FIELD_NETNS:
+		return "a name under /run/netns: 1 to 63 letters, digits, '-', '_' or '.'";
+	case FIELD_PATH:
+		return "an absolute path of at most 107 printable characters";
+	case FIELD_TEXT:
+		snprintf(buf, size, "1 to %u printable characters", f->max - 1);
+		return buf;
+	case FIELD_MAC:
+		return "a unicast MAC address, like 02:00:00:00:00:01";
+	case FIELD_IPV4:
+		return "an address, like 10.0.0.1";
+	case FIELD_IPV4_RANGE:
+		return "FIRST-LAST, like 10.0.0.100-10.0.0.199";
+	case FIELD_IPV4_LIST:
+		snprintf(buf, size, "a list of 1 to %u addresses, like [10.0.0.53]", f->max);
+		return buf;
+	case FIELD_ADDRESS:
+		return "an address with a prefix length of 8..30, like 192.0.2.2/24";
+	case FIELD_SUBNET:
+		return "a subnet with a prefix length of 8..30, like 10.0.0.0/24";
+	case FIELD_VLANS:
+		return "a list of VLANs";
+	case FIELD_OBJECT:
+		return "a map of keys and values";
+	case FIELD_LIST:
+		snprintf(buf, size, "a list of at most %u", f->max);
+		return buf;
+	}
+	return "";
+}
+
+void schema_fill_defaults(struct model *m)
+{
+	for (unsigned i = 0; i < m->n_uplinks; i++) {
+		struct model_uplink *u = &m->uplinks[i];
+
+		if (u->mode != MODEL_UPLINK_NAT)
+			continue;
+		if (u->interface[0] == '\0')
+			strcpy(u->interface, "insula-nat0");
+		if (u->address == 0 && u->gateway == 0) {
+			// From the shared address space (RFC 6598), as far from carriers' habits as
+			// it goes.
+			u->address = htonl(0x647ffffe); // 100.127.255.254
+			u->gateway = htonl(0x647ffffd); // 100.127.255.253
+			u->prefix_len = 30;
+		}
+	}
+	for (unsigned t = 0; t < m->n_tenants; t++) {
+		for (unsigned i = 0; i < m->tenants[t].n_instances; i++) {
+			struct model_instance *in = &m->tenants[t].instances[i];
+
+			for (unsigned n = 0; n < in->n_nics; n++) {
+				struct model_nic *nic = &in->nics[n];
+
+				// In a namespace of its own a tap is called as the guest calls it.
+				if (nic->type == MODEL_NIC_TAP && nic->netns[0] != '\0' &&
+					nic->interface[0] == '\0' &&
+					strlen(nic->name) < sizeof(nic->interface))
+					strcpy(nic->interface, nic->name);
+			}
+		}
+	}
+}
