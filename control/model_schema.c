@@ -72,8 +72,9 @@ static const struct field uplink_fields[] = {
 	{ "address", FIELD_ADDRESS, UPLINK(address), AT2(model_uplink, prefix_len) },
 	{ "gateway", FIELD_IPV4, UPLINK(gateway) },
 	{ "mtu", FIELD_NUMBER16, UPLINK(mtu), .min = 576, .max = 9216 },
-	{ "nat_ports", FIELD_NUMBER_RANGE16, UPLINK(nat_port_first), AT2(model_uplink, nat_port_last),
-		.min = 1, .max = 65535, .allowed = "FIRST-LAST within 1..65535, like 1024-65535" },
+	{ "nat_ports", FIELD_NUMBER_RANGE16, UPLINK(nat_port_first),
+		AT2(model_uplink, nat_port_last), .min = 1, .max = 65535,
+		.allowed = "FIRST-LAST within 1..65535, like 1024-65535" },
 	{ 0 }
 };
 static const struct object uplink_object = {
@@ -141,7 +142,8 @@ static const struct field instance_fields[] = {
 	{ 0 }
 };
 static const struct object instance_object = {
-	"tenants[].instances[]", sizeof(struct model_instance), instance_fields, instance_defaults };
+	"tenants[].instances[]", sizeof(struct model_instance), instance_fields,
+	instance_defaults };
 
 static const struct field tenant_fields[] = {
 	{ "name", FIELD_NAME, true, AT(model_tenant, name), .max = POLICY_NAME_SIZE },

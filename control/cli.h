@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The command line `insula`: what its parts share. insula.c reads the arguments and finds the
+// command; cli_http.c talks to insulad; cli_output.c prints; the commands are in cli_apply.c,
+// cli_list.c and cli_daemon.c; cli_help.c knows them all. One thread, one command, then it ends.
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+enum { // exit statuses
+	CLI_OK = 0,
+	CLI_FAILED = 1, // refused or failed; diff: there are differences
+	CLI_USAGE = 2, // called wrongly; diff: trouble
+};
+
+enum cli_output { CLI_TABLE, CLI_JSON, CLI_YAML, CLI_OUTPUT_COUNT };
+
+struct cli {
+	char *run_dir, *state_dir; // absolute
+	char *socket; // RUN_DIR/insulad.sock
+	enum cli_output output;
+	const char *file; // -f, or NULL
+};
+
+struct cli_command {
+	const char *name;
+	const char *arguments; // "KIND [NAME]"
+	int min_args, max_args;
+	bool takes_file; // -f is needed; elsewhere it is refused
+	int (*run)(const struct cli *c, int n_args, char *const *args);
+	const char *summary; // one line
+	const char *text; // of its help
+	const char *example;
+};
+
+// cli_help.c
+const struct cli_command *cli_command_find(const char *name);
+void cli_help(void);
+void cli_help_command(const struct cli_command *command);
+
+// cli_apply.c, cli_list.c, cli_daemon.c: the commands. Each returns the exit status.
+int cli_apply(const struct cli *c, int n_args, char *const *args);
+int cli_diff(const struct cli *c, int n_args, char *const *args);
+int cli_config(const struct cli *c, int n_args, char *const *args);
+int cli_list(const struct cli *c, int n_args, char *const *args);
+int cli_show(const struct cli *c, int n_args, char *const *args);
+int cli_status(const struct cli *c, int n_args, char *const *args);
+int cli_start(const struct cli *c, int n_args, char *const *args);
+int cli_stop(const struct cli *c, int n_args, char *const *args);
+
+// cli_http.c
+struct cli_reply {
+	long status; // HTTP
+	char *body; // terminated
+	size_t size;
+	char *file; // X-Insula-File, or NULL
+	json_t *json; // the body, when it is JSON; else NULL
+};
+
+// One request to insulad; `file` and `body` may be NULL. 0 with *ret_reply (cli_reply_free); or
+// -errno: -ENOTCONN nobody answers, -ECONNRESET insulad went away; nothing has been printed.
+int cli_request(const struct cli *c, const char *method, const char *path, const char *file,
+	const char *body, size_t size, struct cli_reply *ret_reply);
+void cli_reply_free(struct cli_reply *r);
+// The same, and says on stderr what went wrong: also what insulad itself refuses. True with a 200
+// reply; else ret_reply holds nothing but the status (0: there was no answer).
+bool cli_ask(const struct cli *c, const char *method, const char *path, const char *file,
+	const char *body, size_t size, struct cli_reply *ret_reply);
+// What -errno of cli_request means, on stderr.
+void cli_explain(const struct cli *c, int error);
+
+// cli_output.c
+void cli_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+// As JSON or YAML, whole. Not for CLI_TABLE.
+void cli_print_object(const struct cli *c, json_t *object);
+// A list of flat objects; columns are the objects' keys in the order the API gives them.
+void cli_print_table(json_t *list);
+// One object: a line a key; what is nested below it.
+void cli_print_record(json_t *object);

@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// `insula start` and `insula stop`: insulad as a daemon of its own session, its log in the state
+// directory; both wait until it is really so (a pipe insulad writes to when it serves; a pidfd).
+#include "control/cli.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum {
+	READY_MS = 60000, // insulad re-adopts what runs before it is ready
+	STOP_MS = 60000,
+	LOG_KEEP = 8 << 20, // a longer log is set aside at start
+};
+
+// The pid behind the API's socket: 0 and *ret_pid, or -errno.
+static int running_pid(const struct cli *c, pid_t *ret_pid)
+{
+	struct sockaddr_un to = { .sun_family = AF_UNIX };
+	struct ucred peer;
+	socklen_t size = sizeof(peer);
+	int fd, r = 0;
+
+	if (strlen(c->socket) >= sizeof(to.sun_path))
+		return -ENAMETOOLONG;
+	strcpy(to.sun_path, c->socket);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, (struct sockaddr *)&to, sizeof(to)) < 0 ||
+		getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
+		r = -errno;
+	else
+		*ret_pid = peer.pid;
+	close(fd);
+	return r;
+}
+
+static int make_dirs(const char *path)
+{
+	char *copy = strdup(path);
+	int r = 0;
+
+	if (copy == NULL)
+		return -ENOMEM;
+	for (char *p = copy + 1; r == 0; p++) {
+		char was = *p;
+
+		if (was != '/' && was != '\0')
+			continue;
+		*p = '\0';
+		if (mkdir(copy, was == '/' ? 0755 : 0700) < 0 && errno != EEXIST)
+			r = -errno;
+		*p = was;
+		if (was == '\0')
+			break;
+	}
+	free(copy);
+	return r;
+}
+
+// The log, open for appending, and where this start's part begins.
+static int open_log(const struct cli *c, char path[PATH_MAX], off_t *ret_begin)
+{
+	char old[PATH_MAX + 2];
+	struct stat st;
+	int fd, r;
+
+	r = make_dirs(c->state_dir);
+	if (r < 0) {
+		cli_error("%s: %s", c->state_dir, strerror(-r));
+		return r;
+	}
+	snprintf(path, PATH_MAX, "%s/insulad.log", c->state_dir);
+	if (stat(path, &st) == 0 && st.st_size > LOG_KEEP) {
+		snprintf(old, sizeof(old), "%s.1", path);
+		rename(path, old);
+	}
+	fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		r = -errno;
+		cli_error("%s: %s", path, strerror(-r));
+		if (fd >= 0)
+			close(fd);
+		return r;
+	}
+	*ret_begin = st.st_size;
+	return fd;
+}
+
+// Where insulad lies: INSULA_INSULAD, else beside this program.
+static char *find_insulad(void)
+{
+	const char *env = getenv("INSULA_INSULAD");
+	char self[PATH_MAX], *path = NULL;
+	ssize_t n;
+
+	if (env != NULL && env[0] != '\0')
+		return realpath(env, NULL);
+	n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	if (n < 0)
+		return NULL;
+	self[n] = '\0';
+	if (asprintf(&path, "%s/insulad", dirname(self)) < 0)
+		return NULL;
+	return path;
+}
+
+// In the grandchild: becomes insulad. Only async-signal-safe calls from here on.
+static void become_insulad(char *const argv[], int ready_fd, int log_fd)
+{
+	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	sigset_t none;
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	signal(SIGPIPE, SIG_DFL);
+	if (null < 0 || chdir("/") < 0 || dup2(null, 0) < 0 || dup2(log_fd, 1) < 0 ||
+		dup2(log_fd, 2) < 0 || dup2(ready_fd, 3) < 0)
+		_exit(127);
+	// dup2 of an fd to itself keeps close-on-exec.
+	if (fcntl(3, F_SETFD, 0) < 0 || syscall(SYS_close_range, 4u, ~0u, 0u) < 0)
+		_exit(127);
+	umask(022);
+	execv(argv[0], argv);
+	dprintf(2, "%s: %s\n", argv[0], strerror(errno));
+	_exit(127);
+}
+
+static int spawn(char *const argv[], int ready_fd, int log_fd)
+{
+	pid_t child = fork();
+	int status;
+
+	if (child < 0)
+		return -errno;
+	if (child > 0) // the child ends at once: its own child is init's, not ours
+		return waitpid(child, &status, 0) < 0 ? -errno : status == 0 ? 0 : -EIO;
+	if (setsid() < 0)
+		_exit(1);
+	child = fork();
+	if (child == 0)
+		become_insulad(argv, ready_fd, log_fd);
+	_exit(child < 0);
+}
+
+// insulad writes a line when it serves; if it ends before, the pipe just closes.
+static bool wait_ready(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	char word[16];
+	int r;
+
+	do
+		r = poll(&p, 1, READY_MS);
+	while (r < 0 && errno == EINTR);
+	if (r == 0) {
+		cli_error("insulad is not ready after %d s; it goes on trying", READY_MS / 1000);
+		return false;
+	}
+	return read(fd, word, sizeof(word)) > 0;
+}
+
+// What insulad itself had to say.
+static void show_log(const char *path, off_t begin)
+{
+	FILE *f = fopen(path, "re");
+	char line[1024];
+
+	if (f == NULL)
+		return;
+	if (fseeko(f, begin, SEEK_SET) == 0)
+		while (fgets(line, sizeof(line), f) != NULL)
+			fputs(line[0] == '<' && line[1] != '\0' && line[2] == '>' ? line + 3 : line,
+				stderr);
+	fclose(f);
+}
+
+static int say(const struct cli *c, pid_t pid, const char *key, const char *words)
+{
+	json_t *object;
+
+	if (c->output == CLI_TABLE) {
+		printf("insulad %s (pid %d)\n", words, (int)pid);
+		return CLI_OK;
+	}
+	object = json_pack("{s:b, s:i}", key, 1, "pid", (int)pid);
+	cli_print_object(c, object);
+	json_decref(object);
+	return CLI_OK;
+}
+
+// Starts it and waits until it serves: 0 and *ret_pid, or -errno.
+static int start_and_wait(const struct cli *c, char *insulad, int log_fd, pid_t *ret_pid)
+{
+	char run_dir[] = "--run-dir", state_dir[] = "--state-dir", ready_fd[] = "--ready-fd";
+	char three[] = "3";
+	char *argv[] = { insulad, run_dir, c->run_dir, state_dir, c->state_dir, ready_fd, three,
+		NULL };
+	int ready[2], r;
+
+	if (pipe2(ready, O_CLOEXEC) < 0) {
+		r = -errno;
+		cli_error("pipe: %s", strerror(-r));
+		return r;
+	}
+	r = spawn(argv, ready[1], log_fd);
+	close(ready[1]);
+	if (r < 0)
+		cli_error("%s cannot be started: %s", insulad, strerror(-r));
+	else if (!wait_ready(ready[0]))
+		r = -EIO;
+	else
+		r = running_pid(c, ret_pid);
+	close(ready[0]);
+	return r;
+}
+
+static int start_with_log(const struct cli *c, char *insulad)
+{
+	char path[PATH_MAX];
+	off_t begin = 0;
+	int log_fd = open_log(c, path, &begin), r;
+	pid_t pid = 0;
+
+	if (log_fd < 0)
+		return CLI_FAILED;
+	r = start_and_wait(c, insulad, log_fd, &pid);
+	close(log_fd);
+	if (r == 0)
+		return say(c, pid, "started", "runs");
+	show_log(path, begin);
+	cli_error("insulad did not start; its log is %s", path);
+	return CLI_FAILED;
+}
+
+int cli_start(const struct cli *c, int n_args, char *const *args)
+{
+	char *insulad;
+	pid_t pid;
+	int r;
+
+	if (running_pid(c, &pid) == 0)
+		return say(c, pid, "running", "runs already");
+	if (geteuid() != 0) {
+		cli_error("insulad needs root; run: sudo insula start");
+		return CLI_FAILED;
+	}
+	insulad = find_insulad();
+	if (insulad == NULL || access(insulad, X_OK) < 0) {
+		cli_error("%s: %s; INSULA_INSULAD may say where insulad is",
+			insulad != NULL ? insulad : "insulad", strerror(errno));
+		free(insulad);
+		return CLI_FAILED;
+	}
+	r = start_with_log(c, insulad);
+	free(insulad);
+	return r;
+}
+
+static int not_running(const struct cli *c, int error)
+{
+	if (error == -EACCES) {
+		cli_explain(c, error);
+		return CLI_FAILED;
+	}
+	if (error == -ECONNREFUSED) { // the socket is there, nobody behind it
+		cli_error("insulad died without cleaning up behind %s; to clean up: "
+			  "insula start && insula stop",
+			c->socket);
+		return CLI_FAILED;
+	}
+	if (c->output == CLI_TABLE)
+		printf("insulad does not run on %s\n", c->run_dir);
+	return CLI_OK;
+}
+
+int cli_stop(const struct cli *c, int n_args, char *const *args)
+{
+	struct cli_reply reply;
+	struct pollfd p = { .events = POLLIN };
+	pid_t pid;
+	int r = running_pid(c, &pid);
+
+	if (r < 0)
+		return not_running(c, r);
+	p.fd = (int)syscall(SYS_pidfd_open, pid, 0u);
+	if (p.fd < 0 && errno != ESRCH) {
+		cli_error("pidfd_open: %s", strerror(errno));
+		return CLI_FAILED;
+	}
+	if (!cli_ask(c, "POST", "/v1/stop", NULL, NULL, 0, &reply)) {
+		close(p.fd);
+		return CLI_FAILED;
+	}
+	cli_reply_free(&reply);
+	do
+		r = p.fd < 0 ? 1 : poll(&p, 1, STOP_MS);
+	while (r < 0 && errno == EINTR);
+	if (p.fd >= 0)
+		close(p.fd);
+	if (r == 0) {
+		cli_error("insulad (pid %d) still runs after %d s; see %s/insulad.log", (int)pid,
+			STOP_MS / 1000, c->state_dir);
+		return CLI_FAILED;
+	}
+	return say(c, pid, "stopped", "has stopped");
+}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The commands of `insula` and their help, each with an example. insula(1) says the same at length.
+#include "control/cli.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define KINDS "KIND is tenant, network, port, lease, session, uplink or drops."
+
+static const struct cli_command commands[] = {
+	{ "start", "", 0, 0, false, cli_start, "start Insula on this host",
+		"Starts insulad in the background and waits until it serves. Its log is\n"
+		"STATE_DIR/insulad.log. If it runs already, that is said and fine.",
+		"sudo insula start" },
+	{ "stop", "", 0, 0, false, cli_stop, "stop it and leave nothing behind",
+		"Ends forwarding, removes taps, mounts, nft rules and sysctls it made, and waits "
+		"until\n"
+		"insulad has gone. Desired state and allocated addresses stay in STATE_DIR.",
+		"sudo insula stop" },
+	{ "status", "", 0, 0, false, cli_status, "what runs, and how",
+		"Shows versions, the policy's generation, the switch, uplinks and warnings.",
+		"insula status -o json" },
+	{ "apply", "-f FILE", 0, 0, true, cli_apply, "make a file the desired state",
+		"The file is the whole desired state: what it no longer names is removed. All or\n"
+		"nothing: exit status 1 means nothing was changed. FILE may be - for standard "
+		"input.\n"
+		"The file's format is in insula.yaml(5).",
+		"sudo insula apply -f site.yaml" },
+	{ "diff", "-f FILE", 0, 0, true, cli_diff, "what apply would change",
+		"Prints + for what would be created, ~ changed, - removed. Exit status 0: "
+		"nothing;\n"
+		"1: there are differences; 2: trouble.",
+		"sudo insula diff -f site.yaml" },
+	{ "config", "", 0, 0, false, cli_config, "the file applied last",
+		"Prints the YAML as it was applied, comments and all.",
+		"sudo insula config > site.yaml" },
+	{ "list", "KIND", 1, 1, false, cli_list, "all of a kind",
+		"Lists all of a kind. " KINDS
+		"\nThe table of drops leaves out reasons without drops.",
+		"insula list port" },
+	{ "show", "KIND [NAME]", 1, 2, false, cli_show, "one of a kind",
+		"Shows one of a kind; without NAME, all. " KINDS "\n"
+		"Names: tenant red; network red/lan; port red/web.eth0 or its number; lease "
+		"10.0.0.11 or\n"
+		"its port; session by number; drops of one port by the port's name.",
+		"insula show port red/web.eth0" },
+};
+
+enum { N_COMMANDS = sizeof(commands) / sizeof(commands[0]) };
+
+const struct cli_command *cli_command_find(const char *name)
+{
+	for (size_t i = 0; i < N_COMMANDS; i++)
+		if (strcmp(commands[i].name, name) == 0)
+			return &commands[i];
+	return NULL;
+}
+
+static void print_options(void)
+{
+	printf("Options:\n"
+	       "  -o, --output FORMAT  table (default), json or yaml\n"
+	       "      --run-dir DIR    where insulad runs (INSULA_RUN_DIR, else /run/insula)\n"
+	       "      --state-dir DIR  what it keeps (INSULA_STATE_DIR, else /var/lib/insula)\n"
+	       "  -h, --help           this, or a command's own\n"
+	       "      --version\n");
+}
+
+void cli_help(void)
+{
+	printf("usage: insula COMMAND [OPTION...]\n\n"
+	       "A VPS host's network on one machine: tenants, networks and ports from one file.\n\n"
+	       "Commands:\n");
+	for (size_t i = 0; i < N_COMMANDS; i++)
+		printf("  %-6s %-11s  %s\n", commands[i].name, commands[i].arguments,
+			commands[i].summary);
+	printf("\n");
+	print_options();
+	printf("\nExit status: 0; 1 refused or failed; 2 called wrongly.\n"
+	       "Example: sudo insula start && sudo insula apply -f site.yaml && insula list "
+	       "port\n");
+}
+
+void cli_help_command(const struct cli_command *command)
+{
+	printf("usage: insula %s%s%s [OPTION...]\n\n%s\n\n", command->name,
+		command->arguments[0] != '\0' ? " " : "", command->arguments, command->text);
+	print_options();
+	printf("\nExample: %s\n", command->example);
+}

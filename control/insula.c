@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// `insula`, the command line: reads the arguments, finds the command, runs it. It holds no state
+// and no DPDK: everything is asked of insulad.
+#include "control/cli.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+enum { OPT_RUN_DIR = 256, OPT_STATE_DIR, OPT_VERSION };
+
+struct arguments {
+	const char *run_dir, *state_dir, *file;
+	enum cli_output output;
+	bool help, version;
+};
+
+static bool parse_output(const char *word, enum cli_output *ret_output)
+{
+	static const char *const words[CLI_OUTPUT_COUNT] = { "table", "json", "yaml" };
+
+	for (unsigned i = 0; i < CLI_OUTPUT_COUNT; i++) {
+		if (strcmp(words[i], word) == 0) {
+			*ret_output = (enum cli_output)i;
+			return true;
+		}
+	}
+	cli_error("unknown output format \"%s\"; table, json or yaml", word);
+	return false;
+}
+
+static bool parse_options(int argc, char **argv, struct arguments *a)
+{
+	static const struct option options[] = {
+		{ "output", required_argument, NULL, 'o' },
+		{ "file", required_argument, NULL, 'f' },
+		{ "run-dir", required_argument, NULL, OPT_RUN_DIR },
+		{ "state-dir", required_argument, NULL, OPT_STATE_DIR },
+		{ "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, OPT_VERSION },
+		{ 0 },
+	};
+	int option;
+
+	while ((option = getopt_long(argc, argv, "o:f:h", options, NULL)) != -1) {
+		if (option == 'o' && !parse_output(optarg, &a->output))
+			return false;
+		else if (option == 'f')
+			a->file = optarg;
+		else if (option == OPT_RUN_DIR)
+			a->run_dir = optarg;
+		else if (option == OPT_STATE_DIR)
+			a->state_dir = optarg;
+		else if (option == 'h')
+			a->help = true;
+		else if (option == OPT_VERSION)
+			a->version = true;
+		else if (option == '?')
+			return false;
+	}
+	return true;
+}
+
+// Option, environment or default; absolute, since insulad is started in another directory.
+static char *directory(const char *option, const char *env, const char *fallback)
+{
+	const char *dir = option != NULL ? option : getenv(env);
+	char *cwd, *path = NULL;
+
+	if (dir == NULL || dir[0] == '\0')
+		dir = fallback;
+	if (dir[0] == '/')
+		return strdup(dir);
+	cwd = getcwd(NULL, 0);
+	if (cwd == NULL || asprintf(&path, "%s/%s", cwd, dir) < 0)
+		path = NULL;
+	free(cwd);
+	return path;
+}
+
+static int usage_error(const struct cli_command *command)
+{
+	if (command != NULL)
+		fprintf(stderr, "usage: insula %s%s%s; see insula %s --help\n", command->name,
+			command->arguments[0] != '\0' ? " " : "", command->arguments,
+			command->name);
+	else
+		fprintf(stderr, "usage: insula COMMAND [OPTION...]; see insula --help\n");
+	return CLI_USAGE;
+}
+
+static int run(
+	const struct cli_command *command, const struct arguments *a, int n_args, char **args)
+{
+	struct cli c = { .output = a->output, .file = a->file };
+	int r = CLI_FAILED;
+
+	c.run_dir = directory(a->run_dir, "INSULA_RUN_DIR", "/run/insula");
+	c.state_dir = directory(a->state_dir, "INSULA_STATE_DIR", "/var/lib/insula");
+	if (c.run_dir == NULL || c.state_dir == NULL ||
+		asprintf(&c.socket, "%s/insulad.sock", c.run_dir) < 0)
+		cli_error("the current directory cannot be found");
+	else
+		r = command->run(&c, n_args, args);
+	free(c.socket);
+	free(c.run_dir);
+	free(c.state_dir);
+	if (fflush(stdout) != 0 || ferror(stdout)) { // a full disk is no success
+		cli_error("standard output cannot be written");
+		return r == CLI_OK ? CLI_FAILED : r;
+	}
+	return r;
+}
+
+int main(int argc, char **argv)
+{
+	struct arguments a = { 0 };
+	const struct cli_command *command = NULL;
+	int n_args;
+
+	if (!parse_options(argc, argv, &a))
+		return usage_error(NULL);
+	if (a.version) {
+		printf("insula %s\n", INSULA_VERSION);
+		return CLI_OK;
+	}
+	if (optind < argc && strcmp(argv[optind], "help") == 0) {
+		a.help = true;
+		optind++;
+	}
+	if (optind < argc) {
+		command = cli_command_find(argv[optind]);
+		if (command == NULL) {
+			cli_error("unknown command \"%s\"", argv[optind]);
+			return usage_error(NULL);
+		}
+		optind++;
+	}
+	if (a.help) {
+		if (command != NULL)
+			cli_help_command(command);
+		else
+			cli_help();
+		return CLI_OK;
+	}
+	n_args = argc - optind;
+	if (command == NULL)
+		return usage_error(NULL);
+	if (n_args < command->min_args || n_args > command->max_args ||
+		command->takes_file != (a.file != NULL))
+		return usage_error(command);
+	return run(command, &a, n_args, argv + optind);
+}

@@ -1,0 +1,331 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+# The command line against an insulad played by this file: what it asks, what it prints in each format,
+# its exit statuses, and start and stop with a stand-in for insulad. Usage: test_cli.py INSULA
+import json
+import os
+import socketserver
+import subprocess
+import sys
+import tempfile
+import threading
+import unittest
+from http.server import BaseHTTPRequestHandler
+
+INSULA = os.path.abspath(sys.argv.pop(1))
+
+PORTS = {
+    "ports": [
+        {"id": 1, "name": "red/web.eth0", "address": "10.0.0.11", "up": True, "vlans": [1, 2]},
+        {"id": 22, "name": "red/db.eth0", "address": None, "up": False, "note": "a: b # c"},
+    ]
+}
+STATUS = {
+    "version": "0.1.0",
+    "generation": 7,
+    "switch": {"pid": 4711, "workers": 1},
+    "uplinks": [{"name": "internet", "mode": "nat"}],
+    "warnings": ["no hugepages", "no vfio"],
+}
+DROPS = {"drops": [{"name": "guard_storm", "count": 0}, {"name": "tx_full", "count": 3}]}
+CHANGES = [
+    {"op": "create", "kind": "tenant", "name": "red", "detail": ""},
+    {"op": "update", "kind": "port", "name": "red/web.eth0", "detail": "mtu 1500 -> 1400"},
+    {"op": "delete", "kind": "network", "name": "blue/lan", "detail": "vlan 20"},
+]
+
+# Plays insulad behind --ready-fd: argv[1] of the script itself says how.
+STAND_IN = """#!/usr/bin/env python3
+import os, sys, socketserver
+from http.server import BaseHTTPRequestHandler
+run, fd = sys.argv[sys.argv.index("--run-dir") + 1], int(sys.argv[sys.argv.index("--ready-fd") + 1])
+print("<3>insulad: a word for the log", file=sys.stderr, flush=True)
+if os.environ["STAND_IN"] == "fail":
+    sys.exit(1)
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'{"stopping":true}')
+        self.server.done = True
+    def log_message(self, *args):
+        pass
+    def address_string(self):
+        return ""
+os.makedirs(run, exist_ok=True)
+path = run + "/insulad.sock"
+server = socketserver.UnixStreamServer(path, Handler)
+server.done = False
+os.write(fd, b"ready\\n")
+os.close(fd)
+assert sorted(os.listdir("/proc/self/fd"))[:3] == ["0", "1", "2"] and os.getcwd() == "/"
+while not server.done:
+    server.handle_request()
+os.unlink(path)
+"""
+
+
+class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+
+
+class Handler(BaseHTTPRequestHandler):
+    answer = {}  # path -> (status, object or bytes)
+    asked = []
+
+    def serve(self):
+        size = int(self.headers.get("Content-Length", 0))
+        body = self.rfile.read(size)
+        Handler.asked.append((self.command, self.path, self.headers.get("X-Insula-File"), body))
+        status, data = Handler.answer.get(self.path, (404, {"errors": ["no such thing"]}))
+        if status == 0:  # die without a word
+            return
+        raw = data if isinstance(data, bytes) else json.dumps(data).encode()
+        self.send_response(status)
+        self.send_header("X-Insula-File", "site.yaml")
+        self.send_header("Content-Length", str(len(raw)))
+        self.end_headers()
+        self.wfile.write(raw)
+
+    do_GET = do_PUT = do_POST = serve
+
+    def log_message(self, *args):
+        pass
+
+    def address_string(self):
+        return ""
+
+
+class Cli(unittest.TestCase):
+    def setUp(self):
+        self.tmp = tempfile.TemporaryDirectory()
+        self.run_dir = self.tmp.name + "/run"
+        self.state_dir = self.tmp.name + "/state/deep"
+        os.mkdir(self.run_dir)
+        Handler.answer, Handler.asked = {}, []
+        self.server = None
+
+    def tearDown(self):
+        if self.server:
+            self.server.shutdown()
+            self.server.server_close()
+        self.tmp.cleanup()
+
+    def serve(self, **answer):
+        Handler.answer = {"/v1/" + path: value for path, value in answer.items()}
+        self.server = Server(self.run_dir + "/insulad.sock", Handler)
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def insula(self, *args, status=0, stdin="", **env):
+        p = subprocess.run(
+            [INSULA, *args],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            env={
+                "PATH": os.environ["PATH"],
+                "INSULA_RUN_DIR": self.run_dir,
+                "INSULA_STATE_DIR": self.state_dir,
+                "http_proxy": "http://127.0.0.1:1",
+                **env,
+            },
+        )
+        self.assertEqual(p.returncode, status, p.stdout + p.stderr)
+        return p.stdout, p.stderr
+
+    def test_usage(self):
+        for args in (
+            [],
+            ["bogus"],
+            ["list"],
+            ["list", "port", "x"],
+            ["list", "horse"],
+            ["apply"],
+            ["status", "-f", "x"],
+            ["-o", "xml", "status"],
+            ["--bogus"],
+        ):
+            out, err = self.insula(*args, status=2)
+            self.assertEqual(out, "")
+            self.assertNotEqual(err, "")
+        self.assertIn("insula 0.", self.insula("--version")[0])
+
+    def test_help(self):
+        out, _ = self.insula("--help")
+        names = [line.split()[0] for line in out.split("Commands:\n")[1].split("\n\n")[0].splitlines()]
+        self.assertEqual(len(names), 8)
+        for name in names:
+            for args in ([name, "--help"], ["help", name], ["-h", name]):
+                out, _ = self.insula(*args)
+                self.assertIn("usage: insula " + name, out)
+                self.assertIn("Example: ", out)
+
+    def test_not_running(self):
+        sock = self.run_dir + "/insulad.sock"
+        for args in (["status"], ["list", "port"], ["config"], ["show", "tenant", "red"]):
+            _, err = self.insula(*args, status=1)
+            self.assertEqual(
+                err, f"insula: insulad does not answer on {sock}; start it with: insula start\n"
+            )
+        out, _ = self.insula("stop")
+        self.assertEqual(out, f"insulad does not run on {self.run_dir}\n")
+
+    def test_dies(self):
+        self.serve(status=(0, None))
+        _, err = self.insula("status", status=1)
+        self.assertIn("went away without an answer", err)
+
+    def test_list(self):
+        self.serve(ports=(200, PORTS))
+        for kind in ("port", "ports"):
+            out, _ = self.insula("list", kind)
+            lines = [line.split() for line in out.splitlines()]
+            self.assertEqual(lines[0], ["ID", "NAME", "ADDRESS", "UP", "VLANS", "NOTE"])
+            self.assertEqual(lines[1], ["1", "red/web.eth0", "10.0.0.11", "yes", "1,", "2"])
+            self.assertEqual(lines[2][:4], ["22", "red/db.eth0", "-", "no"])
+            self.assertTrue(out.splitlines()[1].startswith(" 1 "))  # numbers stand right
+        self.assertEqual(json.loads(self.insula("list", "port", "-o", "json")[0]), PORTS)
+        out, _ = self.insula("-o", "yaml", "show", "port")
+        self.assertEqual(
+            out,
+            "ports:\n- id: 1\n  name: red/web.eth0\n  address: \"10.0.0.11\"\n  up: true\n"
+            "  vlans:\n  - 1\n  - 2\n- id: 22\n  name: red/db.eth0\n  address: null\n"
+            "  up: false\n  note: 'a: b # c'\n",
+        )
+        self.assertNotIn("\x1b", out)
+
+    def test_show(self):
+        self.serve(**{"ports/red%2Fweb.eth0": (200, PORTS["ports"][0])})
+        out, _ = self.insula("show", "port", "red/web.eth0")
+        self.assertIn(["address", "10.0.0.11"], [line.split() for line in out.splitlines()])
+        _, err = self.insula("show", "port", "red/../x?y", status=1)
+        self.assertEqual(err, "no such thing\n")
+        self.assertEqual(Handler.asked[-1][1], "/v1/ports/red%2F..%2Fx%3Fy")
+        out, _ = self.insula("show", "port", "nobody", "-o", "json", status=1)
+        self.assertEqual(json.loads(out), {"errors": ["no such thing"]})
+
+    def test_status(self):
+        self.serve(status=(200, STATUS))
+        out, _ = self.insula("status")
+        rows = [line.split(None, 1) for line in out.splitlines() if line]
+        self.assertIn(["switch.pid", "4711"], rows)
+        self.assertIn(["warnings", "no hugepages, no vfio"], rows)
+        self.assertIn(["internet", "nat"], rows)
+        self.assertEqual(json.loads(self.insula("status", "-o", "json")[0]), STATUS)
+
+    def test_drops(self):
+        self.serve(drops=(200, DROPS))
+        out, _ = self.insula("list", "drops")
+        self.assertIn("tx_full", out)
+        self.assertNotIn("guard_storm", out)
+        self.assertEqual(json.loads(self.insula("list", "drops", "-o", "json")[0]), DROPS)
+
+    def test_apply(self):
+        name = self.tmp.name + "/a.yaml"
+        with open(name, "w") as f:
+            f.write("version: 1\n")
+        self.serve(config=(200, {"generation": 3, "changes": CHANGES}))
+        out, _ = self.insula("apply", "-f", name)
+        self.assertEqual(
+            out,
+            "+ tenant red\n~ port red/web.eth0: mtu 1500 -> 1400\n- network blue/lan: vlan 20\n"
+            "3 changes, generation 3\n",
+        )
+        self.assertEqual(Handler.asked[-1], ("PUT", "/v1/config", name, b"version: 1\n"))
+        self.insula("apply", "-f", "-", stdin="# in\n")
+        self.assertEqual(Handler.asked[-1], ("PUT", "/v1/config", "<stdin>", b"# in\n"))
+        out, _ = self.insula("apply", "-f", name, "-o", "json")
+        self.assertEqual(json.loads(out)["changes"], CHANGES)
+
+    def test_apply_refused(self):
+        errors = ["a.yaml:3: vlan is missing; allowed: 1..4094", "a.yaml:9: b; c"]
+        self.serve(config=(422, {"errors": errors}))
+        out, err = self.insula("apply", "-f", "-", status=1)
+        self.assertEqual(err, "\n".join(errors) + "\ninsula: nothing has been changed\n")
+        self.assertEqual(out, "")
+        out, _ = self.insula("apply", "-f", "-", "-o", "json", status=1)
+        self.assertEqual(json.loads(out), {"errors": errors})
+        _, err = self.insula("apply", "-f", "/nonexistent", status=1)
+        self.assertIn("/nonexistent: No such file", err)
+        _, err = self.insula("apply", "-f", self.tmp.name, status=1)
+        self.assertIn("Is a directory", err)
+        big = self.tmp.name + "/big"
+        with open(big, "w") as f:
+            f.truncate((16 << 20) + 1)
+        _, err = self.insula("apply", "-f", big, status=1)
+        self.assertIn("File too large", err)
+
+    def test_diff(self):
+        self.serve(diff=(200, {"changes": CHANGES[:1]}))
+        out, _ = self.insula("diff", "-f", "-", status=1)
+        self.assertEqual(out, "+ tenant red\n")
+        Handler.answer["/v1/diff"] = (200, {"changes": []})
+        self.assertEqual(self.insula("diff", "-f", "-"), ("", ""))
+        Handler.answer["/v1/diff"] = (422, {"errors": ["x:1: y; z"]})
+        self.insula("diff", "-f", "-", status=2)
+
+    def test_config(self):
+        self.serve(config=(200, b"# mine\nversion: 1\n"))
+        self.assertEqual(self.insula("config")[0], "# mine\nversion: 1\n")
+        out, _ = self.insula("config", "-o", "json")
+        self.assertEqual(json.loads(out), {"file": "site.yaml", "yaml": "# mine\nversion: 1\n"})
+
+    def test_full_disk(self):
+        self.serve(ports=(200, PORTS))
+        with open("/dev/full", "w") as full:
+            p = subprocess.run(
+                [INSULA, "list", "port", "--run-dir", self.run_dir],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        self.assertEqual(p.returncode, 1)
+        self.assertIn("standard output", p.stderr)
+
+    @unittest.skipUnless(os.geteuid() == 0, "insula start needs root")
+    def test_start_stop(self):
+        program = self.tmp.name + "/stand-in"
+        with open(program, "w") as f:
+            f.write(STAND_IN)
+        os.chmod(program, 0o755)
+        how = {"INSULA_INSULAD": program, "STAND_IN": "serve"}
+        out, _ = self.insula("start", **how)
+        self.assertRegex(out, r"^insulad runs \(pid \d+\)\n$")
+        pid = int(out.split()[-1].rstrip(")"))
+        self.assertNotEqual(os.getsid(pid), os.getsid(0))
+        out, _ = self.insula("start", **how)
+        self.assertEqual(out, f"insulad runs already (pid {pid})\n")
+        out, _ = self.insula("stop", "-o", "json")
+        self.assertEqual(json.loads(out), {"stopped": True, "pid": pid})
+        self.assertFalse(os.path.exists(f"/proc/{pid}/exe"))
+        self.assertEqual(os.stat(self.state_dir).st_mode & 0o777, 0o700)
+        with open(self.state_dir + "/insulad.log") as f:
+            self.assertIn("a word for the log", f.read())
+
+    @unittest.skipUnless(os.geteuid() == 0, "insula start needs root")
+    def test_start_fails(self):
+        program = self.tmp.name + "/stand-in"
+        with open(program, "w") as f:
+            f.write(STAND_IN)
+        os.chmod(program, 0o755)
+        _, err = self.insula("start", status=1, INSULA_INSULAD=program, STAND_IN="fail")
+        log = self.state_dir + "/insulad.log"
+        self.assertEqual(
+            err,
+            "insulad: a word for the log\n"
+            f"insula: insulad did not start; its log is {log}\n",
+        )
+        _, err = self.insula("start", status=1, INSULA_INSULAD="/nonexistent")
+        self.assertIn("INSULA_INSULAD", err)
+
+    def test_stale_socket(self):
+        import socket
+
+        with socket.socket(socket.AF_UNIX) as s:
+            s.bind(self.run_dir + "/insulad.sock")
+        _, err = self.insula("stop", status=1)
+        self.assertIn("died without cleaning up", err)
+
+
+unittest.main(verbosity=0)
