@@ -111,6 +111,10 @@ static void extremes(void **state)
 	assert_int_equal(admit_many(&s, 1, 1, UINT64_MAX / 2, 10), 1);
 }
 
+enum {
+	RACE_STEPS = 300000, // of one packet interval
+};
+
 struct racer {
 	struct storm *storm;
 	pthread_barrier_t *start;
@@ -122,12 +126,12 @@ static void *race(void *arg)
 	struct racer *r = arg;
 
 	pthread_barrier_wait(r->start);
-	for (uint64_t t = 0; t < 200; t++)
-		r->admitted += admit_many(r->storm, 1000, 100, SEC + t * MS, 100);
+	for (uint64_t t = 0; t < RACE_STEPS; t++)
+		r->admitted += admit_many(r->storm, 1000000, 100, SEC + t * 1000, 4);
 	return NULL;
 }
 
-// All threads offer too much over the same 200 ms: together they get what one would.
+// All threads offer too much over the same time: together they get what one would.
 static void shared_by_threads(void **state)
 {
 	struct storm s = { 0 };
@@ -146,7 +150,7 @@ static void shared_by_threads(void **state)
 		total += racers[i].admitted;
 	}
 	pthread_barrier_destroy(&start);
-	assert_int_equal(total, 100 + 199);
+	assert_int_equal(total, 100 + RACE_STEPS - 1);
 }
 
 int main(void)
