@@ -55,16 +55,18 @@ def _instances(tenant):
     networks = {n["name"]: n for n in tenant.get("networks") or []}
     for instance in tenant.get("instances") or []:
         nics = instance.get("nics") or []
-        if instance.get("kind") != "external" or len(nics) != 1 or nics[0].get("type") != "tap":
-            raise ValueError(f"{instance['name']}: the demo plays external instances with one tap")
-        network = networks[nics[0]["network"]]
+        kind, nic = instance.get("kind", "external"), nics[0] if len(nics) == 1 else {}
+        if kind != "external" or nic.get("type", "tap") != "tap" or "netns" not in nic:
+            raise ValueError(f"{instance['name']}: the demo plays external instances with one tap "
+                             "in a network namespace")
+        network = networks[nic["network"]]
         yield Instance(
             name=instance["name"],
             tenant=tenant["name"],
             network=network["name"],
-            netns=nics[0]["netns"],
-            interface=nics[0]["interface"],
-            address=str(nics[0].get("address", "")),
+            netns=nic["netns"],
+            interface=nic.get("interface", nic.get("name", "eth0")),
+            address=str(nic.get("address", "")),
             vlan=network["vlan"],
             routed="gateway" in network,
             snat=network.get("snat", ""),

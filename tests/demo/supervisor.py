@@ -56,8 +56,7 @@ class Supervisor:
         read_report, write_report = os.pipe()
         command = [sys.executable, os.path.join(HERE, "inside.py"), "--policy", o["policy"],
                    "--insula", os.environ.get("INSULA", f"{o['build']}/control/insula"),
-                   "--directory", lock.DIRECTORY, "--state-dir", env["INSULA_STATE_DIR"],
-                   "--report", str(write_report)]
+                   "--directory", lock.DIRECTORY, "--report", str(write_report)]
         command += ["--apply", o["apply"]] if o["apply"] else []
         command += ["--keep"] if o["keep"] else []
         self.process = subprocess.Popen(

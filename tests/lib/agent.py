@@ -3,6 +3,7 @@
 # as JSON lines on stdin and answers on stdout, each command in a thread of its own. It records the
 # nonce of every ping and TCP probe that arrives here: only that counts as "reached".
 # Started by netns.Agent; ends when stdin ends.
+import errno
 import hashlib
 import json
 import os
@@ -11,6 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 
 PROBE_PORT = 7007
 TRANSFER_PORT = 7008
@@ -19,7 +21,9 @@ PING_STAMP = 16  # ping(8) begins its payload with a struct timeval; the pattern
 
 name = sys.argv[1]
 lock = threading.Lock()
-seen = {"ping": {}, "tcp": {}}  # nonce -> payloads (ping) or peers (tcp); under lock
+stopping = {}  # label -> Event, of streams
+seen = {"ping": {}, "tcp": {}, "udp": {}}  # nonce -> payloads (ping) or peers; under lock
+streams = {}  # label -> [[number, CLOCK_MONOTONIC in s, peer]]; under lock
 
 
 def record(kind, nonce, what):
@@ -64,6 +68,20 @@ def answer_tcp(conn, peer):
             pass
 
 
+# A probe is "probe NONCE" and is answered; a stream's datagram "stream LABEL NUMBER" is noted.
+def listen_udp(sock):
+    while True:
+        data, peer = sock.recvfrom(2048)
+        now, words = time.monotonic(), data.decode(errors="replace").split()
+        where = f"{peer[0]}:{peer[1]}"
+        if len(words) == 2 and words[0] == "probe":
+            record("udp", words[1], where)
+            sock.sendto(f"{name} {words[1]}\n".encode(), peer)
+        elif len(words) == 3 and words[0] == "stream":
+            with lock:
+                streams.setdefault(words[1], []).append([int(words[2]), now, where])
+
+
 # ping(8) itself; `answered` is how many replies came back.
 def ping(args):
     command = ["ping", "-n", "-q", "-c", str(args["count"]), "-i", str(args["interval"])]
@@ -86,15 +104,62 @@ def tcp(args):
         return {"answered": False, "error": str(error)}
 
 
+# Asks three times; a socket that is connected hears of ICMP errors.
+def udp(args):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("", args.get("source_port", 0)))
+        sock.connect((args["address"], args.get("port", PROBE_PORT)))
+        sock.settimeout(args["timeout"] / 3)
+        for _ in range(3):
+            try:
+                sock.send(f"probe {args['nonce']}".encode())
+                who, nonce = sock.recv(2048).decode().split()
+                return {"answered": nonce == args["nonce"], "who": who}
+            except TimeoutError:
+                pass
+            except (OSError, ValueError) as error:
+                return {"answered": False, "error": errno.errorcode.get(getattr(error, "errno", 0))}
+    return {"answered": False, "error": "timeout"}
+
+
+# Sends a numbered datagram every `interval` seconds until `stop LABEL`, on one socket.
+def stream(args):
+    stopping[args["label"]] = threading.Event()
+    number, begin = 0, time.monotonic()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.connect((args["address"], PROBE_PORT))
+        while True:
+            try:
+                sock.send(f"stream {args['label']} {number}".encode())
+            except OSError:
+                pass  # what an ICMP error or a lost carrier says; the next one tries again
+            number += 1
+            pause = begin + number * args["interval"] - time.monotonic()
+            if stopping[args["label"]].wait(max(0, pause)):
+                return {"sent": number}
+
+
+def stop_stream(args):
+    stopping[args["label"]].set()
+    return {}
+
+
+def arrivals(args):
+    with lock:
+        return {"arrivals": list(streams.get(args["label"], []))}
+
+
 def collect(_args):
     with lock:
         pings = {n: {"count": len(p), "bytes": sum(map(len, p)),
                      "sha256": hashlib.sha256(b"".join(p)).hexdigest()}
                  for n, p in seen["ping"].items()}
-        return {"ping": pings, "tcp": {n: list(p) for n, p in seen["tcp"].items()}}
+        return {"ping": pings} | {k: {n: list(p) for n, p in seen[k].items()}
+                                  for k in ("tcp", "udp")}
 
 
-# Sends `bytes` bytes that no two senders share, once the receiver says that all senders are there.
+# Sends `bytes` bytes that no two senders share, once the receiver says that all senders are there;
+# at `rate` bytes a second if given.
 def send(args):
     block, left, digest = os.urandom(BLOCK), args["bytes"], hashlib.sha256()
     sock = socket.socket()
@@ -106,7 +171,11 @@ def send(args):
         sock.sendall(args["label"].encode() + b"\n")
         if read_line(sock) != "go":
             raise OSError("the receiver did not say go")
+        begin = time.monotonic()
         while left:
+            if args.get("rate"):
+                due = begin + (args["bytes"] - left) / args["rate"]
+                time.sleep(max(0, due - time.monotonic()))
             part = block[: min(left, BLOCK)]
             sock.sendall(part)
             digest.update(part)
@@ -150,7 +219,8 @@ def drain(results, label, conn, peer):
     results[label] = {"bytes": total, "sha256": digest.hexdigest(), "peer": peer, "error": error}
 
 
-COMMANDS = {"ping": ping, "tcp": tcp, "collect": collect, "send": send, "receive": receive}
+COMMANDS = {"ping": ping, "tcp": tcp, "udp": udp, "collect": collect, "send": send,
+            "receive": receive, "stream": stream, "stop_stream": stop_stream, "arrivals": arrivals}
 
 
 def reply(number, result, last=True):
@@ -169,8 +239,11 @@ def serve(args):
 def main():
     raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
     server = socket.create_server(("", PROBE_PORT), backlog=64)
+    datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    datagrams.bind(("", PROBE_PORT))
     threading.Thread(target=listen_ping, args=(raw,), daemon=True).start()
     threading.Thread(target=listen_tcp, args=(server,), daemon=True).start()
+    threading.Thread(target=listen_udp, args=(datagrams,), daemon=True).start()
     reply(0, {"ready": True})
     for line in sys.stdin:
         threading.Thread(target=serve, args=(json.loads(line),), daemon=True).start()

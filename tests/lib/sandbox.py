@@ -4,6 +4,11 @@
 # kernel takes every process, interface, namespace and mount of the sandbox with it. Used by the
 # demo and by the tests under tests/net.
 import os
+import sys
+
+# In the sandbox, a private tmpfs for a test's own files: a folder that every Debian has and that
+# nothing a test starts looks into.
+DIRECTORY = "/run/lock"
 
 
 # The argument list that runs `command` as the first process of a new sandbox.
@@ -34,3 +39,7 @@ def furnish(run, directory):
         os.makedirs(path, mode=0o755, exist_ok=True)
         run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", path)
     run("ip", "link", "set", "lo", "up")
+
+
+if __name__ == "__main__":
+    os.execvp("setpriv", wrap(sys.argv[1:]))

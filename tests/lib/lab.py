@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# A lab inside a sandbox: the sandbox's own network namespace plays the host that Insula runs on;
+# each instance of a policy is a namespace with a real DHCP client, and one more plays the internet.
+# Used by the demo and by tests/net, which get a whole lab by `with Lab(...) as lab`.
+import json
+import os
+import sys
+
+LIB = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(LIB))
+sys.path.insert(0, os.path.join(ROOT, "tests", "demo"))
+
+# pylint: disable=wrong-import-position
+import dhcp
+import netns
+import policy as policies
+import sandbox
+
+INTERNET_NETNS = "insdemo-internet"
+
+
+class Lab:
+    def __init__(self, policy_file, directory, insula=None):
+        build = os.environ.get("INSULA_BUILD", os.path.join(ROOT, "build"))
+        self.insula_program = insula or os.path.join(build, "control", "insula")
+        self.policy_file, self.policy = policy_file, policies.read(policy_file)
+        self.directory, self.agents, self.addresses = directory, {}, {}
+        self.clients, self.started = None, False
+        sandbox.furnish(netns.run, directory)
+        os.environ["INSULA_RUN_DIR"] = os.path.join(directory, "run")
+        os.environ["INSULA_STATE_DIR"] = os.path.join(directory, "state")
+
+    # All of it, up to the leases: what most tests begin with.
+    def __enter__(self):
+        try:
+            self.build()
+            self.start()
+            self.apply(self.policy_file)
+            leases = self.lease()
+            lacking = [i.name for i in self.policy.instances if i.name not in leases]
+            if lacking:
+                raise netns.CommandFailed(f"no lease: {self.clients.log(lacking[0])}")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        errors = self.stop()
+        if errors and not _:
+            print("\n".join(errors), file=sys.stderr)
+
+    def spaces(self):
+        return [i.netns for i in self.policy.instances] + [INTERNET_NETNS]
+
+    # The instances' namespaces, empty; the uplink's cable; the internet with a route to the
+    # tenants' addresses, so that what keeps it out is the switch and not a missing route.
+    def build(self):
+        uplink = self.policy.uplink
+        for space in self.spaces():
+            netns.create(space)
+        netns.veth("", uplink.interface, INTERNET_NETNS, "eth0")
+        netns.ip(INTERNET_NETNS, "address", "add", f"{uplink.gateway}/{uplink.prefix_len}",
+                 "dev", "eth0")
+        for address in {i.address for i in self.policy.instances if i.address}:
+            netns.ip(INTERNET_NETNS, "route", "add", address, "via", uplink.address)
+
+    def insula(self, *words, timeout=60):
+        return netns.run(self.insula_program, *words, timeout=timeout).stdout.rstrip()
+
+    def start(self):
+        self.started = True
+        return self.insula("start")
+
+    def apply(self, file):
+        return self.insula("apply", "-f", file)
+
+    # insula list KIND, as a list of dictionaries.
+    def list(self, kind):
+        return next(iter(json.loads(self.insula("list", kind, "-o", "json")).values()))
+
+    # Agents and DHCP clients everywhere: {instance: lease} of those that got one.
+    def lease(self):
+        names = {i.name: i.netns for i in self.policy.instances}
+        self.agents = netns.agents(names | {policies.INTERNET: INTERNET_NETNS})
+        self.clients = dhcp.Clients(self.directory, self.policy.instances)
+        leases = self.clients.wait()
+        self.addresses = {name: lease["address"] for name, lease in leases.items()}
+        self.addresses[policies.INTERNET] = self.policy.uplink.gateway
+        return leases
+
+    # Stops in the reverse order; every step is tried, whatever became of the others. What failed,
+    # as sentences.
+    def stop(self):
+        errors, steps = [], [agent.stop for agent in self.agents.values()]
+        steps += [self.clients.stop] if self.clients else []
+        steps += [netns.kill_helpers]
+        steps += [lambda: self.insula("stop", timeout=30)] if self.started else []
+        for step in steps:
+            try:
+                step()
+            except Exception as error:  # pylint: disable=broad-exception-caught
+                errors.append(f"stopping: {error}")
+        self.started = False
+        return errors
+
+
+# Ids of the processes of this sandbox that run the program `name`, wherever it was installed.
+def processes(name):
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            program = os.path.basename(os.readlink(f"/proc/{pid}/exe")).split(" ")[0]
+            with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+                state = file.read().rpartition(")")[2].split()[0]
+        except OSError:
+            continue
+        if program == name and state != "Z":
+            found.append(int(pid))
+    return found
+
+
+# Proportional set size, in KiB.
+def memory_kib(pid):
+    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("Pss:"))
