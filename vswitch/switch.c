@@ -137,7 +137,8 @@ static void port_free(struct port *p)
 	free(p);
 }
 
-static struct port *port_new(struct switch_ *sw, const struct port_params *params)
+static struct port *port_new(
+	struct switch_ *sw, const struct port_params *params, const struct port_ops *ops)
 {
 	struct port *p = calloc(1, sizeof(*p));
 
@@ -145,7 +146,7 @@ static struct port *port_new(struct switch_ *sw, const struct port_params *param
 		return NULL;
 	p->id = params->id;
 	p->params = *params;
-	p->ops = kinds[params->kind];
+	p->ops = ops;
 	for (unsigned i = 0; i < sw->n_workers; i++) {
 		p->counters[i] = calloc(1, sizeof(struct port_counters));
 		if (!p->counters[i]) {
@@ -175,20 +176,29 @@ static void take_queues(struct switch_ *sw, struct port *p)
 int switch_port_add(
 	struct switch_ *sw, const struct port_params *params, char *err, size_t err_size)
 {
+	if (params->kind >= PROTO_PORT_KIND_COUNT || !kinds[params->kind]) {
+		snprintf(
+			err, err_size, "port %s: kind %u is not known", params->name, params->kind);
+		return -EINVAL;
+	}
+	return switch_port_add_kind(sw, params, kinds[params->kind], err, err_size);
+}
+
+int switch_port_add_kind(struct switch_ *sw, const struct port_params *params,
+	const struct port_ops *ops, char *err, size_t err_size)
+{
 	struct port *p;
 	int r;
 
-	if (params->id == 0 || params->id > POLICY_MAX_PORT_ID ||
-		params->kind >= PROTO_PORT_KIND_COUNT || !kinds[params->kind]) {
-		snprintf(err, err_size, "port id %u or kind %u out of range", params->id,
-			params->kind);
+	if (params->id == 0 || params->id > POLICY_MAX_PORT_ID) {
+		snprintf(err, err_size, "port id %u is out of range", params->id);
 		return -EINVAL;
 	}
 	if (sw->ports[params->id]) {
 		snprintf(err, err_size, "port %u exists already", params->id);
 		return -EEXIST;
 	}
-	p = port_new(sw, params);
+	p = port_new(sw, params, ops);
 	if (!p) {
 		snprintf(err, err_size, "port %s: no memory", params->name);
 		return -ENOMEM;

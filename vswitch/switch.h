@@ -48,6 +48,9 @@ void switch_free(struct switch_ *sw);
 // Ports (control thread). err gets a sentence on failure.
 int switch_port_add(
 	struct switch_ *sw, const struct port_params *params, char *err, size_t err_size);
+// The same with a port kind of the caller's (tests).
+int switch_port_add_kind(struct switch_ *sw, const struct port_params *params,
+	const struct port_ops *ops, char *err, size_t err_size);
 int switch_port_del(struct switch_ *sw, uint32_t id); // waits for a grace period
 
 // Publishes `pol` (owned from now on) and retires the old one after a grace period.

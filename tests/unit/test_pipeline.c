@@ -1,0 +1,385 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The whole pipeline, frame in to frame out: isolation, guard, ARP, DHCP, echo, SNAT with ARP on
+// the uplink, ICMP errors, VLAN tags on a trunk, and sessions that outlive the switch.
+#include <errno.h>
+#include "tests/unit/switch_fixture.h"
+#include "dhcp/arp.h"
+
+struct datagram {
+	struct eth_hdr eth;
+	struct ipv4_hdr ip;
+	struct udp_hdr udp;
+	uint8_t payload[8];
+} WIRE_PACKED;
+
+static struct datagram udp(struct mac src, struct mac dst, const char *from, uint16_t sport,
+	const char *to, uint16_t dport)
+{
+	struct datagram d = { .eth = { dst, src, htons(ETHTYPE_IPV4) },
+		.ip = { 0x45, 0, htons(36), 1, htons(IPV4_FLAG_DF), 64, IPPROTO_UDP, 0, addr(from),
+			addr(to) },
+		.udp = { htons(sport), htons(dport), htons(16), 0 },
+		.payload = "payload" };
+
+	d.ip.csum = csum_finish(csum_add(0, &d.ip, sizeof(d.ip)));
+	d.udp.csum = csum_finish(
+		csum_add(csum_pseudo_ipv4(d.ip.src, d.ip.dst, IPPROTO_UDP, 16), &d.udp, 16));
+	return d;
+}
+
+static const struct mac red_gw = { { 2, 0, 0, 0, 1, RED } };
+static const struct mac blue_gw = { { 2, 0, 0, 0, 1, BLUE } };
+static const struct mac world = { { 2, 9, 9, 9, 9, 9 } };
+
+static void assert_sums(const uint8_t *frame)
+{
+	const struct datagram *d = (const void *)frame;
+
+	assert_int_equal(csum_fold(csum_add(0, &d->ip, sizeof(d->ip))), 0xffff);
+	if (d->ip.proto == IPPROTO_UDP)
+		assert_int_equal(
+			csum_fold(csum_add(csum_pseudo_ipv4(d->ip.src, d->ip.dst, IPPROTO_UDP, 16),
+				&d->udp, 16)),
+			0xffff);
+}
+
+static void send_udp(uint32_t port, const struct datagram *d)
+{
+	fixture_send(port, d, sizeof(*d));
+}
+
+static void inside_a_tenant(void **state)
+{
+	struct datagram d = udp(mac_of(RED_1), mac_of(RED_2), "10.0.0.11", 1000, "10.0.0.12", 2000);
+	struct datagram back =
+		udp(mac_of(RED_2), mac_of(RED_1), "10.0.0.12", 2000, "10.0.0.11", 1000);
+	size_t size = 0;
+	const uint8_t *got;
+
+	send_udp(RED_1, &d);
+	got = fixture_received(RED_2, &size);
+	assert_non_null(got);
+	assert_int_equal(size, sizeof(d));
+	assert_memory_equal(got, &d, sizeof(d));
+	assert_null(fixture_received(BLUE_2, NULL));
+	assert_int_equal(session_count(fx.sw->sessions), 1);
+	send_udp(RED_2, &back);
+	assert_non_null(fixture_received(RED_1, NULL));
+	assert_int_equal(session_count(fx.sw->sessions), 1);
+	send_udp(RED_1, &d); // by its session now
+	assert_non_null(fixture_received(RED_2, NULL));
+}
+
+static void between_tenants(void **state)
+{
+	// blue-2's MAC is not in red's segment, nor does its address help
+	struct datagram d = udp(mac_of(RED_1), mac_of(BLUE_2), "10.0.0.11", 1, "10.0.0.12", 2);
+
+	send_udp(RED_1, &d);
+	assert_null(fixture_received(BLUE_2, NULL));
+	assert_null(fixture_received(RED_2, NULL));
+	assert_non_null(fixture_received(TRUNK, NULL)); // unknown unicast: trunks only
+	d = udp(mac_of(BLUE_1), mac_of(RED_2), "10.0.0.11", 1, "10.0.0.12", 2);
+	send_udp(BLUE_1, &d);
+	assert_int_equal(fixture_drops(BLUE_1, DROP_FDB_UNKNOWN_UNICAST), 1);
+	assert_int_equal(session_count(fx.sw->sessions), 0);
+}
+
+static void guard_holds(void **state)
+{
+	struct datagram d = udp(mac_of(RED_2), mac_of(RED_2), "10.0.0.11", 1, "10.0.0.12", 2);
+
+	send_udp(RED_1, &d);
+	assert_int_equal(fixture_drops(RED_1, DROP_GUARD_SRC_MAC), 1);
+	d = udp(mac_of(RED_1), mac_of(RED_2), "10.0.0.99", 1, "10.0.0.12", 2);
+	send_udp(RED_1, &d);
+	assert_int_equal(fixture_drops(RED_1, DROP_GUARD_SRC_IPV4), 1);
+	d = udp(mac_of(RED_1), mac_of(RED_2), "10.0.0.11", 67, "10.0.0.12", 68);
+	send_udp(RED_1, &d);
+	assert_int_equal(fixture_drops(RED_1, DROP_GUARD_DHCP_SERVER), 1);
+	d = udp(mac_of(RED_1), mac_of(RED_2), "10.0.0.11", 1, "10.0.0.12", 2);
+	d.eth.type = htons(ETHTYPE_IPV6);
+	send_udp(RED_1, &d);
+	assert_int_equal(fixture_drops(RED_1, DROP_PARSE_IPV6_HEADER), 1);
+	assert_null(fixture_received(RED_2, NULL));
+}
+
+static void gateway_answers(void **state)
+{
+	struct mac me = mac_of(BLUE_1);
+	uint8_t frame[ARP_FRAME_SIZE];
+	struct arp_msg arp;
+	const uint8_t *got;
+	size_t size = 0;
+
+	arp_build_request(&me, addr("10.0.0.11"), addr("10.0.0.1"), NULL, frame);
+	fixture_send(BLUE_1, frame, sizeof(frame));
+	got = fixture_received(BLUE_1, &size);
+	assert_non_null(got);
+	assert_int_equal(arp_parse(got, size, &arp), 0);
+	assert_memory_equal(&arp.sha, &blue_gw, sizeof(blue_gw));
+	// somebody else's address in a request is a lie
+	arp_build_request(&me, addr("10.0.0.12"), addr("10.0.0.1"), NULL, frame);
+	fixture_send(BLUE_1, frame, sizeof(frame));
+	assert_int_equal(fixture_drops(BLUE_1, DROP_GUARD_ARP), 1);
+	// a request for a neighbour is heard by the neighbour, and by no other tenant
+	arp_build_request(&me, addr("10.0.0.11"), addr("10.0.0.12"), NULL, frame);
+	fixture_send(BLUE_1, frame, sizeof(frame));
+	assert_non_null(fixture_received(BLUE_2, NULL));
+	assert_null(fixture_received(RED_2, NULL));
+	assert_null(fixture_received(TRUNK, NULL)); // VLAN 20 is not on it
+}
+
+static void dhcp_answers(void **state)
+{
+	struct {
+		struct eth_hdr eth;
+		struct ipv4_hdr ip;
+		struct udp_hdr udp;
+		uint8_t bootp[300];
+	} WIRE_PACKED d = { .eth = { { { 255, 255, 255, 255, 255, 255 } }, mac_of(RED_1),
+				    htons(ETHTYPE_IPV4) },
+		.ip = { 0x45, 0, htons(328), 1, 0, 64, IPPROTO_UDP, 0, 0, UINT32_MAX },
+		.udp = { htons(68), htons(67), htons(308), 0 } };
+	struct mac me = mac_of(RED_1);
+	const uint8_t *got;
+	be32 yiaddr;
+
+	d.bootp[0] = 1;
+	d.bootp[1] = 1;
+	d.bootp[2] = 6;
+	memcpy(d.bootp + 28, &me, sizeof(me));
+	memcpy(d.bootp + 236, (uint8_t[]){ 0x63, 0x82, 0x53, 0x63, 53, 1, DHCP4_DISCOVER, 255 }, 8);
+	d.ip.csum = csum_finish(csum_add(0, &d.ip, sizeof(d.ip)));
+	fixture_send(RED_1, &d, sizeof(d));
+	got = fixture_received(RED_1, NULL);
+	assert_non_null(got);
+	memcpy(&yiaddr, got + 42 + 16, sizeof(yiaddr));
+	assert_int_equal(yiaddr, addr("10.0.0.11"));
+}
+
+// The uplink's neighbour answers the ARP request that waits on its wire.
+static void answer_arp(const char *address)
+{
+	struct arp_msg arp;
+	uint8_t frame[ARP_FRAME_SIZE];
+	const uint8_t *got = wires[UPLINK]->out[0];
+
+	assert_int_equal(wires[UPLINK]->n_out, 1);
+	assert_int_equal(arp_parse(got, wires[UPLINK]->out_size[0], &arp), 0);
+	assert_int_equal(arp.tpa, addr(address));
+	fixture_clear();
+	arp_build_reply(&arp, &world, frame);
+	fixture_send(UPLINK, frame, sizeof(frame));
+}
+
+// Sends from inside to 203.0.113.9:53 and returns what leaves on the uplink.
+static struct datagram out_through_snat(uint32_t port, struct mac gw, uint16_t sport)
+{
+	struct datagram d = udp(mac_of(port), gw, "10.0.0.11", sport, "203.0.113.9", 53), o;
+	const uint8_t *got;
+
+	send_udp(port, &d);
+	if (wires[UPLINK]->n_out && wires[UPLINK]->out[0][13] == 6)
+		answer_arp("198.51.100.1");
+	got = fixture_received(UPLINK, NULL);
+	assert_non_null(got);
+	memcpy(&o, got, sizeof(o));
+	assert_sums(got);
+	assert_int_equal(o.ip.src, addr("198.51.100.2"));
+	assert_int_equal(o.ip.ttl, 63);
+	assert_memory_equal(&o.eth.dst, &world, sizeof(world));
+	assert_memory_equal(o.payload, "payload", 8);
+	return o;
+}
+
+static void answer_arrives(uint32_t port, uint16_t sport, be16 ext_port)
+{
+	struct datagram d =
+		udp(world, mac_of(UPLINK), "203.0.113.9", 53, "198.51.100.2", ntohs(ext_port));
+	const uint8_t *got;
+	struct datagram i;
+
+	send_udp(UPLINK, &d);
+	got = fixture_received(port, NULL);
+	assert_non_null(got);
+	assert_sums(got);
+	memcpy(&i, got, sizeof(i));
+	assert_int_equal(i.ip.dst, addr("10.0.0.11"));
+	assert_int_equal(ntohs(i.udp.dst_port), sport);
+	assert_int_equal(i.eth.dst.b[5], port);
+}
+
+static void snat_both_tenants(void **state)
+{
+	struct datagram r = out_through_snat(RED_1, red_gw, 5000);
+	struct datagram b = out_through_snat(BLUE_1, blue_gw, 5000);
+
+	assert_int_not_equal(r.udp.src_port, b.udp.src_port);
+	answer_arrives(RED_1, 5000, r.udp.src_port);
+	answer_arrives(BLUE_1, 5000, b.udp.src_port);
+	answer_arrives(RED_1, 5000, r.udp.src_port); // and again, by next hops that are known
+	assert_int_equal(session_count(fx.sw->sessions), 2);
+	// nobody else gets in
+	answer_arrives(RED_1, 5000, r.udp.src_port);
+	struct datagram d = udp(
+		world, mac_of(UPLINK), "203.0.113.8", 53, "198.51.100.2", ntohs(r.udp.src_port));
+	send_udp(UPLINK, &d);
+	assert_null(fixture_received(RED_1, NULL));
+	assert_int_equal(fixture_drops(UPLINK, DROP_POLICY_UPLINK_UNSOLICITED), 1);
+}
+
+static void icmp_error_through_snat(void **state)
+{
+	struct datagram o = out_through_snat(RED_1, red_gw, 5000);
+	struct {
+		struct eth_hdr eth;
+		struct ipv4_hdr ip;
+		struct icmp_hdr icmp;
+		struct ipv4_hdr inner;
+		struct udp_hdr udp;
+	} WIRE_PACKED e = { .eth = { mac_of(UPLINK), world, htons(ETHTYPE_IPV4) },
+		.ip = { 0x45, 0, htons(56), 1, 0, 60, IPPROTO_ICMP, 0, addr("192.0.2.1"),
+			addr("198.51.100.2") },
+		.icmp = { ICMP_UNREACHABLE, 3, 0, 0, 0 },
+		.inner = o.ip,
+		.udp = o.udp },
+		      i;
+	const uint8_t *got;
+
+	e.ip.csum = csum_finish(csum_add(0, &e.ip, sizeof(e.ip)));
+	e.icmp.csum = csum_finish(csum_add(0, &e.icmp, 36));
+	fixture_send(UPLINK, &e, sizeof(e));
+	got = fixture_received(RED_1, NULL);
+	assert_non_null(got);
+	memcpy(&i, got, sizeof(i));
+	assert_sums(got);
+	assert_int_equal(csum_fold(csum_add(0, &i.icmp, 36)), 0xffff);
+	assert_int_equal(csum_fold(csum_add(0, &i.inner, 20)), 0xffff);
+	assert_int_equal(i.ip.src, addr("192.0.2.1"));
+	assert_int_equal(i.ip.dst, addr("10.0.0.11"));
+	assert_int_equal(i.inner.src, addr("10.0.0.11"));
+	assert_int_equal(i.udp.src_port, htons(5000));
+	assert_int_equal(i.udp.dst_port, htons(53));
+	// the quoted UDP checksum is right for the quoted header again
+	assert_int_equal(csum_fold(csum_add(csum_add(csum_pseudo_ipv4(i.inner.src, i.inner.dst,
+							     IPPROTO_UDP, 16),
+						    &i.udp, 8),
+				 "payload", 8)),
+		0xffff);
+	// an error about something never sent goes nowhere
+	e.udp.dst_port = htons(54);
+	e.icmp.csum = 0;
+	e.icmp.csum = csum_finish(csum_add(0, &e.icmp, 36));
+	fixture_send(UPLINK, &e, sizeof(e));
+	assert_int_equal(fixture_drops(UPLINK, DROP_POLICY_NOT_FIRST), 1);
+}
+
+static void neighbour_that_stays_silent(void **state)
+{
+	struct datagram d = udp(mac_of(RED_1), red_gw, "10.0.0.11", 7, "203.0.113.9", 53);
+
+	for (unsigned i = 0; i < 5; i++)
+		send_udp(RED_1, &d);
+	assert_int_equal(fixture_drops(RED_1, DROP_NEXTHOP_QUEUE_FULL), 2);
+	assert_int_equal(wires[UPLINK]->n_out, 1); // one request, not five
+	for (unsigned i = 0; i < 8; i++) {
+		fx.now_ns += SECOND;
+		fixture_round();
+	}
+	assert_int_equal(wires[UPLINK]->n_out, 3);
+	assert_int_equal(fixture_drops(RED_1, DROP_NEXTHOP_UNRESOLVED), 3);
+}
+
+static void trunk_carries_its_vlan(void **state)
+{
+	struct datagram d = udp(world, mac_of(RED_1), "10.0.0.50", 1, "10.0.0.11", 2);
+	uint8_t tagged[sizeof(d) + 4];
+	const uint8_t *got;
+	size_t size = 0;
+
+	memcpy(tagged, &d, 12);
+	memcpy(tagged + 12, (uint8_t[]){ 0x81, 0, 0, 10 }, 4);
+	memcpy(tagged + 16, (uint8_t *)&d + 12, sizeof(d) - 12);
+	fixture_send(TRUNK, tagged, sizeof(tagged));
+	got = fixture_received(RED_1, &size);
+	assert_non_null(got);
+	assert_int_equal(size, sizeof(d));
+	assert_memory_equal(got, &d, sizeof(d));
+	d = udp(mac_of(RED_1), world, "10.0.0.11", 2, "10.0.0.50", 1);
+	send_udp(RED_1, &d);
+	got = fixture_received(TRUNK, &size);
+	assert_non_null(got);
+	assert_int_equal(size, sizeof(d) + 4);
+	assert_memory_equal(got + 12, "\x81\0\0\x0a", 4);
+	tagged[15] = 20; // blue's VLAN is not on this trunk
+	fixture_send(TRUNK, tagged, sizeof(tagged));
+	assert_int_equal(fixture_drops(TRUNK, DROP_VLAN_NOT_ALLOWED), 1);
+	memcpy(tagged + 6, &red_gw, 6); // the gateway's MAC is nobody else's
+	tagged[15] = 10;
+	fixture_send(TRUNK, tagged, sizeof(tagged));
+	assert_int_equal(fixture_drops(TRUNK, DROP_GUARD_MAC_MOVED), 1);
+}
+
+static void fragments_are_named(void **state)
+{
+	struct datagram d = udp(mac_of(RED_1), mac_of(RED_2), "10.0.0.11", 1, "10.0.0.12", 2);
+
+	d.ip.frag_off = htons(IPV4_FLAG_MF);
+	d.ip.csum = 0;
+	d.ip.csum = csum_finish(csum_add(0, &d.ip, sizeof(d.ip)));
+	send_udp(RED_1, &d);
+	assert_int_equal(fixture_drops(RED_1, DROP_POLICY_FRAGMENT), 1);
+}
+
+static void sessions_outlive_the_switch(void **state)
+{
+	struct datagram o = out_through_snat(RED_1, red_gw, 5000);
+
+	fixture_switch_down();
+	fx.now_ns += SECOND;
+	fixture_switch_up(false);
+	fixture_round();
+	fixture_clear();
+	assert_int_equal(session_count(fx.sw->sessions), 1);
+	assert_int_equal(nat_count(fx.sw->mappings), 1);
+	answer_arrives(RED_1, 5000, o.udp.src_port);
+	struct datagram again = out_through_snat(RED_1, red_gw, 5000);
+	assert_int_equal(again.udp.src_port, o.udp.src_port);
+	assert_int_equal(session_count(fx.sw->sessions), 1);
+}
+
+static void policy_change_redecides(void **state)
+{
+	struct datagram o = out_through_snat(RED_1, red_gw, 5000);
+
+	fixture_publish(2, 2); // red changed, nothing that forbids: the mapping stays
+	fixture_clear();
+	answer_arrives(RED_1, 5000, o.udp.src_port);
+	assert_int_equal(switch_port_del(fx.sw, RED_1), 0);
+	struct datagram d = udp(
+		world, mac_of(UPLINK), "203.0.113.9", 53, "198.51.100.2", ntohs(o.udp.src_port));
+	send_udp(UPLINK, &d);
+	assert_int_equal(fixture_drops(UPLINK, DROP_TX_NO_PORT), 1);
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
+	const struct CMUnitTest tests[] = {
+		T(inside_a_tenant),
+		T(between_tenants),
+		T(guard_holds),
+		T(gateway_answers),
+		T(dhcp_answers),
+		T(snat_both_tenants),
+		T(icmp_error_through_snat),
+		T(neighbour_that_stays_silent),
+		T(trunk_carries_its_vlan),
+		T(fragments_are_named),
+		T(sessions_outlive_the_switch),
+		T(policy_change_redecides),
+	};
+
+	return cmocka_run_group_tests(tests, fixture_eal, NULL);
+}
