@@ -153,7 +153,7 @@ static int spawn(char *const argv[], int ready_fd, int log_fd)
 	child = fork();
 	if (child == 0)
 		become_insulad(argv, ready_fd, log_fd);
-	_exit(child < 0);
+	_exit(child < 0 ? 1 : 0);
 }
 
 // insulad writes a line when it serves; if it ends before, the pipe just closes.

@@ -204,7 +204,7 @@ static void add_column(struct libscols_table *t, const char *key, bool number)
 	char title[64];
 	size_t i = 0;
 
-	for (; key[i] != '\0' && i < sizeof(title) - 1; i++)
+	for (; i < sizeof(title) - 1 && key[i] != '\0'; i++)
 		title[i] = key[i] == '_' ? ' ' : (char)toupper((unsigned char)key[i]);
 	title[i] = '\0';
 	scols_table_new_column(t, title, 0, number ? SCOLS_FL_RIGHT : 0);

@@ -36,8 +36,8 @@ check_cppcheck()
 {
 	c_files | grep '\.c$' >"$tmp/c_files"
 	cppcheck --quiet -j2 --std=c11 --language=c --enable=warning,portability --inline-suppr \
-		--error-exitcode=1 --library=posix --suppressions-list=tests/lib/cppcheck.txt \
-		-I. --file-list="$tmp/c_files"
+		--error-exitcode=1 --library=posix --library=tests/lib/cppcheck.cfg \
+		--suppressions-list=tests/lib/cppcheck.txt -I. --file-list="$tmp/c_files"
 }
 
 check_shellcheck()

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-# The command line against an insulad played by this file: what it asks, what it prints in each format,
-# its exit statuses, and start and stop with a stand-in for insulad. Usage: test_cli.py INSULA
+# The command line against an insulad played by this file: what it asks, what it prints in each
+# format, its exit statuses, and start and stop with a stand-in. Usage: test_cli.py INSULA
 import json
 import os
 import socketserver
@@ -153,7 +153,8 @@ class Cli(unittest.TestCase):
 
     def test_help(self):
         out, _ = self.insula("--help")
-        names = [line.split()[0] for line in out.split("Commands:\n")[1].split("\n\n")[0].splitlines()]
+        listed = out.split("Commands:\n")[1].split("\n\n")[0].splitlines()
+        names = [line.split()[0] for line in listed]
         self.assertEqual(len(names), 8)
         for name in names:
             for args in ([name, "--help"], ["help", name], ["-h", name]):
