@@ -1,0 +1,481 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// All or nothing: brings ports, policy and store from what is to what is desired, or puts everything
+// back. The order: changed ports leave the switch, new devices are made and added, the policy is switched
+// over, the store commits, what is not desired any more goes. Everything up to the store's commit has its
+// undo. Called by daemon.c, main thread.
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include "control/daemon_internal.h"
+#include "control/log.h"
+#include "control/resolv.h"
+#include "control/tap.h"
+
+// One port that is new or different.
+struct change {
+	const struct desired_port *desired;
+	struct port *old; // same id, NULL = none
+	struct port *donor; // had the same tap; may be `old`
+	struct port *new; // owned until it is in d->ports
+	bool made;
+};
+
+struct apply {
+	struct daemon *d;
+	struct desired *desired;
+	enum apply_mode mode;
+	json_t *notes;
+	char *err;
+	size_t err_size;
+	unsigned n_changes, n_removed;
+	struct change *changes;
+	struct port **removed;
+	struct compiled *compiled;
+	bool restarted, pushed;
+	unsigned old_workers;
+	bool old_poll;
+};
+
+static void add_note(struct apply *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static void add_note(struct apply *a, const char *fmt, ...)
+{
+	char text[700];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	log_warning("%s", text);
+	if (a->notes)
+		json_array_append_new(a->notes, json_string(text));
+}
+
+static bool is_same(const struct port *a, const struct port *b)
+{
+	return a->n_want == b->n_want && memcmp(a->want, b->want, sizeof(a->want)) == 0;
+}
+
+// Compares what is with what is desired.
+static int compare(struct apply *a)
+{
+	struct ports *ports = a->d->ports;
+	bool *wanted = calloc(POLICY_MAX_PORT_ID + 1, sizeof(*wanted));
+	int r = -ENOMEM;
+
+	a->changes = calloc(a->desired->n_ports + 1, sizeof(*a->changes));
+	a->removed = calloc(ports->max_id + 1, sizeof(*a->removed));
+	if (!wanted || !a->changes || !a->removed)
+		goto out;
+	for (unsigned i = 0; i < a->desired->n_ports; i++) {
+		const struct desired_port *want = &a->desired->ports[i];
+		struct port *old = ports->by_id[want->id];
+		struct port *new = port_new(want, a->d->run.path, a->d->proc.workers);
+		if (!new)
+			goto out;
+		wanted[want->id] = true;
+		if (old && is_same(old, new) && !old->broken) {
+			port_free(new);
+			continue;
+		}
+		new->adopt = a->mode == APPLY_RESTORE || (old && old->broken);
+		a->changes[a->n_changes++] =
+			(struct change){ .desired = want, .old = old, .new = new };
+	}
+	for (uint32_t id = 1; id <= ports->max_id; id++)
+		if (ports->by_id[id] && !wanted[id])
+			a->removed[a->n_removed++] = ports->by_id[id];
+	r = 0;
+out:
+	free(wanted);
+	return r;
+}
+
+static bool can_give(const struct port *donor, const struct port *new)
+{
+	if (!donor->n_fds || donor->broken)
+		return false;
+	for (unsigned i = 0; i < new->n_want; i++)
+		if (port_spec_same_tap(port_spec_of(donor), &new->want[i]))
+			return true;
+	return false;
+}
+
+// A tap that changes hands (a renamed instance) or only its MTU keeps its device and its carrier.
+static void find_donors(struct apply *a)
+{
+	for (unsigned i = 0; i < a->n_changes; i++) {
+		struct change *c = &a->changes[i];
+		if (c->old && can_give(c->old, c->new))
+			c->donor = c->old;
+		for (unsigned j = 0; !c->donor && j < a->n_removed; j++)
+			if (can_give(a->removed[j], c->new))
+				c->donor = a->removed[j];
+		for (unsigned j = 0; !c->donor && j < a->n_changes; j++)
+			if (a->changes[j].old && can_give(a->changes[j].old, c->new))
+				c->donor = a->changes[j].old;
+	}
+}
+
+static int step_error(struct apply *a, int r, const char *step, const char *why)
+{
+	return log_reason(r, a->err, a->err_size, "%s: %s", step, why);
+}
+
+// Another number of workers is another process.
+static int step_restart(struct apply *a)
+{
+	struct daemon *d = a->d;
+	const struct model *m = a->desired->model;
+	unsigned workers = m->workers ? m->workers : 1;
+	char why[512];
+	bool adopted;
+
+	a->old_workers = d->proc.workers;
+	a->old_poll = d->proc.poll;
+	if (d->client && d->proc.workers == workers && d->proc.poll == m->poll)
+		return 0;
+	a->restarted = true;
+	switch_link_down(d);
+	int r = switch_link_up(d, workers, m->poll, &adopted, why, sizeof(why));
+	for (uint32_t id = 1; id <= d->ports->max_id; id++)
+		if (d->ports->by_id[id])
+			d->ports->by_id[id]->in_switch = false;
+	return r < 0 ? step_error(a, r, "start insula-switch", why) : 0;
+}
+
+static int step_rest(struct apply *a)
+{
+	char why[512];
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && i < a->n_changes; i++) {
+		struct change *c = &a->changes[i];
+		if (c->old)
+			r = port_del(a->d, c->old, why, sizeof(why));
+		if (r == 0 && c->donor)
+			r = port_del(a->d, c->donor, why, sizeof(why));
+		if (r < 0)
+			return step_error(a, r, c->new->name, why);
+	}
+	return 0;
+}
+
+static int step_make(struct apply *a)
+{
+	for (unsigned i = 0; i < a->n_changes; i++) {
+		struct change *c = &a->changes[i];
+		char why[600] = "", what[200];
+		int r = port_make(a->d, c->new, c->donor, why, sizeof(why));
+		if (r < 0 && (a->mode == APPLY_NEW || r == -EPIPE || r == -ETIMEDOUT)) {
+			snprintf(what, sizeof(what), "port %s", c->new->name);
+			return step_error(a, r, what, why);
+		}
+		c->made = true;
+		if (r < 0) {
+			c->new->broken = true;
+			snprintf(c->new->trouble, sizeof(c->new->trouble), "%.*s",
+				(int)sizeof(c->new->trouble) - 1, why);
+			add_note(a, "port %s: %s; it is tried again every second", c->new->name,
+				why);
+		} else if (c->new->fallback[0]) {
+			port_spec_describe(port_spec_of(c->new), what, sizeof(what));
+			add_note(
+				a, "port %s: %s, because %s", c->new->name, what, c->new->fallback);
+		}
+	}
+	return 0;
+}
+
+// Ports that stayed get into a switch that was started anew.
+static int step_readd(struct apply *a)
+{
+	char why[512];
+
+	for (uint32_t id = 1; a->restarted && id <= a->d->ports->max_id; id++) {
+		struct port *p = a->d->ports->by_id[id];
+		bool changing = false;
+		for (unsigned i = 0; i < a->n_changes; i++)
+			changing = changing || a->changes[i].old == p || a->changes[i].donor == p;
+		for (unsigned i = 0; i < a->n_removed; i++)
+			changing = changing || a->removed[i] == p;
+		if (!p || changing || p->broken || p->in_switch)
+			continue;
+		int r = port_add(a->d, p, why, sizeof(why));
+		if (r < 0)
+			return step_error(a, r, p->name, why);
+	}
+	return 0;
+}
+
+static struct port *port_in_use(struct apply *a, uint32_t id)
+{
+	for (unsigned i = 0; i < a->n_changes; i++)
+		if (a->changes[i].new->id == id)
+			return a->changes[i].new;
+	return a->d->ports->by_id[id];
+}
+
+static int step_policy(struct apply *a)
+{
+	struct daemon *d = a->d;
+	be32 dns[POLICY_MAX_DNS];
+	unsigned n_dns = resolv_host(NULL, NULL, dns), n_nat = 0;
+	struct store_desired stored = { 0 };
+	void *stored_root = NULL;
+	size_t size;
+	char why[512];
+
+	for (unsigned i = 0; i < a->desired->n_uplinks; i++) {
+		struct desired_port *p = &a->desired->ports[i];
+		const struct port *port = port_in_use(a, p->id);
+		if (!port_spec_of(port)->host_nat)
+			continue;
+		desired_uplink_to_nat(p);
+		if (++n_nat > 1)
+			return step_error(a, -EINVAL, p->name,
+				"a second uplink of mode nat (or falling back to it); one is "
+				"possible");
+	}
+	int r = store_get_desired(d->store, &stored);
+	uint64_t generation = stored.generation + 1;
+	store_desired_clear(&stored);
+	if (r == 0 && !d->compiled)
+		r = store_get_root(d->store, generation, &stored_root, &size);
+	if (r < 0 && r != -ENOENT)
+		return step_error(a, r, "state", store_error(d->store));
+	r = compile_policy(a->desired, dns, n_dns,
+		d->compiled ? d->compiled->root.data : stored_root, generation, &a->compiled, why,
+		sizeof(why));
+	free(stored_root);
+	if (r < 0)
+		return step_error(a, r, "compile the policy", why);
+	bool has = d->switch_has_policy && !a->restarted;
+	if (has && d->compiled && d->compiled->generation == a->compiled->generation)
+		return 0;
+	struct proto_hello hello;
+	if (!d->compiled && !a->restarted &&
+		switch_hello(d->client, &hello, why, sizeof(why)) == 0 &&
+		memcmp(hello.root_hash, a->compiled->root.hash, POLICY_HASH_SIZE) == 0)
+		return 0;
+	a->pushed = true;
+	r = switch_link_push(d, a->compiled, has ? d->compiled : NULL, why, sizeof(why));
+	return r < 0 ? step_error(a, r, "insula-switch refuses the policy", why) : 0;
+}
+
+// Devices of removed ports lose their persistence before the commit: a crash right after it then
+// leaves none behind, and one right before it costs nothing, as the next start makes them again.
+static void set_removed_persistent(struct apply *a, bool on)
+{
+	for (unsigned i = 0; i < a->n_removed; i++) {
+		bool given = false;
+		for (unsigned j = 0; j < a->n_changes; j++)
+			given = given || a->changes[j].donor == a->removed[i];
+		if (!given)
+			port_set_persistent(a->removed[i], on);
+	}
+}
+
+static int store_all(struct apply *a, const char *file, const char *yaml, size_t yaml_size)
+{
+	struct store *s = a->d->store;
+	const struct compiled *c = a->compiled;
+	int r = store_begin(s);
+
+	for (unsigned i = 0; r == 0 && i < c->n_sections; i++)
+		r = store_put_section(
+			s, c->sections[i].hash, c->sections[i].data, c->sections[i].size);
+	if (r == 0)
+		r = store_put_root(s, c->generation, c->root.hash, c->root.data, c->root.size);
+	if (r == 0)
+		r = store_put_desired(s, c->generation, file, yaml, yaml_size);
+	if (r == 0)
+		r = store_round_accept(s, a->desired->round);
+	if (r == 0)
+		return store_commit(s);
+	store_rollback(s);
+	return r;
+}
+
+static int step_store(struct apply *a, const char *file, const char *yaml, size_t yaml_size)
+{
+	set_removed_persistent(a, false);
+	int r = store_all(a, file, yaml, yaml_size);
+	if (r == 0)
+		return 0;
+	set_removed_persistent(a, true);
+	return step_error(a, r, "state", store_error(a->d->store));
+}
+
+// Nothing fails any more; what does is logged.
+static void finish(struct apply *a)
+{
+	struct daemon *d = a->d;
+	bool broken = false;
+	char why[512];
+
+	for (unsigned i = 0; i < a->n_removed; i++) {
+		struct port *p = a->removed[i];
+		d->ports->by_id[p->id] = NULL;
+		if (port_del(d, p, why, sizeof(why)) < 0)
+			log_warning("port %s: %s", p->name, why);
+		port_close(p);
+	}
+	for (unsigned i = 0; i < a->n_changes; i++) {
+		struct port *new = a->changes[i].new;
+		ports_put(d->ports, new);
+		port_set_persistent(new, true);
+		broken = broken || new->broken;
+	}
+	// A tap that is not anybody's any more goes with its last fd.
+	for (unsigned i = 0; i < a->n_changes; i++) {
+		struct port *old = a->changes[i].old;
+		bool given = false;
+		for (unsigned j = 0; old && j < a->n_changes; j++)
+			given = given || a->changes[j].donor == old;
+		if (old && !given)
+			port_set_persistent(old, false);
+		if (old)
+			port_close(old);
+	}
+	for (unsigned i = 0; i < a->n_changes; i++)
+		if (a->changes[i].old) {
+			port_restore_host(d, d->ports, a->changes[i].old);
+			port_free(a->changes[i].old);
+		}
+	for (unsigned i = 0; i < a->n_removed; i++) {
+		port_restore_host(d, d->ports, a->removed[i]);
+		port_free(a->removed[i]);
+	}
+	desired_free(d->desired);
+	compiled_free(d->compiled);
+	d->desired = a->desired;
+	d->compiled = a->compiled;
+	d->switch_has_policy = true;
+	if (broken)
+		loop_timer_arm(d->repair_timer, 1000000000);
+}
+
+// A device that was handed on gets its MAC, MTU and alias back.
+static void reset_device(struct apply *a, struct port *p)
+{
+	const struct port_spec *s = port_spec_of(p);
+	const struct tap_params params = { .netns = s->netns,
+		.ifname = s->ifname,
+		.port = p->name,
+		.mac = s->mac,
+		.mtu = s->mtu,
+		.n_queues = p->n_fds };
+	char why[512] = "";
+	int r = 0;
+
+	if (s->kind == PROTO_PORT_TAP && p->n_fds)
+		r = tap_open(&params, p->fds, p->n_fds, why, sizeof(why));
+	if (s->kind == PROTO_PORT_PACKET && p->n_fds) {
+		port_close(p);
+		r = port_open(a->d, p, NULL, why, sizeof(why));
+	}
+	if (r == 0 && !p->in_switch && !p->broken)
+		r = port_add(a->d, p, why, sizeof(why));
+	if (r < 0) {
+		log_error("port %s: cannot be put back: %s", p->name, why);
+		p->broken = true;
+		loop_timer_arm(a->d->repair_timer, 0);
+	}
+}
+
+static void undo(struct apply *a)
+{
+	struct daemon *d = a->d;
+	char why[512];
+	bool adopted;
+
+	if (a->restarted) {
+		switch_link_down(d);
+		if (switch_link_up(d, a->old_workers ? a->old_workers : 1, a->old_poll, &adopted,
+			    why, sizeof(why)) < 0) {
+			log_error("%s", why);
+			loop_timer_arm(d->respawn_timer, 1000000000);
+		}
+	}
+	for (unsigned i = a->n_changes; i-- > 0;) {
+		struct change *c = &a->changes[i];
+		if (c->made && !a->restarted && port_del(d, c->new, why, sizeof(why)) < 0)
+			log_warning("port %s: %s", c->new->name, why);
+		port_close(c->new);
+		if (c->made)
+			port_restore_host(d, d->ports, c->new);
+	}
+	for (unsigned i = a->n_changes; i-- > 0;) {
+		struct change *c = &a->changes[i];
+		if (c->old)
+			reset_device(a, c->old);
+		if (c->donor && c->donor != c->old && !c->donor->in_switch)
+			reset_device(a, c->donor);
+	}
+	if (a->restarted)
+		ports_add_all(d);
+	if (d->compiled && (a->pushed || a->restarted) &&
+		switch_link_push(d, d->compiled, NULL, why, sizeof(why)) < 0)
+		log_error("policy: cannot put generation %llu back: %s",
+			(unsigned long long)d->compiled->generation, why);
+	if (store_begin(d->store) == 0) {
+		if (store_round_reject(d->store, a->desired->round) < 0)
+			store_rollback(d->store);
+		else
+			store_commit(d->store);
+	}
+}
+
+static void apply_free(struct apply *a, int r)
+{
+	if (r < 0) {
+		for (unsigned i = 0; i < a->n_changes; i++)
+			port_free(a->changes[i].new);
+		compiled_free(a->compiled);
+		desired_free(a->desired);
+	}
+	free(a->changes);
+	free(a->removed);
+}
+
+int apply_desired(struct daemon *d, struct desired *desired, enum apply_mode mode, const char *file,
+	const char *yaml, size_t yaml_size, json_t *notes, char *err, size_t err_size)
+{
+	struct apply a = { .d = d,
+		.desired = desired,
+		.mode = mode,
+		.notes = notes,
+		.err = err,
+		.err_size = err_size };
+	int r = step_restart(&a);
+
+	if (r == 0) {
+		r = compare(&a);
+		if (r < 0)
+			log_reason(r, err, err_size, "out of memory");
+	}
+	if (r == 0) {
+		find_donors(&a);
+		r = step_rest(&a);
+	}
+	if (r == 0)
+		r = step_make(&a);
+	if (r == 0)
+		r = step_readd(&a);
+	if (r == 0)
+		r = step_policy(&a);
+	if (r == 0)
+		r = step_store(&a, file, yaml, yaml_size);
+	if (r == 0)
+		finish(&a);
+	else
+		undo(&a);
+	bool restarted = a.restarted;
+	apply_free(&a, r);
+	leases_on_apply(d->leases);
+	if (restarted)
+		leases_restore(d->leases);
+	return r;
+}

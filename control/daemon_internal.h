@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// insulad's one object, shared by the files behind daemon.h. Everything belongs to the main thread.
+#pragma once
+
+#include "control/compile.h"
+#include "control/daemon.h"
+#include "control/lease.h"
+#include "control/linkwatch.h"
+#include "control/ports.h"
+#include "control/runtime_dir.h"
+#include "control/switch_proc.h"
+
+struct daemon {
+	struct loop *loop;
+	struct runtime_dir run;
+	char state_dir[256];
+	struct store *store;
+	uint64_t started_ns;
+
+	// The desired state in force; NULL before the first restore.
+	struct desired *desired;
+	struct compiled *compiled; // its policy
+	char *file, *yaml;
+	size_t yaml_size;
+	bool has_config; // a file was applied once
+
+	struct ports *ports;
+	struct loop_source *repair_timer;
+
+	// switch_link.c
+	struct switch_proc proc;
+	struct switch_client *client;
+	struct loop_source *proc_source, *respawn_timer;
+	unsigned quick_deaths; // in a row, each within a second of its start
+	uint64_t n_respawns;
+	bool switch_has_policy; // daemon.compiled is in force there
+
+	struct leases *leases;
+	struct linkwatch *linkwatch;
+	struct api *api;
+	bool stop_all; // on leaving the loop: leave nothing behind
+};
+
+// switch_link.c: the switch as a whole.
+// Connects to a living switch or starts one. *ret_adopted = it was living.
+int switch_link_up(struct daemon *d, unsigned workers, bool poll, bool *ret_adopted, char *err,
+	size_t err_size);
+// Ends the switch on purpose.
+void switch_link_down(struct daemon *d);
+// Lets go of it: it runs on.
+void switch_link_leave(struct daemon *d);
+// The callback of d->respawn_timer.
+void switch_link_on_timer(void *arg);
+// Puts the sections the switch lacks and commits. `in_force` = what it has (NULL: nothing).
+int switch_link_push(struct daemon *d, const struct compiled *c, const struct compiled *in_force,
+	char *err, size_t err_size);
+
+// apply.c
+enum apply_mode {
+	APPLY_NEW, // all or nothing
+	APPLY_RESTORE, // at start: what cannot be made is reported and tried again
+};
+// Takes `desired` (freed on failure). Not inside a transaction. On success d->desired and
+// d->compiled are the new ones and the store knows. notes: array of sentences about fallbacks and
+// troubles, appended to (may be NULL).
+int apply_desired(struct daemon *d, struct desired *desired, enum apply_mode mode, const char *file,
+	const char *yaml, size_t yaml_size, json_t *notes, char *err, size_t err_size);
+
+// daemon.c: at start, brings back what the store says; finds the switch or starts it.
+int daemon_restore(struct daemon *d, char *err, size_t err_size);
+
+// daemon_life.c
+int daemon_new(const char *run_dir, const char *state_dir, struct daemon **ret_daemon, char *err,
+	size_t err_size);
+// stop_all: the switch, taps, mounts, the nft table and sysctls go; else all of it runs on.
+void daemon_free(struct daemon *d);

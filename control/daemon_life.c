@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// How insulad's object comes and goes. Going has two ways: leave everything running, or leave nothing behind.
+// Called by insulad.c, main thread.
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "control/daemon_internal.h"
+#include "control/host_nat.h"
+#include "control/log.h"
+#include "control/packet_socket.h"
+#include "control/tap.h"
+
+static void on_link(void *arg, const char *ifname, bool gone, bool running)
+{
+	ports_on_link(arg, ifname, gone);
+}
+
+// Events were lost: every port is looked at.
+static void on_links_lost(void *arg)
+{
+	struct daemon *d = arg;
+
+	for (uint32_t id = 1; id <= d->ports->max_id; id++) {
+		struct port *p = d->ports->by_id[id];
+		if (p && p->n_fds && port_spec_of(p)->kind == PROTO_PORT_TAP &&
+			!tap_alive(p->fds[0]))
+			ports_on_link(d, port_spec_of(p)->ifname, true);
+	}
+}
+
+int daemon_new(const char *run_dir, const char *state_dir, struct daemon **ret_daemon, char *err,
+	size_t err_size)
+{
+	const struct linkwatch_handler links = { .link = on_link, .lost = on_links_lost };
+	struct daemon *d = calloc(1, sizeof(*d));
+	int r;
+
+	if (!d)
+		return log_reason(-ENOMEM, err, err_size, "out of memory");
+	d->proc.pidfd = -1;
+	d->started_ns = loop_now_ns();
+	snprintf(d->state_dir, sizeof(d->state_dir), "%s", state_dir);
+	r = runtime_dir_open(&d->run, run_dir, state_dir, err, err_size);
+	if (r < 0)
+		goto fail;
+	r = store_open(state_dir, &d->store, err, err_size);
+	if (r < 0)
+		goto fail;
+	d->ports = calloc(1, sizeof(*d->ports));
+	r = d->ports ? loop_new(&d->loop) : -ENOMEM;
+	if (r == 0)
+		r = loop_add_timer(d->loop, ports_repair, d, &d->repair_timer);
+	if (r == 0)
+		r = loop_add_timer(d->loop, switch_link_on_timer, d, &d->respawn_timer);
+	if (r == 0)
+		r = leases_new(d, &d->leases);
+	if (r == 0) {
+		struct linkwatch_handler h = links;
+		h.arg = d;
+		r = linkwatch_new(d->loop, &h, &d->linkwatch);
+	}
+	if (r < 0) {
+		log_reason(r, err, err_size, "cannot start: %s", strerror(-r));
+		goto fail;
+	}
+	*ret_daemon = d;
+	return 0;
+fail:
+	daemon_free(d);
+	return r;
+}
+
+struct note_key {
+	char key[64], value[64];
+};
+
+static void take_note(void *arg, const char *key, const char *value)
+{
+	struct note_key *n = arg;
+
+	snprintf(n->key, sizeof(n->key), "%s", key);
+	snprintf(n->value, sizeof(n->value), "%s", value);
+}
+
+// Interfaces changed by an insulad that did not come to putting them back.
+static void restore_links(struct daemon *d)
+{
+	for (;;) {
+		struct note_key n = { 0 };
+		uint32_t mtu;
+		int up;
+		store_each_note(d->store, "link:", take_note, &n);
+		if (!n.key[0])
+			return;
+		if (sscanf(n.value, "%u %d", &mtu, &up) == 2)
+			packet_socket_restore(n.key + strlen("link:"), mtu, up != 0);
+		if (store_forget_note(d->store, n.key) < 0)
+			return;
+	}
+}
+
+static void stop_all(struct daemon *d)
+{
+	switch_link_down(d);
+	for (uint32_t id = 1; id <= d->ports->max_id; id++) {
+		if (!d->ports->by_id[id])
+			continue;
+		port_set_persistent(d->ports->by_id[id], false);
+		port_close(d->ports->by_id[id]);
+	}
+	restore_links(d);
+	host_nat_down(d->store);
+}
+
+void daemon_free(struct daemon *d)
+{
+	if (!d)
+		return;
+	linkwatch_free(d->linkwatch);
+	if (d->loop && d->store && d->ports) {
+		if (d->stop_all)
+			stop_all(d);
+		else
+			switch_link_leave(d);
+	}
+	for (uint32_t id = 1; d->ports && id <= d->ports->max_id; id++)
+		port_free(d->ports->by_id[id]);
+	free(d->ports);
+	leases_free(d->leases);
+	desired_free(d->desired);
+	compiled_free(d->compiled);
+	free(d->file);
+	free(d->yaml);
+	store_close(d->store);
+	loop_free(d->loop);
+	if (d->stop_all)
+		runtime_dir_remove(&d->run);
+	else
+		runtime_dir_leave(&d->run);
+	free(d);
+}
+
+void daemon_request_stop(struct daemon *d)
+{
+	d->stop_all = true;
+	loop_quit(d->loop);
+}
+
+struct loop *daemon_loop(struct daemon *d)
+{
+	return d->loop;
+}
+
+const char *daemon_run_dir(const struct daemon *d)
+{
+	return d->run.path;
+}

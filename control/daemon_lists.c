@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// list and show, see daemon.h: flat JSON objects of what is desired and what the switch says. Main thread.
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "control/daemon_internal.h"
+#include "control/describe.h"
+
+static const char *const kind_names[DAEMON_KIND_COUNT] = { "tenants", "networks", "ports", "leases",
+	"sessions", "drops", "uplinks" };
+
+const char *daemon_kind_name(enum daemon_kind kind)
+{
+	return kind_names[kind];
+}
+
+int daemon_kind_from_name(const char *name, enum daemon_kind *ret_kind)
+{
+	for (int i = 0; i < DAEMON_KIND_COUNT; i++)
+		if (strcmp(name, kind_names[i]) == 0) {
+			*ret_kind = (enum daemon_kind)i;
+			return 0;
+		}
+	return -ENOENT;
+}
+
+// --- ports ---
+
+struct stats {
+	struct proto_stats_entry *by_id[POLICY_MAX_PORT_ID + 1];
+};
+
+static void take_stats(void *arg, const struct proto_stats_entry *e)
+{
+	struct stats *s = arg;
+
+	if (e->id > POLICY_MAX_PORT_ID || s->by_id[e->id])
+		return;
+	s->by_id[e->id] = malloc(sizeof(*e));
+	if (s->by_id[e->id])
+		*s->by_id[e->id] = *e;
+}
+
+static void put_runtime(json_t *o, const struct port *p, const struct proto_stats_entry *stats)
+{
+	char device[300];
+
+	json_object_set_new(o, "state",
+		json_string(!p || p->broken ? "broken"
+			    : !p->in_switch ? "waiting"
+			    : p->up         ? "up"
+					    : "down"));
+	if (p && p->n_want) {
+		port_spec_describe(port_spec_of(p), device, sizeof(device));
+		json_object_set_new(o, "device", json_string(device));
+		json_object_set_new(o, "type", json_string(port_spec_kind_name(port_spec_of(p))));
+		json_object_set_new(o, "queues", json_integer(port_spec_of(p)->n_queues));
+	}
+	if (p && p->broken)
+		json_object_set_new(o, "trouble", json_string(p->trouble));
+	else if (p && p->fallback[0])
+		json_object_set_new(o, "reason", json_string(p->fallback));
+	if (stats)
+		json_object_update_new(
+			o, json_pack("{s:I, s:I, s:I, s:I, s:I}", "rx_packets",
+				   (json_int_t)stats->rx_packets, "rx_bytes",
+				   (json_int_t)stats->rx_bytes, "tx_packets",
+				   (json_int_t)stats->tx_packets, "tx_bytes",
+				   (json_int_t)stats->tx_bytes, "drops", (json_int_t)stats->drops));
+}
+
+static int list_ports(struct daemon *d, bool uplinks_only, json_t *list, char *err, size_t err_size)
+{
+	struct stats *stats = calloc(1, sizeof(*stats));
+
+	if (!stats)
+		return -ENOMEM;
+	// Without the switch there are ports, but no figures.
+	if (d->client)
+		switch_stats(d->client, take_stats, stats, err, err_size);
+	for (unsigned i = 0; i < d->desired->n_ports; i++) {
+		const struct desired_port *p = &d->desired->ports[i];
+		if (uplinks_only && p->kind != DESIRED_UPLINK)
+			continue;
+		json_t *o = describe_port(d->desired, p, d->run.path);
+		put_runtime(o, d->ports->by_id[p->id], stats->by_id[p->id]);
+		json_array_append_new(list, o);
+	}
+	for (uint32_t id = 0; id <= POLICY_MAX_PORT_ID; id++)
+		free(stats->by_id[id]);
+	free(stats);
+	return 0;
+}
+
+// --- sessions and drops ---
+
+struct session_list {
+	const struct daemon *d;
+	json_t *list;
+};
+
+static const char *port_name(const struct daemon *d, uint32_t id)
+{
+	const struct desired_port *p = desired_port_by_id(d->desired, id);
+
+	return p ? p->name : "";
+}
+
+static void endpoint(be32 address, be16 port, char *text, size_t size)
+{
+	char a[INET_ADDRSTRLEN];
+
+	describe_address(address, a);
+	snprintf(text, size, "%s:%u", a[0] ? a : "0.0.0.0", ntohs(port));
+}
+
+static void add_session(void *arg, const struct proto_session_entry *e)
+{
+	static const char *const states[] = { "new", "established", "closing", "closed" };
+	const struct session_list *s = arg;
+	char src[32], dst[32], back_src[32], back_dst[32], proto[8];
+
+	endpoint(e->src[0], e->src_port[0], src, sizeof(src));
+	endpoint(e->dst[0], e->dst_port[0], dst, sizeof(dst));
+	endpoint(e->src[1], e->src_port[1], back_src, sizeof(back_src));
+	endpoint(e->dst[1], e->dst_port[1], back_dst, sizeof(back_dst));
+	snprintf(proto, sizeof(proto), "%u", e->proto);
+	json_array_append_new(s->list,
+		json_pack("{s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, "
+			  "s:I}",
+			"id", (json_int_t)e->id, "proto",
+			e->proto == 6    ? "tcp"
+			: e->proto == 17 ? "udp"
+			: e->proto == 1  ? "icmp"
+					 : proto,
+			"src", src, "dst", dst, "reply_src", back_src, "reply_dst", back_dst,
+			"state", e->state < 4 ? states[e->state] : "?", "from",
+			port_name(s->d, e->src_switch_port), "to",
+			port_name(s->d, e->dst_switch_port), "age_s", (json_int_t)e->age_s,
+			"idle_s", (json_int_t)e->idle_s, "packets", (json_int_t)e->packets[0],
+			"bytes", (json_int_t)e->bytes[0], "reply_packets",
+			(json_int_t)e->packets[1], "reply_bytes", (json_int_t)e->bytes[1]));
+}
+
+static void add_drop(void *arg, const char *name, uint64_t count)
+{
+	json_array_append_new(
+		arg, json_pack("{s:s, s:I}", "reason", name, "count", (json_int_t)count));
+}
+
+// --- all kinds ---
+
+static int list(struct daemon *d, enum daemon_kind kind, json_t *to, char *err, size_t err_size)
+{
+	struct session_list sessions = { d, to };
+
+	switch (kind) {
+	case DAEMON_TENANTS:
+		for (unsigned i = 0; i < d->desired->n_tenants; i++)
+			json_array_append_new(
+				to, describe_tenant(d->desired, &d->desired->tenants[i]));
+		return 0;
+	case DAEMON_NETWORKS:
+		for (unsigned i = 0; i < d->desired->n_segments; i++)
+			json_array_append_new(
+				to, describe_network(d->desired, &d->desired->segments[i]));
+		return 0;
+	case DAEMON_PORTS:
+		return list_ports(d, false, to, err, err_size);
+	case DAEMON_UPLINKS:
+		return list_ports(d, true, to, err, err_size);
+	case DAEMON_LEASES:
+		leases_list(d->leases, to);
+		return 0;
+	case DAEMON_SESSIONS:
+		return switch_sessions(d->client, add_session, &sessions, err, err_size);
+	case DAEMON_DROPS:
+		return switch_drops(d->client, 0, add_drop, to, err, err_size);
+	case DAEMON_KIND_COUNT:
+		break;
+	}
+	return -ENOENT;
+}
+
+int daemon_list(struct daemon *d, enum daemon_kind kind, json_t **ret)
+{
+	json_t *array = json_array();
+	char err[512] = "out of memory";
+	int r = list(d, kind, array, err, sizeof(err));
+
+	if (r < 0) {
+		json_decref(array);
+		*ret = json_pack("{s:[s]}", "errors", err);
+		return r;
+	}
+	*ret = json_pack("{s:o}", kind_names[kind], array);
+	return 0;
+}
+
+static bool is_named(const json_t *o, enum daemon_kind kind, const char *name)
+{
+	static const char *const keys[] = { "name", "address", "port" };
+	char id[16];
+
+	snprintf(id, sizeof(id), "%lld", (long long)json_integer_value(json_object_get(o, "id")));
+	if (strcmp(id, name) == 0)
+		return true;
+	for (size_t i = kind == DAEMON_LEASES ? 1 : 0; i < (kind == DAEMON_LEASES ? 3 : 1); i++) {
+		const char *value = json_string_value(json_object_get(o, keys[i]));
+		if (value && strcmp(value, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+static int show_drops(struct daemon *d, const char *name, json_t **ret)
+{
+	json_t *array;
+	char err[512], *end;
+	const struct desired_port *p = desired_port_by_name(d->desired, name);
+	unsigned long id = strtoul(name, &end, 10);
+
+	if (!p && end != name && !*end && id <= POLICY_MAX_PORT_ID)
+		p = desired_port_by_id(d->desired, (uint32_t)id);
+	if (!p) {
+		*ret = json_pack("{s:[o]}", "errors", json_sprintf("there is no port '%s'", name));
+		return -ENOENT;
+	}
+	array = json_array();
+	int r = switch_drops(d->client, p->id, add_drop, array, err, sizeof(err));
+	if (r < 0) {
+		json_decref(array);
+		*ret = json_pack("{s:[s]}", "errors", err);
+		return r;
+	}
+	*ret = json_pack("{s:o}", "drops", array);
+	return 0;
+}
+
+int daemon_show(struct daemon *d, enum daemon_kind kind, const char *name, json_t **ret)
+{
+	static const char *const singular[DAEMON_KIND_COUNT] = { "tenant", "network", "port",
+		"lease", "session", "drop", "uplink" };
+	json_t *all, *o;
+	size_t i;
+
+	if (kind == DAEMON_DROPS)
+		return show_drops(d, name, ret);
+	int r = daemon_list(d, kind, &all);
+	if (r < 0) {
+		*ret = all;
+		return r;
+	}
+	json_array_foreach(json_object_get(all, kind_names[kind]), i, o) {
+		if (!is_named(o, kind, name))
+			continue;
+		*ret = json_incref(o);
+		json_decref(all);
+		return 0;
+	}
+	json_decref(all);
+	*ret = json_pack("{s:[o]}", "errors",
+		json_sprintf("there is no %s '%s'; `insula list %s` shows them", singular[kind],
+			name, singular[kind]));
+	return -ENOENT;
+}

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// GET /v1/status: how insulad and the switch are, and what is not as asked for. Main thread.
+#include <stdio.h>
+#include <unistd.h>
+#include "control/daemon_internal.h"
+
+// Resident memory of a process in KiB; 0 if unknown.
+static long resident_kib(pid_t pid)
+{
+	char path[64], line[256];
+	long kib = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	FILE *f = fopen(path, "re");
+	if (!f)
+		return 0;
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "VmRSS: %ld", &kib) == 1)
+			break;
+	fclose(f);
+	return kib;
+}
+
+static json_t *switch_status(struct daemon *d)
+{
+	struct proto_hello hello = { 0 };
+	char err[256] = "";
+	bool answers = switch_hello(d->client, &hello, err, sizeof(err)) == 0;
+	json_t *o = json_pack("{s:s, s:i, s:i, s:s, s:I, s:I, s:I}", "state",
+		answers ? "running" : "not answering", "pid", (int)d->proc.pid, "workers",
+		(int)d->proc.workers, "mode", d->proc.poll ? "poll" : "adaptive", "generation",
+		(json_int_t)hello.generation, "uptime_s",
+		(json_int_t)((loop_now_ns() - (answers ? hello.started_ns : loop_now_ns())) /
+			     1000000000),
+		"respawns", (json_int_t)d->n_respawns);
+
+	if (!answers)
+		json_object_set_new(o, "trouble", json_string(err));
+	return o;
+}
+
+// Sentences about ports that are broken or not what was asked for first.
+static json_t *warnings(struct daemon *d)
+{
+	json_t *list = json_array();
+
+	for (uint32_t id = 1; id <= d->ports->max_id; id++) {
+		const struct port *p = d->ports->by_id[id];
+		char what[300];
+		if (!p)
+			continue;
+		if (p->broken) {
+			json_array_append_new(
+				list, json_sprintf("port %s: %s", p->name, p->trouble));
+		} else if (p->fallback[0]) {
+			port_spec_describe(port_spec_of(p), what, sizeof(what));
+			json_array_append_new(list, json_sprintf("port %s: %s, because %s", p->name,
+							    what, p->fallback));
+		}
+	}
+	if (d->quick_deaths > 0)
+		json_array_append_new(
+			list, json_string("insula-switch dies again and again; see the log"));
+	return list;
+}
+
+int daemon_status(struct daemon *d, json_t **ret)
+{
+	json_t *uplinks = NULL, *list;
+	unsigned n_instances = 0;
+
+	for (unsigned i = 0; i < d->desired->n_tenants; i++)
+		n_instances += d->desired->tenants[i].tenant->n_instances;
+	daemon_list(d, DAEMON_UPLINKS, &uplinks);
+	list = json_incref(json_object_get(uplinks, "uplinks"));
+	json_decref(uplinks);
+	*ret = json_pack(
+		"{s:s, s:i, s:I, s:s, s:s, s:s, s:I, s:o, s:o, s:o, s:{s:I, s:I}, s:i, s:i, s:i}",
+		"version", INSULA_VERSION, "pid", (int)getpid(), "generation",
+		(json_int_t)d->compiled->generation, "file", d->has_config ? d->file : "",
+		"run_dir", d->run.path, "state_dir", d->state_dir, "uptime_s",
+		(json_int_t)((loop_now_ns() - d->started_ns) / 1000000000), "switch",
+		switch_status(d), "uplinks", list ? list : json_array(), "warnings", warnings(d),
+		"memory_kib", "switch", (json_int_t)resident_kib(d->proc.pid), "control",
+		(json_int_t)resident_kib(getpid()), "tenants", (int)d->desired->n_tenants,
+		"instances", (int)n_instances, "ports", (int)d->desired->n_ports);
+	return 0;
+}

@@ -1,0 +1,548 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The dynamic pools' leases, see lease.h. In memory and in the store; the switch learns of each by
+// PROTO_LEASE_SET. Offers (answers to DISCOVER) are memory only. Main thread only.
+#include "control/lease.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include "control/daemon_internal.h"
+#include "control/describe.h"
+#include "control/log.h"
+
+enum {
+	OFFER_S = 30,
+	DECLINED_S = 600,
+};
+
+struct lease {
+	struct store_lease s;
+	bool offered; // not durable yet
+	bool gone; // to be swept
+};
+
+struct bound { // a configured port's client took its address
+	int64_t at;
+	char hostname[64];
+};
+
+// What the switch is told after the transaction.
+struct answer {
+	bool set, reply;
+	struct proto_lease_set lease;
+	uint32_t token;
+	be32 address;
+};
+
+struct leases {
+	struct daemon *d;
+	struct loop_source *timer;
+	size_t n, n_events, n_answers;
+	struct lease *v;
+	struct proto_lease_event *events;
+	struct answer *answers;
+	struct bound *bound[POLICY_MAX_PORT_ID + 1];
+	struct log_limit limit;
+};
+
+static int64_t now_s(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return ts.tv_sec;
+}
+
+static struct lease *append(struct leases *l)
+{
+	if ((l->n & (l->n - 1)) == 0) { // full at each power of two
+		struct lease *grown = realloc(l->v, (l->n ? 2 * l->n : 1) * sizeof(*grown));
+		if (!grown)
+			return NULL;
+		l->v = grown;
+	}
+	l->v[l->n] = (struct lease){ 0 };
+	return &l->v[l->n++];
+}
+
+static void load_one(void *arg, const struct store_lease *s)
+{
+	struct lease *lease = append(arg);
+
+	if (lease)
+		lease->s = *s;
+}
+
+static void sweep(struct leases *l)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < l->n; i++)
+		if (!l->v[i].gone)
+			l->v[kept++] = l->v[i];
+	if (kept == l->n)
+		return;
+	// Room is for the next power of two above n: give it exactly that.
+	size_t room = 1;
+	while (room < kept)
+		room *= 2;
+	struct lease *shrunk = realloc(l->v, room * sizeof(*shrunk));
+	if (shrunk)
+		l->v = shrunk;
+	l->n = kept;
+}
+
+static void arm(struct leases *l)
+{
+	int64_t first = INT64_MAX, now = now_s();
+
+	for (size_t i = 0; i < l->n; i++)
+		if (l->v[i].s.expires_at < first)
+			first = l->v[i].s.expires_at;
+	if (first == INT64_MAX)
+		loop_timer_disarm(l->timer);
+	else
+		loop_timer_arm(
+			l->timer, (uint64_t)(first > now ? first - now + 1 : 1) * 1000000000u);
+}
+
+// Tells the switch that a lease is valid for so long, or ended (0).
+static void tell(struct leases *l, const struct store_lease *s, uint32_t remaining_s)
+{
+	struct proto_lease_set set = { .port = s->port,
+		.segment = s->segment,
+		.mac = s->mac,
+		.address = s->address,
+		.remaining_s = remaining_s };
+	char err[256];
+
+	if (l->d->client && switch_lease_set(l->d->client, &set, err, sizeof(err)) < 0 &&
+		log_limit_pass(&l->limit, 5))
+		log_warning("lease: %s", err);
+}
+
+static void on_expiry(void *arg)
+{
+	struct leases *l = arg;
+	int64_t now = now_s();
+	bool ok = store_begin(l->d->store) == 0;
+
+	for (size_t i = 0; i < l->n; i++) {
+		struct lease *x = &l->v[i];
+		if (x->s.expires_at > now)
+			continue;
+		x->gone = true;
+		if (x->offered)
+			continue;
+		if (!x->s.declined)
+			tell(l, &x->s, 0);
+		if (ok)
+			store_delete_lease(l->d->store, x->s.segment, x->s.address);
+	}
+	if (ok)
+		store_commit(l->d->store);
+	sweep(l);
+	arm(l);
+}
+
+int leases_new(struct daemon *d, struct leases **ret_leases)
+{
+	struct leases *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		return -ENOMEM;
+	l->d = d;
+	int r = loop_add_timer(d->loop, on_expiry, l, &l->timer);
+	if (r == 0)
+		r = store_each_lease(d->store, load_one, l);
+	if (r < 0) {
+		leases_free(l);
+		return r;
+	}
+	arm(l);
+	*ret_leases = l;
+	return 0;
+}
+
+void leases_free(struct leases *l)
+{
+	if (!l)
+		return;
+	loop_remove(l->d->loop, l->timer);
+	for (uint32_t i = 0; i <= POLICY_MAX_PORT_ID; i++)
+		free(l->bound[i]);
+	free(l->v);
+	free(l->events);
+	free(l->answers);
+	free(l);
+}
+
+// --- deciding ---
+
+static bool same_client(const struct store_lease *s, const struct proto_lease_event *e)
+{
+	if (s->segment != e->segment)
+		return false;
+	if (e->client_id_size || s->client_id_size) // RFC 2131 §4.2: the identifier, else the MAC
+		return s->client_id_size == e->client_id_size &&
+		       memcmp(s->client_id, e->client_id, e->client_id_size) == 0;
+	return mac_equal(&s->mac, &e->mac);
+}
+
+static struct lease *find_client(struct leases *l, const struct proto_lease_event *e)
+{
+	for (size_t i = 0; i < l->n; i++)
+		if (!l->v[i].gone && !l->v[i].s.declined && same_client(&l->v[i].s, e))
+			return &l->v[i];
+	return NULL;
+}
+
+static const struct desired_segment *find_pool(struct leases *l, const struct proto_lease_event *e)
+{
+	const struct desired *d = l->d->desired;
+	const struct desired_port *p = d ? desired_port_by_id(d, e->port) : NULL;
+
+	if (!p || p->kind != DESIRED_NIC || !p->nic->clients_many ||
+		d->segments[p->segment].id != e->segment ||
+		!d->segments[p->segment].network->pool_first)
+		return NULL;
+	return &d->segments[p->segment];
+}
+
+static bool in_pool(const struct desired_segment *s, be32 address)
+{
+	uint32_t a = ntohl(address);
+
+	return a >= ntohl(s->network->pool_first) && a <= ntohl(s->network->pool_last);
+}
+
+static void mark(uint8_t *used, const struct desired_segment *s, be32 address)
+{
+	uint32_t bit = ntohl(address) - ntohl(s->network->pool_first);
+
+	if (in_pool(s, address))
+		used[bit / 8] |= (uint8_t)(1 << bit % 8);
+}
+
+// A free address of the pool, `wish` if possible; 0 when none is left. One pass over leases and ports.
+static be32 choose(struct leases *l, const struct desired_segment *s, be32 wish, uint32_t salt)
+{
+	const struct desired *d = l->d->desired;
+	uint32_t first = ntohl(s->network->pool_first);
+	uint32_t size = ntohl(s->network->pool_last) - first + 1;
+	be32 chosen = 0;
+	uint8_t *used = calloc(1, size / 8 + 1);
+
+	if (!used)
+		return 0;
+	mark(used, s, s->network->gateway);
+	for (size_t i = 0; i < l->n; i++)
+		if (!l->v[i].gone && l->v[i].s.segment == s->id)
+			mark(used, s, l->v[i].s.address);
+	for (unsigned i = 0; i < d->n_ports; i++)
+		if (d->ports[i].kind == DESIRED_NIC &&
+			d->segments[d->ports[i].segment].id == s->id && d->ports[i].address)
+			mark(used, s, d->ports[i].address);
+	uint32_t start = wish && in_pool(s, wish) ? ntohl(wish) - first : salt % size;
+	for (uint32_t i = 0; i < size && !chosen; i++) {
+		uint32_t bit = (uint32_t)(((uint64_t)start + i) % size);
+		if (!(used[bit / 8] & (1 << bit % 8)))
+			chosen = htonl(first + bit);
+	}
+	free(used);
+	return chosen;
+}
+
+static struct lease *new_lease(
+	struct leases *l, const struct desired_segment *s, const struct proto_lease_event *e)
+{
+	// Clients scatter by their MAC, so that one gets the same address again if it can.
+	uint32_t salt =
+		(uint32_t)(e->mac.b[2] << 24 | e->mac.b[3] << 16 | e->mac.b[4] << 8) | e->mac.b[5];
+	be32 address = choose(l, s, e->address, salt * 2654435761u);
+	struct lease *x = address ? append(l) : NULL;
+
+	if (!x)
+		return NULL;
+	x->s = (struct store_lease){
+		.segment = e->segment, .address = address, .client_id_size = e->client_id_size
+	};
+	memcpy(x->s.client_id, e->client_id, e->client_id_size);
+	x->offered = true;
+	x->s.expires_at = now_s() + OFFER_S;
+	return x;
+}
+
+static struct answer *add_answer(struct leases *l)
+{
+	struct answer *grown = realloc(l->answers, (l->n_answers + 1) * sizeof(*grown));
+
+	if (!grown)
+		return NULL;
+	l->answers = grown;
+	grown[l->n_answers] = (struct answer){ 0 };
+	return &grown[l->n_answers++];
+}
+
+static void reply(struct leases *l, uint32_t token, be32 address)
+{
+	struct answer *a = add_answer(l);
+
+	if (a) {
+		a->reply = true;
+		a->token = token;
+		a->address = address;
+	}
+}
+
+static void set(struct leases *l, const struct store_lease *s, uint32_t remaining_s)
+{
+	struct answer *a = add_answer(l);
+
+	if (a) {
+		a->set = true;
+		a->lease = (struct proto_lease_set){ .port = s->port,
+			.segment = s->segment,
+			.mac = s->mac,
+			.address = s->address,
+			.remaining_s = remaining_s };
+	}
+}
+
+static int on_discover(struct leases *l, const struct proto_lease_event *e)
+{
+	const struct desired_segment *s = find_pool(l, e);
+	struct lease *x = s ? find_client(l, e) : NULL;
+
+	if (x && !in_pool(s, x->s.address))
+		x = NULL;
+	if (s && !x)
+		x = new_lease(l, s, e);
+	if (x && x->offered) {
+		x->s.port = e->port;
+		x->s.mac = e->mac;
+	}
+	reply(l, e->token, x ? x->s.address : 0);
+	return 0;
+}
+
+// Granted: the address offered or held, or (a client that remembers what we do not) a free one.
+static int on_request(struct leases *l, const struct proto_lease_event *e)
+{
+	const struct desired_segment *s = find_pool(l, e);
+	struct lease *x = s ? find_client(l, e) : NULL;
+
+	if (s && !x && e->address && in_pool(s, e->address))
+		x = new_lease(l, s, e);
+	if (!x || !in_pool(s, x->s.address) || (e->address && x->s.address != e->address)) {
+		reply(l, e->token, 0);
+		return 0;
+	}
+	// It moved to another port or has another MAC: the old place is closed.
+	if (!x->offered && (x->s.port != e->port || !mac_equal(&x->s.mac, &e->mac)))
+		set(l, &x->s, 0);
+	x->offered = false;
+	x->s.port = e->port;
+	x->s.mac = e->mac;
+	x->s.expires_at = now_s() + s->network->lease_s;
+	memcpy(x->s.hostname, e->hostname, sizeof(x->s.hostname));
+	int r = store_put_lease(l->d->store, &x->s);
+	set(l, &x->s, s->network->lease_s);
+	reply(l, e->token, x->s.address);
+	return r;
+}
+
+static int on_end(struct leases *l, const struct proto_lease_event *e)
+{
+	struct lease *x = find_client(l, e);
+
+	if (!x || x->s.address != e->address || x->s.port != e->port)
+		return 0;
+	if (!x->offered)
+		set(l, &x->s, 0);
+	if (e->kind == PROTO_LEASE_DECLINE) {
+		x->s.declined = 1;
+		x->offered = false;
+		x->s.expires_at = now_s() + DECLINED_S;
+		return store_put_lease(l->d->store, &x->s);
+	}
+	x->gone = true;
+	return store_delete_lease(l->d->store, x->s.segment, x->s.address);
+}
+
+static void on_bound(struct leases *l, const struct proto_lease_event *e)
+{
+	if (e->port == 0 || e->port > POLICY_MAX_PORT_ID || !l->d->desired ||
+		!desired_port_by_id(l->d->desired, e->port))
+		return;
+	if (!l->bound[e->port])
+		l->bound[e->port] = calloc(1, sizeof(*l->bound[0]));
+	if (!l->bound[e->port])
+		return;
+	l->bound[e->port]->at = now_s();
+	memcpy(l->bound[e->port]->hostname, e->hostname, sizeof(e->hostname));
+}
+
+void leases_on_event(struct leases *l, const struct proto_lease_event *e)
+{
+	if (e->kind == PROTO_LEASE_BOUND) {
+		on_bound(l, e);
+		return;
+	}
+	struct proto_lease_event *grown = realloc(l->events, (l->n_events + 1) * sizeof(*grown));
+	if (!grown)
+		return; // the client asks again
+	l->events = grown;
+	grown[l->n_events++] = *e;
+}
+
+static void send_answers(struct leases *l)
+{
+	char err[256];
+
+	for (size_t i = 0; i < l->n_answers; i++) {
+		struct answer *a = &l->answers[i];
+		int r = a->set ? switch_lease_set(l->d->client, &a->lease, err, sizeof(err)) : 0;
+		if (r == 0 && a->reply)
+			r = switch_lease_answer(
+				l->d->client, a->token, a->address, err, sizeof(err));
+		if (r < 0 && log_limit_pass(&l->limit, 5))
+			log_warning("lease: %s", err);
+	}
+}
+
+// One transaction for all that were waiting; only then the answers.
+void leases_batch_end(struct leases *l)
+{
+	if (!l->n_events)
+		return;
+	int r = store_begin(l->d->store);
+	for (size_t i = 0; r == 0 && i < l->n_events; i++) {
+		const struct proto_lease_event *e = &l->events[i];
+		switch ((enum proto_lease_kind)e->kind) {
+		case PROTO_LEASE_DISCOVER:
+			r = on_discover(l, e);
+			break;
+		case PROTO_LEASE_REQUEST:
+			r = on_request(l, e);
+			break;
+		case PROTO_LEASE_RELEASE:
+		case PROTO_LEASE_DECLINE:
+			r = on_end(l, e);
+			break;
+		case PROTO_LEASE_BOUND:
+		case PROTO_LEASE_KIND_COUNT:
+			break;
+		}
+	}
+	if (r == 0)
+		r = store_commit(l->d->store);
+	else
+		store_rollback(l->d->store);
+	if (r == 0) {
+		send_answers(l);
+		sweep(l);
+	} else {
+		// What is not durable is not promised: back to what is.
+		if (log_limit_pass(&l->limit, 5))
+			log_error("leases: %s", store_error(l->d->store));
+		free(l->v);
+		l->v = NULL;
+		l->n = 0;
+		store_each_lease(l->d->store, load_one, l);
+	}
+	l->n_events = l->n_answers = 0;
+	arm(l);
+}
+
+void leases_on_apply(struct leases *l)
+{
+	const struct desired *d = l->d->desired;
+	bool any = false;
+
+	if (!d)
+		return;
+	for (uint32_t id = 1; id <= POLICY_MAX_PORT_ID; id++)
+		if (l->bound[id] && !desired_port_by_id(d, id)) {
+			free(l->bound[id]);
+			l->bound[id] = NULL;
+		}
+	for (size_t i = 0; i < l->n; i++) {
+		struct lease *x = &l->v[i];
+		const struct proto_lease_event e = { .port = x->s.port, .segment = x->s.segment };
+		const struct desired_segment *s = find_pool(l, &e);
+		if (s && in_pool(s, x->s.address))
+			continue;
+		x->gone = any = true;
+	}
+	if (!any || store_begin(l->d->store) < 0)
+		return;
+	for (size_t i = 0; i < l->n; i++)
+		if (l->v[i].gone) {
+			if (!l->v[i].offered)
+				tell(l, &l->v[i].s, 0);
+			store_delete_lease(l->d->store, l->v[i].s.segment, l->v[i].s.address);
+		}
+	store_commit(l->d->store);
+	sweep(l);
+	arm(l);
+}
+
+void leases_restore(struct leases *l)
+{
+	int64_t now = now_s();
+
+	for (size_t i = 0; i < l->n; i++)
+		if (!l->v[i].offered && !l->v[i].s.declined && l->v[i].s.expires_at > now)
+			tell(l, &l->v[i].s, (uint32_t)(l->v[i].s.expires_at - now));
+}
+
+// --- listing ---
+
+static json_t *object(struct leases *l, const struct desired_port *p, be32 address,
+	const struct mac *mac, const char *kind, const char *state, int64_t expires_s,
+	const char *hostname)
+{
+	const struct desired *d = l->d->desired;
+	char a[INET_ADDRSTRLEN], m[18];
+
+	describe_address(address, a);
+	describe_mac(mac, m);
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:s}", "address", a, "port",
+		p->name, "tenant", d->tenants[p->tenant].tenant->name, "network", p->nic->network,
+		"mac", m, "kind", kind, "state", state, "expires_s",
+		(json_int_t)(expires_s > 0 ? expires_s : 0), "hostname", hostname);
+}
+
+void leases_list(struct leases *l, json_t *array)
+{
+	const struct desired *d = l->d->desired;
+	int64_t now = now_s();
+
+	for (unsigned i = 0; d && i < d->n_ports; i++) {
+		const struct desired_port *p = &d->ports[i];
+		if (p->kind != DESIRED_NIC || !p->address)
+			continue;
+		const struct bound *b = l->bound[p->id];
+		int64_t expires = b ? b->at + d->segments[p->segment].network->lease_s - now : 0;
+		json_t *o = object(l, p, p->address, &p->mac, "configured",
+			!b            ? "reserved"
+			: expires > 0 ? "bound"
+				      : "expired",
+			expires, b ? b->hostname : "");
+		json_array_append_new(array, o);
+	}
+	for (size_t i = 0; d && i < l->n; i++) {
+		const struct store_lease *s = &l->v[i].s;
+		const struct desired_port *p = desired_port_by_id(d, s->port);
+		if (!p || p->kind != DESIRED_NIC)
+			continue;
+		json_t *o = object(l, p, s->address, &s->mac, "dynamic",
+			s->declined       ? "declined"
+			: l->v[i].offered ? "offered"
+					  : "bound",
+			s->expires_at - now, s->hostname);
+		json_array_append_new(array, o);
+	}
+}

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Leases of dynamic pools (`clients: many`), and who took the addresses of configured ports. Requests the
+// switch has parked are answered after one transaction for all that were waiting. Main thread only.
+#pragma once
+
+#include <jansson.h>
+#include "control/desired.h"
+#include "control/proto.h"
+
+struct daemon;
+struct leases;
+
+// Reads the leases from the store.
+int leases_new(struct daemon *d, struct leases **ret_leases);
+void leases_free(struct leases *l);
+
+// PROTO_EVENT_LEASE: collected until leases_batch_end decides and answers all.
+void leases_on_event(struct leases *l, const struct proto_lease_event *e);
+void leases_batch_end(struct leases *l);
+// The desired state changed: leases of networks, ports and pools that are gone end.
+void leases_on_apply(struct leases *l);
+// A switch that knows nothing: tells it all valid leases.
+void leases_restore(struct leases *l);
+
+// Appends flat objects: dynamic leases and configured ports' addresses.
+void leases_list(struct leases *l, json_t *array);

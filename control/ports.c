@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// One port: opened, given to the switch, taken back, closed; see ports.h. All of them together are in
+// ports_care.c. Main thread only.
+#include "control/ports.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include "control/daemon_internal.h"
+#include "control/host_nat.h"
+#include "control/log.h"
+#include "control/packet_socket.h"
+#include "control/tap.h"
+
+struct port *port_new(const struct desired_port *p, const char *run_dir, unsigned workers)
+{
+	struct port *port = calloc(1, sizeof(*port));
+
+	if (!port)
+		return NULL;
+	port->id = p->id;
+	memcpy(port->name, p->name, sizeof(port->name));
+	port->n_want = port_spec_candidates(p, run_dir, workers, port->want);
+	return port;
+}
+
+void port_free(struct port *p)
+{
+	if (!p)
+		return;
+	port_close(p);
+	free(p);
+}
+
+void port_close(struct port *p)
+{
+	for (unsigned i = 0; i < p->n_fds; i++)
+		close(p->fds[i]);
+	p->n_fds = 0;
+}
+
+static int open_tap(
+	struct daemon *d, struct port *p, const struct port *donor, char *err, size_t err_size)
+{
+	const struct port_spec *s = port_spec_of(p);
+	const struct tap_params params = { .netns = s->netns,
+		.ifname = s->ifname,
+		.port = p->name,
+		.mac = s->mac,
+		.mtu = s->mtu,
+		.n_queues = s->n_queues,
+		.adopt = p->adopt };
+	unsigned n_have = 0;
+
+	// Fewer queues: the donor's other ones go when it is closed.
+	for (; donor && n_have < donor->n_fds && n_have < s->n_queues; n_have++) {
+		p->fds[n_have] = fcntl(donor->fds[n_have], F_DUPFD_CLOEXEC, 3);
+		if (p->fds[n_have] < 0) {
+			int r = -errno;
+			p->n_fds = n_have;
+			port_close(p);
+			return log_reason(
+				r, err, err_size, "cannot duplicate an fd: %s", strerror(-r));
+		}
+	}
+	int r = tap_open(&params, p->fds, n_have, err, err_size);
+	p->n_fds = r == 0 ? s->n_queues : n_have;
+	if (r == 0 && s->host_nat)
+		r = host_nat_up(d->store, s->ifname, err, err_size);
+	if (r < 0)
+		port_close(p);
+	return r;
+}
+
+// How the interface was is noted before it is touched, to be put back after any crash.
+static int open_packet(struct daemon *d, struct port *p, char *err, size_t err_size)
+{
+	const struct port_spec *s = port_spec_of(p);
+	char key[32], value[32];
+	uint32_t mtu;
+	bool up;
+
+	if (packet_socket_state(s->ifname, &mtu, &up) == 0) {
+		snprintf(key, sizeof(key), "link:%s", s->ifname);
+		snprintf(value, sizeof(value), "%u %d", mtu, up);
+		if (store_note(d->store, key, value) < 0)
+			return log_reason(-EIO, err, err_size, "state: %s", store_error(d->store));
+	}
+	int r = packet_socket_open(
+		s->ifname, s->mtu, s->n_queues, (uint16_t)p->id, p->fds, err, err_size);
+	if (r == 0)
+		p->n_fds = s->n_queues;
+	return r;
+}
+
+int port_open(
+	struct daemon *d, struct port *p, const struct port *donor, char *err, size_t err_size)
+{
+	switch ((enum proto_port_kind)port_spec_of(p)->kind) {
+	case PROTO_PORT_TAP:
+		if (donor && !port_spec_same_tap(port_spec_of(p), port_spec_of(donor)))
+			donor = NULL;
+		return open_tap(d, p, donor, err, err_size);
+	case PROTO_PORT_PACKET:
+		return open_packet(d, p, err, err_size);
+	case PROTO_PORT_VHOST:
+	case PROTO_PORT_ETHDEV:
+	case PROTO_PORT_PCAP:
+	case PROTO_PORT_KIND_COUNT:
+		break;
+	}
+	return 0;
+}
+
+int port_add(struct daemon *d, struct port *p, char *err, size_t err_size)
+{
+	const struct port_spec *s = port_spec_of(p);
+	struct proto_port_add request = { .id = p->id,
+		.kind = s->kind,
+		.flags = s->flags,
+		.mtu = s->mtu,
+		.n_queues = s->n_queues };
+
+	memcpy(request.name, p->name, sizeof(request.name) - 1);
+	memcpy(request.arg, s->arg, sizeof(request.arg));
+	int r = switch_port_add(d->client, &request, p->fds, p->n_fds, err, err_size);
+	p->in_switch = r == 0;
+	return r;
+}
+
+int port_del(struct daemon *d, struct port *p, char *err, size_t err_size)
+{
+	int r = p->in_switch ? switch_port_del(d->client, p->id, err, err_size) : 0;
+
+	if (r == -ENOENT)
+		r = 0;
+	if (r == 0)
+		p->in_switch = false;
+	return r;
+}
+
+int port_make(
+	struct daemon *d, struct port *p, const struct port *donor, char *err, size_t err_size)
+{
+	size_t used = 0;
+	int r = -EINVAL;
+
+	p->fallback[0] = 0;
+	for (p->chosen = 0; p->chosen < p->n_want; p->chosen++) {
+		char what[200], why[256];
+		r = port_open(d, p, donor, why, sizeof(why));
+		if (r == 0) {
+			r = port_add(d, p, why, sizeof(why));
+			if (r < 0) {
+				port_close(p);
+				port_restore_host(d, d->ports, p);
+			}
+		}
+		if (r == 0) {
+			snprintf(p->fallback, sizeof(p->fallback), "%s", used ? err : "");
+			p->broken = false;
+			return 0;
+		}
+		port_spec_describe(port_spec_of(p), what, sizeof(what));
+		int n = snprintf(
+			err + used, err_size - used, "%s%s: %s", used ? "; " : "", what, why);
+		used = used + (size_t)n < err_size ? used + (size_t)n : err_size - 1;
+	}
+	p->chosen = 0;
+	return r;
+}
+
+void port_set_persistent(struct port *p, bool on)
+{
+	if (port_spec_of(p)->kind != PROTO_PORT_TAP || !p->n_fds)
+		return;
+	int r = tap_set_persistent(p->fds[0], on);
+	if (r < 0 && !p->broken)
+		log_warning("%s: cannot make tap %s%s persistent: %s", p->name, on ? "" : "not ",
+			port_spec_of(p)->ifname, strerror(-r));
+}
+
+struct link_note {
+	bool found, up;
+	uint32_t mtu;
+};
+
+static void read_link_note(void *arg, const char *key, const char *value)
+{
+	struct link_note *n = arg;
+	int up;
+
+	n->found = sscanf(value, "%u %d", &n->mtu, &up) == 2;
+	n->up = n->found && up;
+}
+
+static bool others_use(const struct ports *ports, const struct port *p)
+{
+	const struct port_spec *s = port_spec_of(p);
+
+	for (uint32_t id = 1; id <= ports->max_id; id++) {
+		const struct port *o = ports->by_id[id];
+		if (!o || o == p || o->broken || !o->n_fds)
+			continue;
+		const struct port_spec *os = port_spec_of(o);
+		if (s->host_nat ? os->host_nat != 0
+				: os->kind == s->kind && strcmp(os->ifname, s->ifname) == 0)
+			return true;
+	}
+	return false;
+}
+
+void port_restore_host(struct daemon *d, const struct ports *ports, const struct port *p)
+{
+	const struct port_spec *s = port_spec_of(p);
+	struct link_note note = { 0 };
+	char key[32];
+
+	if ((s->kind != PROTO_PORT_PACKET && !s->host_nat) || others_use(ports, p))
+		return;
+	if (s->host_nat) {
+		host_nat_down(d->store);
+		return;
+	}
+	snprintf(key, sizeof(key), "link:%s", s->ifname);
+	store_each_note(d->store, key, read_link_note, &note);
+	if (!note.found)
+		return;
+	packet_socket_restore(s->ifname, note.mtu, note.up);
+	store_forget_note(d->store, key);
+}

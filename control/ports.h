@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The ports that are: devices, the queue fds insulad keeps a duplicate of, and whether the switch has them.
+// Made and removed by apply.c; looked after here when a device vanishes or the switch comes back.
+// Main thread only.
+#pragma once
+
+#include "control/port_spec.h"
+#include "control/switch_client.h"
+
+struct daemon;
+
+struct port {
+	uint32_t id;
+	char name[DESIRED_NAME_SIZE];
+	struct port_spec want[PORT_MAX_CANDIDATES];
+	unsigned n_want, chosen; // candidate in use
+	int fds[PROTO_MAX_QUEUES];
+	unsigned n_fds;
+	bool in_switch;
+	bool up; // as the switch says: the other end is there
+	bool broken; // its device is gone; repaired by and by
+	bool adopt; // the device may be there from an earlier life of insulad
+	char fallback[256]; // why not the first candidate; "" = it is the first
+	char trouble[256]; // broken: what is wrong
+};
+
+struct ports {
+	struct port *by_id[POLICY_MAX_PORT_ID + 1];
+	uint32_t max_id; // highest ever used
+};
+
+struct port *port_new(const struct desired_port *p, const char *run_dir, unsigned workers);
+void port_free(struct port *p); // closes its fds; non-persistent devices go with them
+
+static inline const struct port_spec *port_spec_of(const struct port *p)
+{
+	return &p->want[p->chosen];
+}
+
+// Opens the device of candidate p->chosen. A donor's tap (same device, not in the switch now) is
+// taken over: its fds are duplicated. 0, or -errno with a sentence in err.
+int port_open(
+	struct daemon *d, struct port *p, const struct port *donor, char *err, size_t err_size);
+// Closes the fds of a port that is not in the switch. A tap goes unless it is persistent.
+void port_close(struct port *p);
+int port_add(struct daemon *d, struct port *p, char *err, size_t err_size); // to the switch
+int port_del(struct daemon *d, struct port *p, char *err, size_t err_size); // from it
+// Opens and adds, falling from one candidate to the next. err: every candidate's reason.
+int port_make(
+	struct daemon *d, struct port *p, const struct port *donor, char *err, size_t err_size);
+void port_set_persistent(struct port *p, bool on);
+// The port is gone for good (its fds are closed): puts back what it changed on the host, but for what
+// another port in `ports` uses.
+void port_restore_host(struct daemon *d, const struct ports *ports, const struct port *p);
+
+void ports_put(struct ports *ports, struct port *p);
+// A live switch's ports that are desired are taken over with their fds; others are deleted.
+int ports_adopt(struct daemon *d, const struct desired *desired, char *err, size_t err_size);
+// After the switch was started anew: gives it all ports.
+void ports_add_all(struct daemon *d);
+// PROTO_EVENT_PORT
+void ports_on_event(struct daemon *d, const struct proto_port_event *e);
+// From linkwatch: an interface of our own namespace.
+void ports_on_link(struct daemon *d, const char *ifname, bool gone);
+// Tries broken ports again, and again in a second while there are any.
+void ports_repair(void *arg /* struct daemon */);

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// All ports together: taken over from a living switch, given to a new one, repaired when a device was deleted
+// underneath; see ports.h. Main thread only.
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include "control/daemon_internal.h"
+#include "control/log.h"
+#include "control/tap.h"
+
+enum {
+	REPAIR_INTERVAL_MS = 1000,
+};
+
+void ports_put(struct ports *ports, struct port *p)
+{
+	ports->by_id[p->id] = p;
+	if (p->id > ports->max_id)
+		ports->max_id = p->id;
+}
+
+struct entry_list {
+	struct proto_port_entry *e;
+	size_t n;
+};
+
+static void collect(void *arg, const struct proto_port_entry *e)
+{
+	struct entry_list *l = arg;
+	struct proto_port_entry *grown = realloc(l->e, (l->n + 1) * sizeof(*grown));
+
+	if (!grown)
+		return;
+	l->e = grown;
+	grown[l->n++] = *e;
+}
+
+// Is the switch's port one of the candidates? Then it is the one chosen before.
+static bool matches(struct port *p, const struct proto_port_entry *e)
+{
+	for (p->chosen = 0; p->chosen < p->n_want; p->chosen++) {
+		const struct port_spec *s = port_spec_of(p);
+		if (s->kind == e->kind && s->flags == e->flags && s->mtu == e->mtu &&
+			s->n_queues == e->n_queues && strcmp(s->arg, e->arg) == 0)
+			return true;
+	}
+	p->chosen = 0;
+	return false;
+}
+
+static int adopt(struct daemon *d, struct port *p, const struct proto_port_entry *e)
+{
+	char err[256];
+	int r = switch_port_fds(d->client, p->id, p->fds, &p->n_fds, err, sizeof(err));
+
+	if (r < 0)
+		return r;
+	p->in_switch = true;
+	p->up = e->up != 0;
+	const struct port_spec *s = port_spec_of(p);
+	bool needs_fds = s->kind == PROTO_PORT_TAP || s->kind == PROTO_PORT_PACKET;
+	if (needs_fds && p->n_fds != s->n_queues)
+		return -EPROTO;
+	if (s->kind == PROTO_PORT_TAP && !tap_alive(p->fds[0]))
+		return -ENODEV;
+	if (p->chosen > 0)
+		snprintf(p->fallback, sizeof(p->fallback), "chosen before insulad was restarted");
+	return 0;
+}
+
+int ports_adopt(struct daemon *d, const struct desired *desired, char *err, size_t err_size)
+{
+	struct entry_list l = { 0 };
+	int r = switch_port_list(d->client, collect, &l, err, err_size);
+
+	for (size_t i = 0; r == 0 && i < l.n; i++) {
+		const struct desired_port *want = desired_port_by_id(desired, l.e[i].id);
+		struct port *p =
+			want ? port_new(want, d->run.path, d->proc.workers) : calloc(1, sizeof(*p));
+		if (!p) {
+			r = log_reason(-ENOMEM, err, err_size, "out of memory");
+			break;
+		}
+		if (want && matches(p, &l.e[i]) && adopt(d, p, &l.e[i]) == 0) {
+			ports_put(d->ports, p);
+			continue;
+		}
+		// Not desired, or not like this: a tap of it must not outlive it.
+		p->id = l.e[i].id;
+		p->in_switch = true;
+		port_close(p);
+		if (l.e[i].kind == PROTO_PORT_TAP &&
+			switch_port_fds(d->client, p->id, p->fds, &p->n_fds, err, err_size) == 0 &&
+			p->n_fds > 0)
+			tap_set_persistent(p->fds[0], false);
+		r = port_del(d, p, err, err_size);
+		port_free(p);
+	}
+	free(l.e);
+	return r;
+}
+
+void ports_add_all(struct daemon *d)
+{
+	char err[256];
+
+	for (uint32_t id = 1; id <= d->ports->max_id; id++) {
+		struct port *p = d->ports->by_id[id];
+		if (!p || p->broken)
+			continue;
+		p->in_switch = p->up = false;
+		int r = port_add(d, p, err, sizeof(err));
+		if (r == -EPIPE || r == -ETIMEDOUT || r == -ENOTCONN)
+			return; // dead again: its next life gets them
+		if (r < 0) {
+			log_error("port %s: %s", p->name, err);
+			p->broken = true;
+			snprintf(p->trouble, sizeof(p->trouble), "%s", err);
+			loop_timer_arm(d->repair_timer, 0);
+		}
+	}
+}
+
+static void mark_broken(struct daemon *d, struct port *p, const char *why)
+{
+	if (p->broken)
+		return;
+	p->broken = true;
+	p->up = false;
+	snprintf(p->trouble, sizeof(p->trouble), "%s", why);
+	log_warning("port %s: %s", p->name, why);
+	loop_timer_arm(d->repair_timer, 0);
+}
+
+void ports_on_event(struct daemon *d, const struct proto_port_event *e)
+{
+	struct port *p = e->id <= d->ports->max_id ? d->ports->by_id[e->id] : NULL;
+
+	if (!p)
+		return;
+	if (e->up == 2)
+		mark_broken(d, p, "its device was deleted underneath");
+	else
+		p->up = e->up == 1;
+}
+
+void ports_on_link(struct daemon *d, const char *ifname, bool gone)
+{
+	for (uint32_t id = 1; id <= d->ports->max_id; id++) {
+		struct port *p = d->ports->by_id[id];
+		if (!p)
+			continue;
+		const struct port_spec *s = port_spec_of(p);
+		if (s->netns[0] || strcmp(s->ifname, ifname) != 0)
+			continue;
+		if (p->broken && !gone)
+			loop_timer_arm(d->repair_timer, 0);
+		else if (gone && s->kind == PROTO_PORT_TAP && p->n_fds && !tap_alive(p->fds[0]))
+			mark_broken(d, p, "its tap was deleted underneath");
+		else if (gone && s->kind == PROTO_PORT_PACKET)
+			mark_broken(d, p, "its interface was deleted underneath");
+	}
+}
+
+void ports_repair(void *arg)
+{
+	struct daemon *d = arg;
+	bool again = false;
+
+	for (uint32_t id = 1; d->client && id <= d->ports->max_id; id++) {
+		struct port *p = d->ports->by_id[id];
+		char err[512] = "";
+		if (!p || !p->broken)
+			continue;
+		// The candidate in use only: another one may need another policy.
+		int r = port_del(d, p, err, sizeof(err));
+		if (r == 0) {
+			port_close(p);
+			p->adopt = true;
+			r = port_open(d, p, NULL, err, sizeof(err));
+		}
+		if (r == 0) {
+			r = port_add(d, p, err, sizeof(err));
+			if (r < 0)
+				port_close(p);
+		}
+		if (r < 0) {
+			if (strcmp(p->trouble, err) != 0)
+				log_warning("port %s: %s", p->name, err);
+			snprintf(p->trouble, sizeof(p->trouble), "%.*s",
+				(int)sizeof(p->trouble) - 1, err);
+			again = true;
+			continue;
+		}
+		port_set_persistent(p, true);
+		p->broken = false;
+		p->trouble[0] = 0;
+		log_info("port %s: its device is back", p->name);
+	}
+	if (again)
+		loop_timer_arm(d->repair_timer, REPAIR_INTERVAL_MS * 1000000ull);
+}
