@@ -109,6 +109,9 @@ void control_lease_answer(struct control *c)
 		return;
 	}
 	d = dhcp4_decide(&slot->msg, &pol->segments[prt->segment].dhcp, q->address, false);
+	// Silence in INIT-REBOOT and REBINDING is for clients nobody knows; control knows, and refuses.
+	if (q->address == 0 && slot->msg.type == DHCP4_REQUEST)
+		d.action = DHCP4_DO_NAK;
 	if (d.action == DHCP4_DO_OFFER || d.action == DHCP4_DO_ACK || d.action == DHCP4_DO_NAK)
 		r = emit(c, slot, &pol->segments[prt->segment].dhcp, &d);
 	slot->token = 0;

@@ -100,7 +100,9 @@ enum drop_reason service_dhcp(struct worker *w, struct burst *b, struct rte_mbuf
 		tell_control(w, p, seg->s->id, PROTO_LEASE_BOUND, d.yiaddr, &msg);
 		return answer(w, m, &msg, &cfg, &d);
 	case DHCP4_DO_PARK:
-		if (!tell_control(w, p, seg->s->id, parked_kind(&msg), msg.requested_ip, &msg))
+		// RENEWING and REBINDING name their address in ciaddr.
+		if (!tell_control(w, p, seg->s->id, parked_kind(&msg),
+			    msg.requested_ip ? msg.requested_ip : msg.ciaddr, &msg))
 			return DROP_SERVICE_DHCP_BUSY;
 		return consume(m);
 	case DHCP4_DO_RELEASE:
