@@ -15,6 +15,8 @@ enum {
 	NEXTHOP_CAPACITY = 131072,
 	NEIGHBOUR_CAPACITY = 8192,
 	MESSAGES = 1023,
+	SESSIONS_PER_PORT = 8192, // no port can fill the table for the others
+	MAPPINGS_PER_TENANT = 16384,
 };
 
 struct switch_retired {
@@ -29,6 +31,7 @@ static const struct port_ops *const kinds[PROTO_PORT_KIND_COUNT] = {
 	[PROTO_PORT_PACKET] = &port_packet_ops,
 	[PROTO_PORT_VHOST] = &port_vhost_ops,
 	[PROTO_PORT_ETHDEV] = &port_ethdev_ops,
+	[PROTO_PORT_PCAP] = &port_pcap_ops,
 };
 
 static int shared_new(struct switch_ *sw)
@@ -60,6 +63,8 @@ int switch_new(const struct switch_config *cfg, struct session_table *sessions,
 	sw->control_event_fd = -1;
 	sw->sessions = sessions;
 	sw->mappings = mappings;
+	session_set_port_quota(sessions, SESSIONS_PER_PORT);
+	nat_set_quota(mappings, MAPPINGS_PER_TENANT);
 	sw->policy = policy_empty();
 	r = shared_new(sw);
 	for (unsigned i = 0; r == 0 && i < cfg->n_workers; i++) {
@@ -176,7 +181,7 @@ static void take_queues(struct switch_ *sw, struct port *p)
 int switch_port_add(
 	struct switch_ *sw, const struct port_params *params, char *err, size_t err_size)
 {
-	if (params->kind >= PROTO_PORT_KIND_COUNT || !kinds[params->kind]) {
+	if (params->kind >= PROTO_PORT_KIND_COUNT) {
 		snprintf(
 			err, err_size, "port %s: kind %u is not known", params->name, params->kind);
 		return -EINVAL;
