@@ -136,8 +136,8 @@ static int compile_host(const struct desired *d, struct policy_blob *b)
 {
 	struct section_arrays to;
 	uint32_t n_uplinks = 0, n_trunks = 0;
-	int r = new_section(b, POLICY_HOST_TENANT, "", 0, d->n_uplinks + d->n_trunks, d->n_trunks,
-		d->n_uplinks, &to);
+	int r = new_section(b, POLICY_HOST_TENANT, "host", 0, d->n_uplinks + d->n_trunks,
+		d->n_trunks, d->n_uplinks, &to);
 
 	for (unsigned i = 0; r == 0 && i < d->n_uplinks + d->n_trunks; i++) {
 		const struct desired_port *p = &d->ports[i];

@@ -42,6 +42,15 @@ static void take_stats(void *arg, const struct proto_stats_entry *e)
 		*s->by_id[e->id] = *e;
 }
 
+// Events tell of changes; this is how things are.
+static void take_up(void *arg, const struct proto_port_entry *e)
+{
+	struct daemon *d = arg;
+
+	if (e->id <= POLICY_MAX_PORT_ID && d->ports->by_id[e->id])
+		d->ports->by_id[e->id]->up = e->up == 1;
+}
+
 static void put_runtime(json_t *o, const struct port *p, const struct proto_stats_entry *stats)
 {
 	char device[300];
@@ -77,8 +86,8 @@ static int list_ports(struct daemon *d, bool uplinks_only, json_t *list, char *e
 	if (!stats)
 		return -ENOMEM;
 	// Without the switch there are ports, but no figures.
-	if (d->client)
-		switch_stats(d->client, take_stats, stats, err, err_size);
+	if (d->client && switch_stats(d->client, take_stats, stats, err, err_size) == 0)
+		switch_port_list(d->client, take_up, d, err, err_size);
 	for (unsigned i = 0; i < d->desired->n_ports; i++) {
 		const struct desired_port *p = &d->desired->ports[i];
 		if (uplinks_only && p->kind != DESIRED_UPLINK)

@@ -186,6 +186,9 @@ static int run(const struct options *o, char *err, size_t err_size)
 	}
 	api_stop(api);
 	loop_remove(daemon_loop(d), source);
+	// A start that failed leaves what it found, and nothing it made.
+	if (r < 0 && d->run.mounted)
+		d->stop_all = true;
 out:
 	daemon_free(d);
 	close(signals.fd);

@@ -69,15 +69,17 @@ static bool is_mounted(const char *path)
 	       statfs(path, &fs) == 0 && fs.f_type == TMPFS_MAGIC;
 }
 
-static int mount_tmpfs(const char *path, char *err, size_t err_size)
+static int mount_tmpfs(const char *path, bool *ret_mounted, char *err, size_t err_size)
 {
 	const unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
 
 	if (is_mounted(path))
 		return 0;
 	if (mount("insula", path, "tmpfs", flags, TMPFS_SIZE ",huge=within_size") == 0 ||
-		mount("insula", path, "tmpfs", flags, TMPFS_SIZE) == 0)
+		mount("insula", path, "tmpfs", flags, TMPFS_SIZE) == 0) {
+		*ret_mounted = true;
 		return 0;
+	}
 	return log_reason(-errno, err, err_size, "cannot mount a tmpfs at %s: %m%s", path,
 		errno == EPERM ? "; insulad needs CAP_SYS_ADMIN, run it as root" : "");
 }
@@ -125,7 +127,7 @@ int runtime_dir_open(struct runtime_dir *d, const char *run_dir, const char *sta
 	if (r < 0)
 		lock_error(r, "state folder", state_dir, err, err_size);
 	else
-		r = mount_tmpfs(d->path, err, err_size);
+		r = mount_tmpfs(d->path, &d->mounted, err, err_size);
 	if (r < 0)
 		runtime_dir_leave(d);
 	return r;

@@ -3,11 +3,13 @@
 // stop, and the locks by which a second insulad on the same folders is refused.
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct runtime_dir {
 	char path[108]; // RUN_DIR
 	int run_lock, state_lock; // fds, -1 = not held
+	bool mounted; // by us, not found
 };
 
 // Takes the locks (RUN_DIR.lock and STATE_DIR/lock), makes both folders (0755, 0700) and mounts the

@@ -131,6 +131,7 @@ static int commit(
 
 void control_policy_commit(struct control *c)
 {
+	struct proto_policy_ack ack = { 0 };
 	char err[PROTO_TEXT_SIZE] = "";
 	struct view v;
 	int r = view_open(c->in->fds[0], POLICY_MAX_SECTION_SIZE, &v);
@@ -144,5 +145,8 @@ void control_policy_commit(struct control *c)
 		r = commit(c, v.data, v.size, err, sizeof(err));
 	munmap(v.data, v.size);
 	control_staged_drop(c);
-	control_reply_status(c, r, err);
+	proto_status_init(&ack.s, &c->in->h, sizeof(ack), r, err);
+	ack.generation = c->sw->policy->generation;
+	memcpy(ack.root_hash, c->sw->policy->root_hash, sizeof(ack.root_hash));
+	control_reply(c, &ack, NULL, 0);
 }
