@@ -154,7 +154,7 @@ static int open_file(struct opening *op, struct tables *t, const struct tables_o
 	struct tables_file *f = &t->file[which];
 	size_t size = which == 0 ? session_table_file_size(o->session_capacity)
 				 : nat_table_file_size(o->mapping_capacity);
-	bool fresh;
+	bool fresh = false;
 	int r;
 
 	if ((size_t)snprintf(op->path, sizeof(op->path), "%s/%s", o->run_dir, names[which]) >=
