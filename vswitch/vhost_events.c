@@ -10,7 +10,6 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <time.h>
@@ -22,6 +21,7 @@ enum {
 	CONNECTS_PER_S = 20, // faster ones wait, see throttle()
 	CONNECT_PAUSE_NS = 20 * 1000 * 1000,
 	IO_TIMEOUT_US = 100 * 1000,
+	CLOSED_FDS_MAX = 128,
 };
 
 // librte_vhost hands callbacks a device number and nothing else. A device's slot is written when its
@@ -229,20 +229,22 @@ static int vring_state_changed(int vid, uint16_t vring, int enable)
 }
 
 // librte_vhost reads a message's payload blockingly on the one thread all ports share. Its fd is not
-// shown to us, but every unix stream socket of this process is a vhost-user connection.
+// shown to us, but every unix stream socket of this process is a vhost-user connection. A new fd is the
+// lowest free one: behind a stretch of closed ones there is none.
 static void set_timeouts(void)
 {
 	struct timeval timeout = { .tv_usec = IO_TIMEOUT_US };
-	struct rlimit limit = { .rlim_cur = 1024 };
 
-	getrlimit(RLIMIT_NOFILE, &limit);
-	for (int fd = 3; fd < (int)RTE_MIN(limit.rlim_cur, (rlim_t)8192); fd++) {
+	for (int fd = 3, n_closed = 0; n_closed < CLOSED_FDS_MAX; fd++) {
 		int domain = 0, type = 0;
 		socklen_t size = sizeof(int);
 
-		if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) != 0 ||
-			domain != AF_UNIX ||
-			getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) != 0 ||
+		if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) != 0) {
+			n_closed = errno == EBADF ? n_closed + 1 : 0;
+			continue;
+		}
+		n_closed = 0;
+		if (domain != AF_UNIX || getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) != 0 ||
 			type != SOCK_STREAM)
 			continue;
 		setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
@@ -250,7 +252,8 @@ static void set_timeouts(void)
 	}
 }
 
-// A peer that accepts and hangs up at once would make librte_vhost reconnect without a pause.
+// A peer that accepts and hangs up at once would make librte_vhost reconnect without a pause. The pause
+// is the other ports' too, which is why it is short.
 static void throttle(struct vhost_port *vp)
 {
 	struct timespec now, pause = { .tv_nsec = CONNECT_PAUSE_NS };
@@ -282,7 +285,8 @@ static int new_connection(int vid)
 	if (vp == NULL || (vp->is_server && vp->n_connections >= CONNECTIONS_MAX))
 		return -1;
 
-	throttle(vp);
+	if (!vp->is_server)
+		throttle(vp);
 	set_timeouts();
 	vp->n_connections++;
 	atomic_store(&devices[vid].enabled, 0);

@@ -156,17 +156,22 @@ static bool message_ok(const struct vhost_port *vp, const struct vhost_message *
 	return true;
 }
 
+// librte_vhost closes the fds of messages that it refuses itself, not of those answered here.
+static void close_fds(struct vhost_message *m)
+{
+	for (int i = 0; i < m->n_fds && i < REGIONS_MAX; i++)
+		if (m->fds[i] >= 0)
+			close(m->fds[i]);
+	m->n_fds = 0;
+}
+
 static enum rte_vhost_msg_result before(int vid, void *msg)
 {
 	struct vhost_port *vp = vhost_events_port(vid);
 	struct vhost_message *m = msg;
 
 	if (vp == NULL || !message_ok(vp, m)) {
-		// librte_vhost closes the fds of messages that it refuses, not of those that we do.
-		for (int i = 0; i < m->n_fds && i < REGIONS_MAX; i++)
-			if (m->fds[i] >= 0)
-				close(m->fds[i]);
-		m->n_fds = 0;
+		close_fds(m);
 		if (vp != NULL)
 			atomic_fetch_add(&vp->refused, 1);
 		// An asked-for acknowledgement would keep the connection: what lies is cut off.
@@ -174,9 +179,9 @@ static enum rte_vhost_msg_result before(int vid, void *msg)
 		return RTE_VHOST_MSG_RESULT_ERR;
 	}
 	if (m->request == GET_QUEUE_NUM) {
+		close_fds(m);
 		m->u64 = vp->port->n_queues;
 		m->size = sizeof(m->u64);
-		m->n_fds = 0;
 		return RTE_VHOST_MSG_RESULT_REPLY;
 	}
 	return RTE_VHOST_MSG_RESULT_NOT_HANDLED;
