@@ -151,6 +151,7 @@ static struct port *port_new(
 		return NULL;
 	p->id = params->id;
 	p->params = *params;
+	p->n_queues = (uint16_t)params->n_queues;
 	p->ops = ops;
 	for (unsigned i = 0; i < sw->n_workers; i++) {
 		p->counters[i] = calloc(1, sizeof(struct port_counters));
