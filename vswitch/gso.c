@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Software checksums and segmentation, see gso.h. Runs on any worker, in the tx stage. Of the metadata
-// only gso_*, csum_* and the IP version are used: csum_start is where L4 begins (parse saw to it, and
-// whoever pushes tags moves it), and parse lets no IP options or extension headers through, so L3
-// begins a fixed size before it.
+// Software checksums and segmentation, see gso.h. Runs on any worker, in the tx stage. Of the
+// metadata only gso_*, csum_* and the IP version are used: csum_start is where L4 begins (parse saw
+// to it, and whoever pushes tags moves it), and parse lets no IP options or extension headers
+// through, so L3 begins a fixed size before it.
 #include <errno.h>
 #include "vswitch/gso.h"
 
@@ -124,8 +124,9 @@ static void cut_copy(struct cut *c, uint8_t *dst, uint32_t size)
 	}
 }
 
-// A frame of the old headers and `size` bytes of payload, in as many small mbufs as it takes (more than
-// one with a jumbo MTU). Each but the last holds an even number of bytes, as csum_chain() likes best.
+// A frame of the old headers and `size` bytes of payload, in as many small mbufs as it takes (more
+// than one with a jumbo MTU). Each but the last holds an even number of bytes, as csum_chain()
+// likes best.
 static struct rte_mbuf *cut_one(struct cut *c, const struct packet *pkt, uint32_t size)
 {
 	struct rte_mempool *pool = worker_small_pool(c->w);
@@ -223,8 +224,8 @@ static void write_headers(const struct cut *c, const struct packet *pkt, struct 
 	out->gso_size = 0;
 }
 
-// Adds the bytes from `off` to the end. What begins at an odd distance counts with its bytes swapped
-// (RFC 1071 §2(B)).
+// Adds the bytes from `off` to the end. What begins at an odd distance counts with its bytes
+// swapped (RFC 1071 §2(B)).
 static uint32_t csum_chain(uint32_t sum, const struct rte_mbuf *m, uint32_t off)
 {
 	bool odd = false;

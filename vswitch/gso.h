@@ -16,6 +16,6 @@ int gso_complete_csum(struct rte_mbuf *m);
 // the first, IPv4 id counts up; UDP_L4: lengths per segment.
 int gso_segment(struct worker *w, struct rte_mbuf *m, struct rte_mbuf **ret_pkts, unsigned n_max);
 
-// Most segments one super-frame may become, and the least payload of each (Linux's least MSS); parse
-// refuses others (H-24). The bound on segments bounds the work, whatever gso_size says.
+// Most segments one super-frame may become, and the least payload of each (Linux's least MSS);
+// parse refuses others (H-24). The bound on segments bounds the work, whatever gso_size says.
 enum { GSO_MAX_SEGMENTS = 128, GSO_MIN_SIZE = 48 };

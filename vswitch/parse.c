@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Header parsing, see parse.h. Runs on the worker that owns the packet, once per packet, before
 // anything else looks at it. All headers of interest (two tags, IPv6, TCP with options: 122 bytes)
-// fit in PACKET_HEADERS_MAX, which is contiguous after gather_headers(): so a check against the frame's
-// size is a check against the first segment's.
+// fit in PACKET_HEADERS_MAX, which is contiguous after gather_headers(): so a check against the
+// frame's size is a check against the first segment's.
 #include "vswitch/gso.h"
 #include "vswitch/parse.h"
 
@@ -102,8 +102,8 @@ static enum drop_reason parse_ethernet(struct packet *pkt, const uint8_t *data, 
 	return DROP_NONE;
 }
 
-// Addresses no host may send from or to on a wire (RFC 1122 §3.2.1.3, RFC 6890). A source of 0.0.0.0
-// and the class E networks are guard's and routing's business.
+// Addresses no host may send from or to on a wire (RFC 1122 §3.2.1.3, RFC 6890). A source of
+// 0.0.0.0 and the class E networks are guard's and routing's business.
 static bool ipv4_martian(be32 src, be32 dst)
 {
 	uint32_t s = ntohl(src), d = ntohl(dst);
@@ -284,8 +284,9 @@ static bool gso_type_fits(const struct packet *pkt)
 	}
 }
 
-// virtio 1.2 §5.1.6.2: the sender must name this very packet's checksum, a type that fits and a size.
-// hdr_len is never used, so it may lie. The frame has been trimmed: its L4 ends where l3_len says.
+// virtio 1.2 §5.1.6.2: the sender must name this very packet's checksum, a type that fits and a
+// size. hdr_len is never used, so it may lie. The frame has been trimmed: its L4 ends where l3_len
+// says.
 static enum drop_reason parse_offload(struct packet *pkt, const uint8_t *data)
 {
 	uint32_t l4_size, payload;

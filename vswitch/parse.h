@@ -11,9 +11,10 @@
 // HAS_L4, ICMP_ERROR. After DROP_NONE:
 // - the first segment holds min(frame, PACKET_HEADERS_MAX) bytes;
 // - the frame ends where its IP packet (or ARP message) ends: padding is cut off;
-// - l3_off points behind the last tag, the EtherType lies in the two bytes before it. With n_tags == 3
-//   (three or more) nothing behind the second tag has been looked at;
+// - l3_off points behind the last tag, the EtherType lies in the two bytes before it. With n_tags
+//   == 3 (three or more) nothing behind the second tag has been looked at;
 // - with NEEDS_CSUM, csum_start and csum_offset name the checksum of this TCP or UDP header; with a
-//   gso_type the cut makes 2..GSO_MAX_SEGMENTS frames. A super-frame that needs no cut has lost its type.
+//   gso_type the cut makes 2..GSO_MAX_SEGMENTS frames. A super-frame that needs no cut has lost its
+//   type.
 // A frame that is neither IP nor ARP passes with none of the L3 flags.
 enum drop_reason parse_packet(struct rte_mbuf *m);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Port kind packet: AF_PACKET raw sockets bound to a kernel interface, opened by insulad with
-// PACKET_VNET_HDR (offloads pass through, super-frames stay whole), PACKET_AUXDATA (the kernel takes
-// the outer VLAN tag out of received frames and tells it there) and PACKET_IGNORE_OUTGOING. create
-// and destroy run on the control thread; rx on the worker that polls the queue; tx on any worker (the
-// kernel serialises).
+// PACKET_VNET_HDR (offloads pass through, super-frames stay whole), PACKET_AUXDATA (the kernel
+// takes the outer VLAN tag out of received frames and tells it there) and PACKET_IGNORE_OUTGOING.
+// create and destroy run on the control thread; rx on the worker that polls the queue; tx on any
+// worker (the kernel serialises).
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -262,7 +262,8 @@ static int get_option(int fd, int level, int option)
 	return getsockopt(fd, level, option, &value, &size) < 0 ? -errno : value;
 }
 
-// Is it bound, raw, and set as we read it? The first fd's interface and header size bind the others.
+// Is it bound, raw, and set as we read it? The first fd's interface and header size bind the
+// others.
 static int check_fd(int fd, const struct port_params *params, struct sockaddr_ll *first,
 	uint32_t *ret_hdr_size, char *err, size_t err_size)
 {

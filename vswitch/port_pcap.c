@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Port kind pcap: frames from a capture file on virtual time, and into one. For replay: `now` is the
-// capture's clock, rx gives what is due by then, tx writes with the time of the latest rx. The far end
-// takes no offloads, so the file has whole frames with right checksums. arg is "in=FILE", "out=FILE" or
-// both with a comma between. create, destroy: control thread; rx: one worker; tx: any, under a lock.
+// Port kind pcap: frames from a capture file on virtual time, and into one. For replay: `now` is
+// the capture's clock, rx gives what is due by then, tx writes with the time of the latest rx. The
+// far end takes no offloads, so the file has whole frames with right checksums. arg is "in=FILE",
+// "out=FILE" or both with a comma between. create, destroy: control thread; rx: one worker; tx:
+// any, under a lock.
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -243,8 +244,8 @@ static int open_out(struct pcap_port *pp, const char *path, char *err, size_t er
 	return 0;
 }
 
-// Reads ahead by one. At the end nothing is due; a file that breaks off ends the port's receiving, too,
-// but as dead: a replay must not pass for complete.
+// Reads ahead by one. At the end nothing is due; a file that breaks off ends the port's receiving,
+// too, but as dead: a replay must not pass for complete.
 static void next_frame(struct port *p)
 {
 	struct pcap_port *pp = p->priv;

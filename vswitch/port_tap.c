@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Port kind tap: queue fds of a kernel tap (IFF_TAP, IFF_NO_PI, IFF_VNET_HDR, IFF_MULTI_QUEUE) that
-// insulad opened. Offloads pass through in virtio_net_hdr, so a 64 KiB super-frame is one read and one
-// write. A tap knows no batches: one system call per frame. create and destroy run on the control
-// thread; rx on the worker that polls the queue; tx on any worker (the kernel serialises writes).
+// insulad opened. Offloads pass through in virtio_net_hdr, so a 64 KiB super-frame is one read and
+// one write. A tap knows no batches: one system call per frame. create and destroy run on the
+// control thread; rx on the worker that polls the queue; tx on any worker (the kernel serialises
+// writes).
 #include <errno.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
@@ -45,7 +46,8 @@ static int port_tap_create(
 	return 0;
 }
 
-// One frame into the pair: up to PACKET_SMALL_ROOM bytes in `small`, what is longer goes on in `big`.
+// One frame into the pair: up to PACKET_SMALL_ROOM bytes in `small`, what is longer goes on in
+// `big`.
 static ssize_t read_frame(
 	int fd, struct virtio_net_hdr_mrg_rxbuf *hdr, struct rte_mbuf *small, struct rte_mbuf *big)
 {
@@ -69,8 +71,8 @@ static bool is_fatal(ssize_t error)
 	       error == -EBADF;
 }
 
-// The pair lives for one burst only: a tap that is idle holds no 64 KiB buffer, and the pool's cache
-// hands the same, cache-warm one to the next tap.
+// The pair lives for one burst only: a tap that is idle holds no 64 KiB buffer, and the pool's
+// cache hands the same, cache-warm one to the next tap.
 static uint16_t port_tap_rx(struct worker *w, struct port *p, uint16_t queue,
 	struct rte_mbuf **ret_pkts, uint16_t n, uint64_t now_ns)
 {
@@ -145,8 +147,8 @@ static uint16_t port_tap_tx(
 
 		if (r == 0)
 			accepted++;
-		// EIO means "not IFF_UP" here, which mends itself; a frame the kernel finds fault with
-		// (EINVAL) says nothing of the next one; only a full queue ends the burst.
+		// EIO means "not IFF_UP" here, which mends itself; a frame the kernel finds fault
+		// with (EINVAL) says nothing of the next one; only a full queue ends the burst.
 		else if (r == -EAGAIN || r == -ENOBUFS || r == -ENOMEM || r == -EIO)
 			break;
 		else if (is_fatal(r)) {
@@ -177,7 +179,8 @@ const struct port_ops port_tap_ops = {
 static int check_fd(
 	int fd, const struct port_params *params, struct ifreq *first, char *err, size_t err_size)
 {
-	// IFF_NO_PI cannot be asked for: TUNGETIFF's IFF_NOFILTER, nearly always set, is the same bit.
+	// IFF_NO_PI cannot be asked for: TUNGETIFF's IFF_NOFILTER, nearly always set, is the same
+	// bit.
 	const short want = IFF_TAP | IFF_VNET_HDR;
 	struct ifreq ifr = { 0 };
 	int hdr_size = TAP_HDR_SIZE;

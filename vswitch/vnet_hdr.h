@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// virtio_net_hdr, as taps and packet sockets put it in front of every frame, to and from struct packet.
-// Fields are in host order (the kernel's default for both kinds). Called by port_tap.c and
+// virtio_net_hdr, as taps and packet sockets put it in front of every frame, to and from struct
+// packet. Fields are in host order (the kernel's default for both kinds). Called by port_tap.c and
 // port_packet.c on any worker; no state.
 #pragma once
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Frames and offload claims as a hostile sender makes them, through parse_packet and, where it lets them
-// pass, software checksum and segmentation. The frame lies in a heap block of its exact size (an external
-// buffer: ASan does not see inside mbuf pools). Input: virtio_net_hdr (odd
+// Frames and offload claims as a hostile sender makes them, through parse_packet and, where it lets
+// them pass, software checksum and segmentation. The frame lies in a heap block of its exact size
+// (an external buffer: ASan does not see inside mbuf pools). Input: virtio_net_hdr (odd
 // hdr_len: mend the IPv4 checksum first), a byte that says where to split the frame in two, frame.
 #include <stddef.h>
 #include <stdint.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Tap and packet ports against the real kernel, and against each other: what the tap port sends, the
-// packet port on the same interface receives, and the other way round. Run in a network namespace of its
-// own by test_port_kinds.sh.
+// Tap and packet ports against the real kernel, and against each other: what the tap port sends,
+// the packet port on the same interface receives, and the other way round. Run in a network
+// namespace of its own by test_port_kinds.sh.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

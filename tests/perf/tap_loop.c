@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The least a switch between two taps can do: port_tap's rx into the other's tx, nothing between but
-// (with --parse) the parser. What the pipeline costs is the distance to this. Run by tap_loop.sh.
+// The least a switch between two taps can do: port_tap's rx into the other's tx, nothing between
+// but (with --parse) the parser. What the pipeline costs is the distance to this. Run by
+// tap_loop.sh.
 //
 //     tap_loop [--parse] NETNS_A NETNS_B     makes tap0 in both, runs until its stdin closes
 #include <fcntl.h>
@@ -28,8 +29,10 @@ static int open_tap(const char *netns)
 		return -1;
 	close(ns);
 	fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
-	if (fd >= 0 && ioctl(fd, TUNSETIFF, &ifr) < 0)
+	if (fd >= 0 && ioctl(fd, TUNSETIFF, &ifr) < 0) {
+		close(fd);
 		return -1;
+	}
 	return fd;
 }
 

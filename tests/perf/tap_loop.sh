@@ -38,7 +38,8 @@ ip -n "$id-br" link set br0 up
 ip -n "$id-bra" addr add 10.9.0.1/24 dev eth0
 ip -n "$id-brb" addr add 10.9.0.2/24 dev eth0
 
-coproc LOOP { exec "$loop" ${LOOP_ARGS:-} "$id-a" "$id-b"; }
+read -r -a options <<<"${LOOP_ARGS:-}"
+coproc LOOP { exec "$loop" "${options[@]}" "$id-a" "$id-b"; }
 pids+=("$LOOP_PID")
 read -r -t 20 _ <&"${LOOP[0]}"
 i=1
@@ -50,5 +51,7 @@ done
 for ((r = 0; r < rounds; r++)); do
 	t=$(gbps "$id-a" "$id-b" 10.9.1.2)
 	b=$(gbps "$id-bra" "$id-brb" 10.9.0.2)
-	python3 -c "print('tap loop %s Gb/s, kernel bridge %s Gb/s, ratio %.2f' % ('$t', '$b', $t / $b))"
+	python3 -c 'import sys
+t, b = map(float, sys.argv[1:])
+print(f"tap loop {t} Gb/s, kernel bridge {b} Gb/s, ratio {t / b:.2f}")' "$t" "$b"
 done

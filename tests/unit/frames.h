@@ -63,9 +63,9 @@ static inline uint32_t frame_csum_offset(uint32_t proto)
 	return proto == FRAME_TCP ? 16 : proto == FRAME_UDP ? 6 : 2;
 }
 
-// Ethernet + n tags (802.1Q, VIDs 101, 102, ...; an 802.1ad outer one if there are two) + IP + L4 with
-// n_payload bytes of pattern. TCP gets 12 bytes of options. With `partial` the L4 checksum is left as a
-// sender with checksum offload leaves it: the pseudo header's sum, not inverted.
+// Ethernet + n tags (802.1Q, VIDs 101, 102, ...; an 802.1ad outer one if there are two) + IP + L4
+// with n_payload bytes of pattern. TCP gets 12 bytes of options. With `partial` the L4 checksum is
+// left as a sender with checksum offload leaves it: the pseudo header's sum, not inverted.
 static inline void frame_build(struct frame *f, unsigned n_tags, unsigned ip, uint32_t proto,
 	uint32_t n_payload, bool partial)
 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Software checksums and segmentation, judged by a reassembly that shares no code with them: each frame
-// must be right on its own, and together they must be the super-frame again.
+// Software checksums and segmentation, judged by a reassembly that shares no code with them: each
+// frame must be right on its own, and together they must be the super-frame again.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -180,7 +180,8 @@ static void test_complete_csum(void **state)
 	}
 }
 
-// A UDP checksum that comes out as 0 is sent as 0xffff; bad offsets are refused; no claim, no change.
+// A UDP checksum that comes out as 0 is sent as 0xffff; bad offsets are refused; no claim, no
+// change.
 static void test_complete_csum_edges(void **state)
 {
 	struct rte_mbuf *m;

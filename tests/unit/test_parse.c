@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// parse_packet: every header cut at each byte, every length that lies (HOSTILE H-22, H-23, H-24, H-35,
-// H-36), and the fields of frames that are right.
+// parse_packet: every header cut at each byte, every length that lies (HOSTILE H-22, H-23, H-24,
+// H-35, H-36), and the fields of frames that are right.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The pcap port: frames come when they are due, what is sent lands in the file, bad files are refused.
-// The files are written and read byte by byte here.
+// The pcap port: frames come when they are due, what is sent lands in the file, bad files are
+// refused. The files are written and read byte by byte here.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
