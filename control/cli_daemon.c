@@ -156,7 +156,8 @@ static int spawn(char *const argv[], int ready_fd, int log_fd)
 	_exit(child < 0 ? 1 : 0);
 }
 
-// insulad writes a line when it serves; if it ends before, the pipe just closes.
+// insulad writes "ready" when it serves, or why it cannot (which is in its log too); if it dies
+// before, the pipe just closes.
 static bool wait_ready(int fd)
 {
 	struct pollfd p = { .fd = fd, .events = POLLIN };
@@ -170,7 +171,7 @@ static bool wait_ready(int fd)
 		cli_error("insulad is not ready after %d s; it goes on trying", READY_MS / 1000);
 		return false;
 	}
-	return read(fd, word, sizeof(word)) > 0;
+	return read(fd, word, sizeof(word)) >= 5 && memcmp(word, "ready", 5) == 0;
 }
 
 // What insulad itself had to say.

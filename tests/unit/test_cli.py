@@ -40,7 +40,8 @@ import os, sys, socketserver
 from http.server import BaseHTTPRequestHandler
 run, fd = sys.argv[sys.argv.index("--run-dir") + 1], int(sys.argv[sys.argv.index("--ready-fd") + 1])
 print("<3>insulad: a word for the log", file=sys.stderr, flush=True)
-if os.environ["STAND_IN"] == "fail":
+if os.environ["STAND_IN"] != "serve":
+    os.write(fd, b"no, for a reason\\n" if os.environ["STAND_IN"] == "say" else b"")
     sys.exit(1)
 class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
@@ -310,13 +311,14 @@ class Cli(unittest.TestCase):
         with open(program, "w") as f:
             f.write(STAND_IN)
         os.chmod(program, 0o755)
-        _, err = self.insula("start", status=1, INSULA_INSULAD=program, STAND_IN="fail")
         log = self.state_dir + "/insulad.log"
-        self.assertEqual(
-            err,
-            "insulad: a word for the log\n"
-            f"insula: insulad did not start; its log is {log}\n",
-        )
+        for how in ("say", "die"):
+            _, err = self.insula("start", status=1, INSULA_INSULAD=program, STAND_IN=how)
+            self.assertEqual(
+                err,
+                "insulad: a word for the log\n"
+                f"insula: insulad did not start; its log is {log}\n",
+            )
         _, err = self.insula("start", status=1, INSULA_INSULAD="/nonexistent")
         self.assertIn("INSULA_INSULAD", err)
 
