@@ -17,6 +17,7 @@ struct change {
 	const struct desired_port *desired;
 	struct port *old; // same id, NULL = none
 	struct port *donor; // had the same tap; may be `old`
+	struct port *evicted; // its tap has to go before the new one can be made; may be `old`
 	struct port *new; // owned until it is in d->ports
 	bool made;
 };
@@ -92,14 +93,16 @@ out:
 	return r;
 }
 
-static bool can_give(const struct port *donor, const struct port *new)
+static void consider(struct change *c, struct port *other)
 {
-	if (!donor->n_fds || donor->broken)
-		return false;
-	for (unsigned i = 0; i < new->n_want; i++)
-		if (port_spec_same_tap(port_spec_of(donor), &new->want[i]))
-			return true;
-	return false;
+	if (!other || !other->n_fds || other->broken)
+		return;
+	for (unsigned i = 0; i < c->new->n_want; i++) {
+		if (!c->donor && port_spec_same_tap(port_spec_of(other), &c->new->want[i]))
+			c->donor = other;
+		if (port_spec_replaces_tap(port_spec_of(other), &c->new->want[i]))
+			c->evicted = other;
+	}
 }
 
 // A tap that changes hands (a renamed instance) or only its MTU keeps its device and its carrier.
@@ -107,14 +110,11 @@ static void find_donors(struct apply *a)
 {
 	for (unsigned i = 0; i < a->n_changes; i++) {
 		struct change *c = &a->changes[i];
-		if (c->old && can_give(c->old, c->new))
-			c->donor = c->old;
+		consider(c, c->old);
 		for (unsigned j = 0; !c->donor && j < a->n_removed; j++)
-			if (can_give(a->removed[j], c->new))
-				c->donor = a->removed[j];
+			consider(c, a->removed[j]);
 		for (unsigned j = 0; !c->donor && j < a->n_changes; j++)
-			if (a->changes[j].old && can_give(a->changes[j].old, c->new))
-				c->donor = a->changes[j].old;
+			consider(c, a->changes[j].old);
 	}
 }
 
@@ -156,6 +156,13 @@ static int step_rest(struct apply *a)
 			r = port_del(a->d, c->old, why, sizeof(why));
 		if (r == 0 && c->donor)
 			r = port_del(a->d, c->donor, why, sizeof(why));
+		if (r == 0 && c->evicted) {
+			r = port_del(a->d, c->evicted, why, sizeof(why));
+			if (r == 0) {
+				port_set_persistent(c->evicted, false);
+				port_close(c->evicted);
+			}
+		}
 		if (r < 0)
 			return step_error(a, r, c->new->name, why);
 	}
@@ -197,7 +204,8 @@ static int step_readd(struct apply *a)
 		struct port *p = a->d->ports->by_id[id];
 		bool changing = false;
 		for (unsigned i = 0; i < a->n_changes; i++)
-			changing = changing || a->changes[i].old == p || a->changes[i].donor == p;
+			changing = changing || a->changes[i].old == p || a->changes[i].donor == p ||
+				   a->changes[i].evicted == p;
 		for (unsigned i = 0; i < a->n_removed; i++)
 			changing = changing || a->removed[i] == p;
 		if (!p || changing || p->broken || p->in_switch)
@@ -370,7 +378,11 @@ static void reset_device(struct apply *a, struct port *p)
 	char why[512] = "";
 	int r = 0;
 
-	if (s->kind == PROTO_PORT_TAP && p->n_fds)
+	if (s->kind == PROTO_PORT_TAP && !p->n_fds && !p->broken) { // it was evicted
+		r = port_open(a->d, p, NULL, why, sizeof(why));
+		if (r == 0)
+			port_set_persistent(p, true);
+	} else if (s->kind == PROTO_PORT_TAP && p->n_fds)
 		r = tap_open(&params, p->fds, p->n_fds, why, sizeof(why));
 	if (s->kind == PROTO_PORT_PACKET && p->n_fds) {
 		port_close(p);
@@ -413,6 +425,8 @@ static void undo(struct apply *a)
 			reset_device(a, c->old);
 		if (c->donor && c->donor != c->old && !c->donor->in_switch)
 			reset_device(a, c->donor);
+		if (c->evicted && c->evicted != c->old && !c->evicted->in_switch)
+			reset_device(a, c->evicted);
 	}
 	if (a->restarted)
 		ports_add_all(d);

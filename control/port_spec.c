@@ -157,8 +157,18 @@ void port_spec_describe(const struct port_spec *s, char *ret_text, size_t size)
 	}
 }
 
-bool port_spec_same_tap(const struct port_spec *a, const struct port_spec *b)
+static bool same_device(const struct port_spec *a, const struct port_spec *b)
 {
 	return a->kind == PROTO_PORT_TAP && b->kind == PROTO_PORT_TAP &&
 	       strcmp(a->netns, b->netns) == 0 && strcmp(a->ifname, b->ifname) == 0;
+}
+
+bool port_spec_same_tap(const struct port_spec *a, const struct port_spec *b)
+{
+	return same_device(a, b) && (a->n_queues > 1) == (b->n_queues > 1);
+}
+
+bool port_spec_replaces_tap(const struct port_spec *a, const struct port_spec *b)
+{
+	return same_device(a, b) && (a->n_queues > 1) != (b->n_queues > 1);
 }

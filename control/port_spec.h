@@ -30,3 +30,5 @@ void port_spec_describe(const struct port_spec *s, char *ret_text, size_t size);
 const char *port_spec_kind_name(const struct port_spec *s);
 // Do both name the same kernel device, so that one's tap can become the other's?
 bool port_spec_same_tap(const struct port_spec *a, const struct port_spec *b);
+// The same name, but one has one queue and the other several: the device has to be made anew.
+bool port_spec_replaces_tap(const struct port_spec *a, const struct port_spec *b);

@@ -28,7 +28,10 @@ static const char *where(const struct tap_params *p)
 
 static int open_queue(const struct tap_params *p, int *ret_fd, char *err, size_t err_size)
 {
-	struct ifreq ifr = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE };
+	// A multi-queue tap has 256 queues in the kernel, whatever is opened: a hundred times the time
+	// to bring it up. One queue is a single-queue tap.
+	struct ifreq ifr = { .ifr_flags = (short)(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR |
+						  (p->n_queues > 1 ? IFF_MULTI_QUEUE : 0)) };
 	int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
 
 	if (fd < 0)
