@@ -15,6 +15,7 @@
 
 enum {
 	NAT_CAPACITY_MAX = 1 << 28,
+	EXPIRE_BATCH = 32,
 	ZONE_KINDS = 2,
 	ZONE_MAX = 65535,
 };
@@ -362,7 +363,11 @@ uint32_t nat_expire(struct nat_table *t, uint64_t now_ns, uint32_t hold_s, uint3
 		if (idle_s < 0 || (uint32_t)idle_s < hold_s)
 			break;
 		free_locked(t, t->idle_head);
-		n++;
+		if (++n % EXPIRE_BATCH == 0) {
+			// Workers that make mappings wait for microseconds, not for all of it.
+			spin_unlock(&t->lock);
+			spin_lock(&t->lock);
+		}
 	}
 	spin_unlock(&t->lock);
 	return n;
