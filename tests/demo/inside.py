@@ -42,7 +42,7 @@ class Demo:
 
     # Everything of the sandbox that Insula could touch.
     def look(self):
-        items = snapshot.machine((), (os.environ["INSULA_STATE_DIR"],))
+        items = snapshot.machine((), ())
         program = os.path.join(os.path.dirname(HERE), "lib", "snapshot.py")
 
         def one(space):

@@ -23,12 +23,17 @@ class Lab:
     def __init__(self, policy_file, directory, insula=None):
         build = os.environ.get("INSULA_BUILD", os.path.join(ROOT, "build"))
         self.insula_program = insula or os.path.join(build, "control", "insula")
-        self.policy_file, self.policy = policy_file, policies.read(policy_file)
+        if policy_file:
+            self.read(policy_file)
         self.directory, self.agents, self.addresses = directory, {}, {}
         self.clients, self.started = None, False
+        self.without_client = set()  # instances that get no DHCP client
         sandbox.furnish(netns.run, directory)
         os.environ["INSULA_RUN_DIR"] = os.path.join(directory, "run")
         os.environ["INSULA_STATE_DIR"] = os.path.join(directory, "state")
+
+    def read(self, policy_file):
+        self.policy_file, self.policy = policy_file, policies.read(policy_file)
 
     # All of it, up to the leases: what most tests begin with.
     def __enter__(self):
@@ -37,7 +42,7 @@ class Lab:
             self.start()
             self.apply(self.policy_file)
             leases = self.lease()
-            lacking = [i.name for i in self.policy.instances if i.name not in leases]
+            lacking = [i.name for i in self.with_client() if i.name not in leases]
             if lacking:
                 raise netns.CommandFailed(f"no lease: {self.clients.log(lacking[0])}")
         except BaseException:
@@ -49,6 +54,9 @@ class Lab:
         errors = self.stop()
         if errors and not _:
             print("\n".join(errors), file=sys.stderr)
+
+    def with_client(self):
+        return [i for i in self.policy.instances if i.name not in self.without_client]
 
     def spaces(self):
         return [i.netns for i in self.policy.instances] + [INTERNET_NETNS]
@@ -83,7 +91,7 @@ class Lab:
     def lease(self):
         names = {i.name: i.netns for i in self.policy.instances}
         self.agents = netns.agents(names | {policies.INTERNET: INTERNET_NETNS})
-        self.clients = dhcp.Clients(self.directory, self.policy.instances)
+        self.clients = dhcp.Clients(self.directory, self.with_client())
         leases = self.clients.wait()
         self.addresses = {name: lease["address"] for name, lease in leases.items()}
         self.addresses[policies.INTERNET] = self.policy.uplink.gateway
