@@ -112,5 +112,5 @@ struct policy_section {
 	uint32_t tenant;
 	uint32_t size; // of the whole section in bytes
 	uint32_t n_segments, n_ports, n_trunks, n_uplinks;
-	char name[POLICY_NAME_SIZE]; // the tenant's
+	char name[POLICY_NAME_SIZE]; // the tenant's; of the host's section "host"
 };
