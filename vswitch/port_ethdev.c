@@ -149,11 +149,6 @@ static int configure(struct port *p, struct ethdev *e, const struct port_params 
 		snprintf(err, err_size, "the device does not describe itself: %s", strerror(-r));
 		return r;
 	}
-	if (params->n_queues > info.max_rx_queues || params->n_queues > info.max_tx_queues) {
-		snprintf(err, err_size, "%u queues wanted, %s has %u rx and %u tx",
-			params->n_queues, info.driver_name, info.max_rx_queues, info.max_tx_queues);
-		return -EINVAL;
-	}
 	offloads = map_offloads(info.tx_offload_capa, &conf.txmode.offloads);
 	e->multi_segs = conf.txmode.offloads & RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
 	conf.rxmode.offloads = info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_SCATTER;
@@ -216,6 +211,12 @@ static int ethdev_create(
 		goto free_port;
 	}
 	e->device = info.device;
+	if (params->n_queues > info.max_rx_queues || params->n_queues > info.max_tx_queues) {
+		snprintf(err, err_size, "%u queues wanted, %s has %u rx and %u tx",
+			params->n_queues, info.driver_name, info.max_rx_queues, info.max_tx_queues);
+		r = -EINVAL;
+		goto remove;
+	}
 	snprintf(name, sizeof(name), "ethdev%u_%u", params->id, e->dev);
 	e->pool = rte_pktmbuf_pool_create(name, params->n_queues * MBUFS_PER_QUEUE, 128,
 		RTE_ALIGN(sizeof(struct packet), RTE_MBUF_PRIV_ALIGN),
