@@ -104,11 +104,8 @@ bool worker_event(struct worker *w, uint32_t slot)
 	p = slot_port(w, slot);
 	if (!p)
 		return false;
-	if (p->ops->arm) { // an eventfd: its queue is polled anyway
-		int fd = p->ops->event_fd(p, w->slots[slot].queue);
-
-		if (fd >= 0 && read(fd, &count, sizeof(count)) < 0)
-			return false;
+	if (p->ops->arm) { // its queue is polled anyway; the kind knows how to quiet its fd
+		p->ops->disarm(p, w->slots[slot].queue);
 		return false;
 	}
 	return true;
