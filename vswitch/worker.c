@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// A worker's life: rounds over its queues, the rings to and from control, quiescent states. Sleeping is in
-// worker_sleep.c. Everything runs on the worker's thread unless its comment says control.
+// A worker's life: rounds over its queues, the rings to and from control, quiescent states.
+// Sleeping is in worker_sleep.c. Everything runs on the worker's thread unless its comment says
+// control.
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -185,14 +186,32 @@ static unsigned receive(struct worker *w, struct worker_slot *slot)
 	return n;
 }
 
+// An fd that failed for good (a tap somebody deleted) stays readable for ever; until control
+// removes the port it must not keep the worker awake.
+static void forget_dead(struct worker *w, const struct worker_slot *slot)
+{
+	struct port *p = atomic_load_explicit(&slot->port, memory_order_acquire);
+
+	if (p && atomic_load_explicit(&p->dead, memory_order_relaxed))
+		epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, p->ops->event_fd(p, slot->queue), NULL);
+}
+
 static unsigned receive_ready(struct worker *w)
 {
 	struct epoll_event ev[EVENTS_MAX];
 	int n_events = epoll_wait(w->epoll_fd, ev, EVENTS_MAX, 0);
 	unsigned n = 0;
 
-	for (int i = 0; i < n_events; i++)
-		n += worker_event(w, ev[i].data.u32) ? receive(w, &w->slots[ev[i].data.u32]) : 0;
+	for (int i = 0; i < n_events; i++) {
+		unsigned got;
+
+		if (!worker_event(w, ev[i].data.u32))
+			continue;
+		got = receive(w, &w->slots[ev[i].data.u32]);
+		if (got == 0)
+			forget_dead(w, &w->slots[ev[i].data.u32]);
+		n += got;
+	}
 	return n;
 }
 
