@@ -12,11 +12,14 @@ build_pkgs="gcc libc6-dev meson ninja-build pkg-config python3
 	libcurl4-openssl-dev libpcap-dev libmd-dev libcap-dev libbsd-dev libssl-dev libnuma-dev
 	libfdt-dev"
 # To run Insula beside real Linux stacks.
-demo_pkgs="iproute2 iputils-ping iperf3 udhcpc nftables procps python3 python3-yaml kmod
-	util-linux"
+demo_pkgs="iproute2 iputils-ping iperf3 udhcpc nftables procps python3 python3-yaml
+	kmod util-linux"
+# dev lint.
 lint_pkgs="clang-format cppcheck shellcheck python3"
-test_pkgs="isc-dhcp-client traceroute clang libclang-rt-14-dev tcpdump tshark python3-scapy
-	tcpreplay dpdk-dev ethtool socat curl jq"
+# Fuzzers; peers of the network tests (testpmd, scapy,
+# dhclient).
+test_pkgs="clang libclang-rt-14-dev dpdk-dev python3-scapy isc-dhcp-client traceroute"
+# Peers of the benchmarks.
 bench_pkgs="dpdk-dev ethtool"
 
 policy=/usr/sbin/policy-rc.d
