@@ -13,8 +13,8 @@ usage()
 
 		Builds into build/, or with a sanitizer:
 		  --sanitize   build-asan/, AddressSanitizer and UndefinedBehaviorSanitizer
-		  --tsan       build-tsan/, ThreadSanitizer
-		  --fuzz       build-fuzz/, the libFuzzer targets (clang)
+		  --tsan       build-tsan/, ThreadSanitizer: only the unit tests that start threads
+		  --fuzz       build-fuzz/, only the libFuzzer targets (clang)
 		Example: ./dev build --sanitize
 	EOF
 }
@@ -43,12 +43,29 @@ configure()
 	echo "$stamp" >"$dir/.sources"
 }
 
+# What to build in DIR: everything, or only what is run from it.
+targets_of()
+{
+	case $1 in
+	build-fuzz) ninja -C "$1" -t targets all | sed -n 's/^\(tests\/fuzz\/fuzz_[^:.]*\):.*/\1/p' ;;
+	build-tsan)
+		grep -l pthread_create tests/unit/test_*.c | sed 's/\.c$//' |
+			grep -xF -f <(ninja -C "$1" -t targets all | cut -d: -f1)
+		;;
+	*) echo all ;;
+	esac
+}
+
 # build KIND DIR OPTION...
 build()
 {
-	local kind=$1
+	local kind=$1 targets
 	shift
-	"$INSULA_ROOT/tests/lib/deps.sh" "$kind" && configure "$@" && ninja -C "$1"
+	"$INSULA_ROOT/tests/lib/deps.sh" "$kind" && configure "$@" || return
+	mapfile -t targets < <(targets_of "$1")
+	if [ ${#targets[@]} -gt 0 ]; then
+		ninja -C "$1" "${targets[@]}"
+	fi
 }
 
 main()
