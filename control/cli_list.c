@@ -7,60 +7,86 @@
 #include <stdlib.h>
 #include <string.h>
 
-// What a person types, and the API's word for it.
+#include "vswitch/drop.h"
+
+enum { MAX_SHOWN = 12 };
+
+// What a person types, the API's word for it, and what of it fits a table: all is in `show` and JSON.
 static const struct kind {
 	const char *one, *many;
+	const char *columns[MAX_SHOWN];
 } kinds[] = {
-	{ "tenant", "tenants" },
-	{ "network", "networks" },
-	{ "port", "ports" },
-	{ "lease", "leases" },
-	{ "session", "sessions" },
-	{ "uplink", "uplinks" },
-	{ "drop", "drops" },
+	{ "tenant", "tenants", { "name", "id", "networks", "instances", "ports" } },
+	{ "network", "networks",
+		{ "name", "id", "vlan", "subnet", "gateway", "mtu", "dns", "pool", "snat" } },
+	{ "port", "ports",
+		{ "name", "id", "state", "address", "mac", "rx_packets", "tx_packets", "drops",
+			"device", "trouble", "reason" } },
+	{ "lease", "leases",
+		{ "address", "port", "network", "mac", "kind", "state", "expires_s", "hostname" } },
+	{ "session", "sessions",
+		{ "id", "proto", "src", "dst", "reply_dst", "state", "from", "to", "idle_s",
+			"packets", "reply_packets" } },
+	{ "uplink", "uplinks",
+		{ "name", "id", "mode", "state", "address", "gateway", "rx_packets", "tx_packets",
+			"drops", "device", "reason" } },
+	{ "drop", "drops", { "reason", "count", "meaning" } },
 };
 
-static const char *find_kind(const char *word)
+static const struct kind *find_kind(const char *word)
 {
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
 		if (strcmp(word, kinds[i].one) == 0 || strcmp(word, kinds[i].many) == 0)
-			return kinds[i].many;
+			return &kinds[i];
 	cli_error("unknown kind \"%s\"; tenant, network, port, lease, session, uplink or drops",
 		word);
 	return NULL;
 }
 
+// The sentence for a reason's name, from the list that makes the counters.
+static const char *drop_meaning(const char *reason)
+{
+#define X(symbol, name, text) { name, text },
+	static const struct {
+		const char *name, *text;
+	} reasons[] = { DROP_REASONS(X) };
+#undef X
+
+	for (size_t i = 0; reason != NULL && i < sizeof(reasons) / sizeof(reasons[0]); i++)
+		if (strcmp(reasons[i].name, reason) == 0)
+			return reasons[i].text;
+	return "";
+}
+
 // Reasons that never dropped anything would bury the others.
-static json_t *without_zeros(json_t *drops)
+static void print_drops(json_t *drops, const struct kind *kind)
 {
 	json_t *some = json_array(), *row;
 	size_t i;
 
 	json_array_foreach(drops, i, row) {
-		json_t *count = json_object_get(row, "count");
+		const char *reason = json_string_value(json_object_get(row, "reason"));
 
-		if (count == NULL || json_integer_value(count) != 0)
-			json_array_append(some, row);
+		if (json_integer_value(json_object_get(row, "count")) == 0)
+			continue;
+		json_object_set_new(row, "meaning", json_string(drop_meaning(reason)));
+		json_array_append(some, row);
 	}
-	return some;
-}
-
-static void print_list(json_t *object, const char *kind)
-{
-	json_t *list = json_object_get(object, kind), *some;
-
-	if (strcmp(kind, "drops") != 0) {
-		cli_print_table(list);
-		return;
-	}
-	some = without_zeros(list);
-	cli_print_table(some);
+	cli_print_table(some, kind->columns);
 	if (json_array_size(some) == 0)
 		printf("nothing has been dropped\n");
 	json_decref(some);
 }
 
-static int print_reply(const struct cli *c, const char *path, const char *kind)
+static void print_list(json_t *list, const struct kind *kind)
+{
+	if (strcmp(kind->many, "drops") == 0)
+		print_drops(list, kind);
+	else
+		cli_print_table(list, kind->columns);
+}
+
+static int print_reply(const struct cli *c, const char *path, const struct kind *kind)
 {
 	struct cli_reply r;
 
@@ -68,8 +94,8 @@ static int print_reply(const struct cli *c, const char *path, const char *kind)
 		return CLI_FAILED;
 	if (c->output != CLI_TABLE)
 		cli_print_object(c, r.json);
-	else if (kind != NULL && json_is_array(json_object_get(r.json, kind)))
-		print_list(r.json, kind);
+	else if (kind != NULL && json_is_array(json_object_get(r.json, kind->many)))
+		print_list(json_object_get(r.json, kind->many), kind);
 	else
 		cli_print_record(r.json);
 	cli_reply_free(&r);
@@ -78,18 +104,18 @@ static int print_reply(const struct cli *c, const char *path, const char *kind)
 
 int cli_list(const struct cli *c, int n_args, char *const *args)
 {
-	const char *kind = find_kind(args[0]);
+	const struct kind *kind = find_kind(args[0]);
 	char path[64];
 
 	if (kind == NULL)
 		return CLI_USAGE;
-	snprintf(path, sizeof(path), "/v1/%s", kind);
+	snprintf(path, sizeof(path), "/v1/%s", kind->many);
 	return print_reply(c, path, kind);
 }
 
 int cli_show(const struct cli *c, int n_args, char *const *args)
 {
-	const char *kind = find_kind(args[0]);
+	const struct kind *kind = find_kind(args[0]);
 	char *name, *path = NULL;
 	int r = CLI_FAILED;
 
@@ -98,7 +124,7 @@ int cli_show(const struct cli *c, int n_args, char *const *args)
 	if (n_args == 1)
 		return cli_list(c, n_args, args);
 	name = curl_easy_escape(NULL, args[1], 0);
-	if (name != NULL && asprintf(&path, "/v1/%s/%s", kind, name) >= 0)
+	if (name != NULL && asprintf(&path, "/v1/%s/%s", kind->many, name) >= 0)
 		r = print_reply(c, path, kind);
 	free(path);
 	curl_free(name);

@@ -176,8 +176,18 @@ void cli_print_object(const struct cli *c, json_t *object)
 	printf("\n");
 }
 
+static unsigned add_key(const char *keys[MAX_COLUMNS], unsigned n, const char *key)
+{
+	for (unsigned k = 0; k < n; k++)
+		if (strcmp(keys[k], key) == 0)
+			return n;
+	if (n < MAX_COLUMNS)
+		keys[n++] = key;
+	return n;
+}
+
 // The keys of all objects in order of first appearance.
-static unsigned find_columns(json_t *list, const char *ret_keys[MAX_COLUMNS])
+static unsigned all_columns(json_t *list, const char *ret_keys[MAX_COLUMNS])
 {
 	unsigned n = 0;
 	json_t *row;
@@ -186,14 +196,27 @@ static unsigned find_columns(json_t *list, const char *ret_keys[MAX_COLUMNS])
 	json_array_foreach(list, i, row) {
 		void *it = json_object_iter(row);
 
-		for (; it != NULL; it = json_object_iter_next(row, it)) {
-			const char *key = json_object_iter_key(it);
-			unsigned k = 0;
+		for (; it != NULL; it = json_object_iter_next(row, it))
+			n = add_key(ret_keys, n, json_object_iter_key(it));
+	}
+	return n;
+}
 
-			while (k < n && strcmp(ret_keys[k], key) != 0)
-				k++;
-			if (k == n && n < MAX_COLUMNS)
-				ret_keys[n++] = key;
+// Those of the wanted keys that any object has something under.
+static unsigned some_columns(
+	json_t *list, const char *const *wanted, const char *ret_keys[MAX_COLUMNS])
+{
+	unsigned n = 0;
+	json_t *row, *v;
+	size_t i;
+
+	for (; *wanted != NULL; wanted++) {
+		json_array_foreach(list, i, row) {
+			v = json_object_get(row, *wanted);
+			if (v == NULL || (json_is_string(v) && json_string_length(v) == 0))
+				continue;
+			n = add_key(ret_keys, n, *wanted);
+			break;
 		}
 	}
 	return n;
@@ -229,10 +252,10 @@ static void fill_line(struct libscols_line *line, unsigned column, json_t *v)
 		free(text);
 }
 
-void cli_print_table(json_t *list)
+void cli_print_table(json_t *list, const char *const *columns)
 {
 	const char *keys[MAX_COLUMNS];
-	unsigned n = find_columns(list, keys);
+	unsigned n = columns != NULL ? some_columns(list, columns, keys) : all_columns(list, keys);
 	struct libscols_table *t = new_table();
 	json_t *row;
 	size_t i;
@@ -271,7 +294,8 @@ static void add_record(struct libscols_table *t, json_t *object, const char *pre
 		struct libscols_line *line;
 		char *key;
 
-		if (is_table(v) || asprintf(&key, "%s%s", prefix, json_object_iter_key(it)) < 0)
+		if (is_table(v) || (json_is_array(v) && json_array_size(v) == 0) ||
+			asprintf(&key, "%s%s", prefix, json_object_iter_key(it)) < 0)
 			continue;
 		if (json_is_object(v)) {
 			char *inner;
@@ -309,6 +333,6 @@ void cli_print_record(json_t *object)
 		if (!is_table(json_object_iter_value(it)))
 			continue;
 		printf("\n%s:\n", json_object_iter_key(it));
-		cli_print_table(json_object_iter_value(it));
+		cli_print_table(json_object_iter_value(it), NULL);
 	}
 }

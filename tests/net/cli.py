@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# The command line against the real insulad and switch: start, diff, apply, list, show, stop; files
+# that are wrong change nothing; nothing is left behind. Runs in a sandbox.
+import glob
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), "lib"))
+
+# pylint: disable=wrong-import-position
+import lab as labs
+import netns
+import sandbox
+import snapshot
+
+DEMO = os.path.join(labs.ROOT, "tests", "demo.yaml")
+PORTS = ["internet", "red/red-1.eth0", "red/red-2.eth0", "blue/blue-1.eth0", "blue/blue-2.eth0"]
+
+
+# Runs insula; the exit status must be `status`. (stdout, stderr)
+def insula(lab, *words, status=0, stdin=""):
+    done = subprocess.run([lab.insula_program, *words], input=stdin, capture_output=True, text=True,
+                          timeout=60, check=False)
+    assert done.returncode == status, f"insula {words}: {done}"
+    return done.stdout, done.stderr
+
+
+def changes(out):
+    return [line.split(":")[0] for line in out.splitlines()]
+
+
+# What insulad says there is, without what changes by itself.
+def state(lab):
+    kept = {}
+    for kind in ("tenant", "network", "port", "uplink"):
+        objects = lab.list(kind)
+        for o in objects:
+            for key in ("rx_packets", "rx_bytes", "tx_packets", "tx_bytes", "drops", "state"):
+                o.pop(key, None)
+        kept[kind] = objects
+    kept["generation"] = json.loads(lab.insula("status", "-o", "json"))["generation"]
+    kept["config"] = lab.insula("config")
+    return kept
+
+
+def has_link(space, name):
+    return netns.run(*netns.inside(space), "ip", "link", "show", name, check=False).returncode == 0
+
+
+def test_start(lab):
+    out, err = insula(lab, "status", status=1)
+    assert "start it with: insula start" in err and not out
+    assert "runs (pid " in insula(lab, "start")[0]
+    assert "runs already" in insula(lab, "start")[0]
+    assert json.loads(insula(lab, "status", "-o", "json")[0])["switch"]["state"] == "running"
+    assert "nothing has been applied" in insula(lab, "config", status=1)[1]
+
+
+def test_diff_then_apply(lab):
+    planned = changes(insula(lab, "diff", "-f", DEMO, status=1)[0])
+    assert [c for c in planned if c.startswith("+ port")] == [f"+ port {p}" for p in PORTS[1:]]
+    assert "+ uplink internet" in planned and "+ network blue/lan" in planned, planned
+    assert not has_link("insdemo-red-1", "eth0"), "diff made a tap"
+    done = changes(insula(lab, "apply", "-f", DEMO)[0])
+    assert done[:-1] == planned, f"{done} is not what diff said: {planned}"
+    assert has_link("insdemo-red-1", "eth0")
+    assert insula(lab, "diff", "-f", DEMO) == ("", "")
+    assert insula(lab, "apply", "-f", DEMO)[0].startswith("0 changes")
+    with open(DEMO, encoding="utf-8") as file:
+        assert insula(lab, "config")[0] == file.read()
+
+
+def test_lists(lab):
+    assert [t["name"] for t in lab.list("tenant")] == ["red", "blue"]
+    assert [p["name"] for p in lab.list("port")] == PORTS
+    assert {n["vlan"] for n in lab.list("network")} == {10, 20}
+    for kind in ("tenant", "network", "port", "lease", "session", "uplink", "drops"):
+        for form in ("table", "json", "yaml"):
+            insula(lab, "list", kind, "-o", form)
+    port = json.loads(insula(lab, "show", "port", PORTS[1], "-o", "json")[0])
+    assert port["address"] == "10.0.0.11", port
+    by_id = json.loads(insula(lab, "show", "port", str(port["id"]), "-o", "json")[0])
+    assert by_id["name"] == PORTS[1], by_id
+    assert "10.0.0.0/24" in insula(lab, "show", "network", "red/lan")[0]
+    assert "insula list port" in insula(lab, "show", "port", "red/none", status=1)[1]
+
+
+# Every file the reader refuses leaves everything as it was, and says why with its line.
+def test_bad_files(lab):
+    before = state(lab)
+    for file in sorted(glob.glob(os.path.join(labs.ROOT, "tests", "unit", "yaml-bad", "*.yaml"))):
+        with open(file, "rb") as opened:
+            lines = opened.read().decode(errors="replace").splitlines()
+        expected = [f"{file}:{line[3:]}" for line in lines if line.startswith("#= ")]
+        err = insula(lab, "apply", "-f", file, status=1)[1].splitlines()
+        assert err == expected + ["insula: nothing has been changed"], f"{file}: {err}"
+        insula(lab, "diff", "-f", file, status=2)
+    assert state(lab) == before
+
+
+# A file that reads well and cannot be done is undone.
+def test_apply_that_fails(lab):
+    before = state(lab)
+    with open(DEMO, encoding="utf-8") as file:
+        text = file.read().replace("insdemo-blue-2", "insdemo-nowhere")
+    text = text.replace("vlan: 10", "vlan: 11")
+    err = insula(lab, "apply", "-f", "-", stdin=text, status=1)[1]
+    assert "insdemo-nowhere" in err and "nothing has been changed" in err, err
+    assert state(lab) == before
+    assert has_link("insdemo-blue-2", "eth0")
+
+
+def pid_of(lab, *keys):
+    value = json.loads(insula(lab, "status", "-o", "json")[0])
+    for key in keys:
+        value = value[key]
+    return value
+
+
+def test_insulad_killed(lab):
+    before, switch = state(lab), pid_of(lab, "switch", "pid")
+    gone = os.pidfd_open(pid_of(lab, "pid"))
+    signal.pidfd_send_signal(gone, signal.SIGKILL)
+    assert select.select([gone], [], [], 10)[0], "insulad survived SIGKILL"
+    os.close(gone)
+    assert "start it with" in insula(lab, "list", "port", status=1)[1]
+    assert "died without cleaning up" in insula(lab, "stop", status=1)[1]
+    insula(lab, "start")
+    assert pid_of(lab, "switch", "pid") == switch, "the running switch was not adopted"
+    after = state(lab)
+    after["generation"] = before["generation"]
+    assert after == before
+
+
+def test_remove_all(lab):
+    out = insula(lab, "apply", "-f", "-", stdin="")[0]
+    assert "- tenant red" in out and "- uplink internet" in out, out
+    assert not has_link("insdemo-red-1", "eth0")
+    assert lab.list("port") == []
+
+
+# Addresses and MACs are given for good: the same after all was removed and stopped.
+def test_stop_and_again(lab):
+    insula(lab, "apply", "-f", DEMO)
+    before = lab.list("lease")
+    assert "has stopped" in insula(lab, "stop")[0]
+    assert not labs.processes("insulad") and not labs.processes("insula-switch")
+    assert not has_link("insdemo-red-1", "eth0")
+    assert "does not run" in insula(lab, "stop")[0]
+    insula(lab, "start")
+    assert lab.list("lease") == before
+    assert [p["name"] for p in lab.list("port")] == PORTS
+    insula(lab, "stop")
+
+
+def main():
+    lab = labs.Lab(DEMO, sandbox.DIRECTORY)
+    lab.build()
+    before = snapshot.network() | snapshot.machine(["insula"], [])
+    for name, test in list(globals().items()):
+        if name.startswith("test_"):
+            test(lab)
+            print(f"ok {name}", flush=True)
+    left = snapshot.compare(before, snapshot.network() | snapshot.machine(["insula"], []))
+    assert not left, "\n".join(left)
+    print("ok nothing left behind")
+
+
+main()
