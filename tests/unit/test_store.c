@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What insulad remembers: numbers that last and are not reused soon, rounds that can be taken back,
+// policies kept and swept, notes, leases; across closing and opening the file.
+#include "tests/unit/desired_fixture.h"
+#include <errno.h>
+
+static uint64_t begin(void)
+{
+	uint64_t round = 0;
+
+	assert_int_equal(store_begin(fixture_store), 0);
+	assert_int_equal(store_round_begin(fixture_store, &round), 0);
+	return round;
+}
+
+static void accept_round(uint64_t round)
+{
+	assert_int_equal(store_round_accept(fixture_store, round), 0);
+	assert_int_equal(store_commit(fixture_store), 0);
+}
+
+static uint32_t port(uint64_t round, const char *key)
+{
+	uint32_t id = 0;
+
+	assert_int_equal(store_id(fixture_store, round, STORE_ID_PORT, key, 3, &id), 0);
+	return id;
+}
+
+static void reopen(void)
+{
+	store_close(fixture_store);
+	fixture_open();
+}
+
+static void test_numbers_last_and_rest(void **state)
+{
+	uint32_t salt = store_salt(fixture_store), id;
+	uint64_t round = begin();
+
+	assert_int_equal(port(round, "a"), 1);
+	assert_int_equal(port(round, "b"), 2);
+	accept_round(round);
+	reopen();
+	assert_int_equal(store_salt(fixture_store), salt);
+	round = begin(); // a goes, c comes: 1 is not reused while 3 is new
+	assert_int_equal(port(round, "b"), 2);
+	assert_int_equal(port(round, "c"), 3);
+	accept_round(round);
+	round = begin(); // all used once: the one that rested longest
+	assert_int_equal(port(round, "b"), 2);
+	assert_int_equal(port(round, "c"), 3);
+	assert_int_equal(port(round, "d"), 1);
+	assert_int_equal(store_id(fixture_store, round, STORE_ID_PORT, "e", 3, &id), -ENOSPC);
+	accept_round(round);
+}
+
+static void test_rejected_round_leaves_no_trace(void **state)
+{
+	uint64_t round = begin();
+
+	assert_int_equal(port(round, "a"), 1);
+	accept_round(round);
+	round = begin();
+	assert_int_equal(port(round, "b"), 2); // and a is not wanted
+	assert_int_equal(store_commit(fixture_store), 0);
+	assert_int_equal(store_begin(fixture_store), 0);
+	assert_int_equal(store_round_reject(fixture_store, round), 0);
+	assert_int_equal(store_commit(fixture_store), 0);
+	round = begin();
+	assert_int_equal(port(round, "a"), 1);
+	assert_int_equal(port(round, "x"), 3); // 2 rests
+	accept_round(round);
+}
+
+static bool is_taken(void *arg, uint32_t address)
+{
+	return address == *(uint32_t *)arg;
+}
+
+static uint32_t address(uint64_t round, const char *key, uint32_t taken)
+{
+	uint32_t a = 0;
+
+	assert_int_equal(
+		store_address(fixture_store, round, 1, key, 10, 12, is_taken, &taken, &a), 0);
+	return a;
+}
+
+static void test_addresses(void **state)
+{
+	uint64_t round = begin();
+	uint32_t id, taken = 0, a;
+
+	assert_int_equal(store_id(fixture_store, round, STORE_ID_SEGMENT, "s", 9, &id), 0);
+	assert_int_equal(id, 1);
+	assert_int_equal(address(round, "a", 10), 11); // 10 is the gateway, say
+	assert_int_equal(address(round, "b", 10), 12);
+	accept_round(round);
+	round = begin();
+	assert_int_equal(store_id(fixture_store, round, STORE_ID_SEGMENT, "s", 9, &id), 0);
+	assert_int_equal(address(round, "a", 0), 11); // kept
+	assert_int_equal(address(round, "b", 12), 10); // somebody asked for 12 by name
+	assert_int_equal(store_commit(fixture_store), 0);
+	assert_int_equal(store_begin(fixture_store), 0);
+	assert_int_equal(store_round_reject(fixture_store, round), 0); // it failed: b has 12 again
+	assert_int_equal(store_commit(fixture_store), 0);
+	round = begin();
+	assert_int_equal(store_id(fixture_store, round, STORE_ID_SEGMENT, "s", 9, &id), 0);
+	assert_int_equal(address(round, "a", 0), 11);
+	assert_int_equal(address(round, "b", 0), 12);
+	assert_int_equal(address(round, "c", 0), 10);
+	assert_int_equal(
+		store_address(fixture_store, round, 1, "d", 10, 12, is_taken, &taken, &a), -ENOSPC);
+	accept_round(round);
+}
+
+static void test_desired_and_transactions(void **state)
+{
+	struct store_desired d;
+
+	assert_int_equal(store_get_desired(fixture_store, &d), 0);
+	assert_int_equal(d.generation, 0);
+	assert_null(d.yaml);
+	assert_int_equal(store_put_desired(fixture_store, 5, "f.yaml", "version: 1", 10), 0);
+	assert_int_equal(store_begin(fixture_store), 0);
+	assert_int_equal(store_put_desired(fixture_store, 6, "g.yaml", "", 0), 0);
+	store_rollback(fixture_store);
+	reopen();
+	assert_int_equal(store_get_desired(fixture_store, &d), 0);
+	assert_int_equal(d.generation, 5);
+	assert_string_equal(d.file, "f.yaml");
+	assert_string_equal(d.yaml, "version: 1");
+	assert_int_equal(d.yaml_size, 10);
+	store_desired_clear(&d);
+}
+
+static void test_policies_are_swept(void **state)
+{
+	struct {
+		struct policy_root root;
+		struct policy_section_ref ref;
+	} r = { .root = { .n_sections = 1, .size = sizeof(r) } };
+	uint8_t shared[POLICY_HASH_SIZE] = { 1 }, first[POLICY_HASH_SIZE] = { 2 };
+	void *data;
+	size_t size;
+
+	assert_int_equal(store_put_section(fixture_store, shared, "shared", 6), 0);
+	assert_int_equal(store_put_section(fixture_store, first, "first", 5), 0);
+	for (uint64_t g = 1; g <= STORE_GENERATIONS + 1; g++) {
+		memcpy(r.ref.hash, g == 1 ? first : shared, sizeof(shared));
+		r.root.generation = g;
+		assert_int_equal(store_put_root(fixture_store, g, shared, &r, sizeof(r)), 0);
+		// The newest names it, or generations still kept do.
+		assert_int_equal(store_put_section(fixture_store, shared, "shared", 6), 0);
+	}
+	assert_int_equal(store_get_root(fixture_store, 1, &data, &size), -ENOENT);
+	assert_int_equal(store_get_section(fixture_store, first, &data, &size), -ENOENT);
+	assert_int_equal(store_get_section(fixture_store, shared, &data, &size), 0);
+	assert_int_equal(size, 6);
+	free(data);
+	assert_int_equal(store_get_root(fixture_store, UINT32_MAX, &data, &size), 0);
+	assert_int_equal(((struct policy_root *)data)->generation, STORE_GENERATIONS + 1);
+	free(data);
+}
+
+static void count_notes(void *arg, const char *key, const char *value)
+{
+	assert_string_equal(key, "link:eth0");
+	assert_string_equal(value, "1500 1");
+	(*(int *)arg)++;
+}
+
+static void test_notes_keep_the_first_value(void **state)
+{
+	int n = 0;
+
+	assert_int_equal(store_note(fixture_store, "link:eth0", "1500 1"), 0);
+	assert_int_equal(store_note(fixture_store, "link:eth0", "9000 1"), 0);
+	assert_int_equal(store_note(fixture_store, "sysctl:x", "0"), 0);
+	reopen();
+	assert_int_equal(store_each_note(fixture_store, "link:", count_notes, &n), 0);
+	assert_int_equal(n, 1);
+	assert_int_equal(store_forget_note(fixture_store, "link:eth0"), 0);
+	assert_int_equal(store_each_note(fixture_store, "link:", count_notes, &n), 0);
+	assert_int_equal(n, 1);
+}
+
+static void take_lease(void *arg, const struct store_lease *l)
+{
+	*(struct store_lease *)arg = *l;
+}
+
+static void test_leases(void **state)
+{
+	struct store_lease l = { .segment = 3,
+		.port = 9,
+		.address = inet_addr("10.0.0.77"),
+		.mac = { { 2, 0, 0, 0, 0, 1 } },
+		.client_id = { 1, 2, 3 },
+		.client_id_size = 3,
+		.expires_at = 1234567890123,
+		.hostname = "guest" };
+	struct store_lease back = { 0 };
+
+	assert_int_equal(store_put_lease(fixture_store, &l), 0);
+	reopen();
+	assert_int_equal(store_each_lease(fixture_store, take_lease, &back), 0);
+	assert_memory_equal(&back.mac, &l.mac, sizeof(l.mac));
+	assert_int_equal(back.address, l.address);
+	assert_int_equal(back.port, 9);
+	assert_int_equal(back.client_id_size, 3);
+	assert_memory_equal(back.client_id, l.client_id, 3);
+	assert_int_equal(back.expires_at, l.expires_at);
+	assert_string_equal(back.hostname, "guest");
+	assert_int_equal(store_delete_lease(fixture_store, 3, l.address), 0);
+	back.port = 0;
+	assert_int_equal(store_each_lease(fixture_store, take_lease, &back), 0);
+	assert_int_equal(back.port, 0);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+	const struct CMUnitTest tests[] = {
+		T(test_numbers_last_and_rest),
+		T(test_rejected_round_leaves_no_trace),
+		T(test_addresses),
+		T(test_desired_and_transactions),
+		T(test_policies_are_swept),
+		T(test_notes_keep_the_first_value),
+		T(test_leases),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
