@@ -117,7 +117,7 @@ static void translate_quote(
 	be16_field *address_csum = echo ? NULL : csum;
 	be32 address = dir == SESSION_REVERSE ? in->src : out->dst;
 	be16 port = dir == SESSION_REVERSE ? in->src_port : out->dst_port;
-	be32_field *inner_addr = dir == SESSION_REVERSE ? &q->ip->src : &q->ip->dst;
+	be32_field *inner_addr = rewrite_address_field(q->ip, dir != SESSION_REVERSE);
 	be16_field *inner_port = dir == SESSION_REVERSE ? &ports[0] : &ports[1];
 	be16 ip_csum = q->ip->csum;
 	be32 old = *inner_addr;
@@ -125,7 +125,7 @@ static void translate_quote(
 	set32(q, inner_addr, address, address_csum);
 	set16(q, &q->ip->csum, csum_update32(ip_csum, old, address), NULL);
 	set16(q, echo ? &((struct icmp_hdr *)q->l4)->id : inner_port, port, csum);
-	rewrite_ipv4_address(m, dir == SESSION_REVERSE ? &ip->dst : &ip->src, address);
+	rewrite_ipv4_address(m, rewrite_address_field(ip, dir == SESSION_REVERSE), address);
 }
 
 static enum drop_reason icmp_error(struct worker *w, struct burst *b, struct rte_mbuf *m)

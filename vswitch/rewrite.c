@@ -80,7 +80,7 @@ static void translate(struct rte_mbuf *m, const struct session_desc *d)
 	be32 address = reverse ? k->src : k->dst;
 	be16 port = reverse ? k->src_port : k->dst_port;
 
-	rewrite_ipv4_address(m, reverse ? &ip->dst : &ip->src, address);
+	rewrite_ipv4_address(m, rewrite_address_field(ip, reverse), address);
 	if (p->proto == IPPROTO_ICMP)
 		rewrite_echo_id(m, port);
 	else

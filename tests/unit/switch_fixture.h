@@ -39,6 +39,32 @@ static void wire_destroy(struct port *p)
 	free(p->priv);
 }
 
+static inline void wire_free(void *addr, void *block)
+{
+	free(block);
+}
+
+// The frame in a heap block that ends where it ends: ASan does not see inside mbuf pools.
+static struct rte_mbuf *wire_mbuf(struct worker *w, const uint8_t *data, size_t size)
+{
+	struct rte_mbuf *m = rte_pktmbuf_alloc(worker_small_pool(w));
+	uint8_t *block = malloc(sizeof(struct rte_mbuf_ext_shared_info) + PACKET_HEADROOM + size);
+	struct rte_mbuf_ext_shared_info *info = (void *)block;
+	uint8_t *room = block + sizeof(*info);
+
+	assert_non_null(m);
+	memcpy(room + PACKET_HEADROOM, data, size);
+	info->free_cb = wire_free;
+	info->fcb_opaque = block;
+	rte_mbuf_ext_refcnt_set(info, 1);
+	rte_pktmbuf_attach_extbuf(m, room, RTE_BAD_IOVA, (uint16_t)(PACKET_HEADROOM + size), info);
+	m->data_off = PACKET_HEADROOM;
+	m->data_len = (uint16_t)size;
+	m->pkt_len = (uint32_t)size;
+	memset(packet_of(m), 0, sizeof(struct packet));
+	return m;
+}
+
 static uint16_t wire_rx(struct worker *w, struct port *p, uint16_t queue, struct rte_mbuf **pkts,
 	uint16_t n, uint64_t now_ns)
 {
@@ -46,12 +72,8 @@ static uint16_t wire_rx(struct worker *w, struct port *p, uint16_t queue, struct
 	uint16_t i;
 
 	for (i = 0; i < n && i < wire->n_in; i++) {
-		pkts[i] = rte_pktmbuf_alloc(worker_small_pool(w));
-		assert_non_null(pkts[i]);
-		memset(packet_of(pkts[i]), 0, sizeof(struct packet));
+		pkts[i] = wire_mbuf(w, wire->in[i], wire->in_size[i]);
 		packet_of(pkts[i])->in_port = (uint16_t)p->id;
-		memcpy(rte_pktmbuf_append(pkts[i], (uint16_t)wire->in_size[i]), wire->in[i],
-			wire->in_size[i]);
 	}
 	wire->n_in = 0;
 	return i;
@@ -291,8 +313,14 @@ static inline int fixture_setup(void **state)
 
 static inline int fixture_teardown(void **state)
 {
-	unsigned lost = rte_mempool_in_use_count(fx.sw->workers[0]->small);
+	unsigned lost;
 
+	for (unsigned i = 0; i < 8; i++) { // whoever waits for a neighbour has given up then
+		fixture_clear();
+		fx.now_ns += SECOND;
+		fixture_round();
+	}
+	lost = rte_mempool_in_use_count(fx.sw->workers[0]->small);
 	fixture_switch_down();
 	free(fx.session_mem);
 	free(fx.mapping_mem);
