@@ -75,8 +75,8 @@ void cli_explain(const struct cli *c, int error);
 void cli_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 // As JSON or YAML, whole. Not for CLI_TABLE.
 void cli_print_object(const struct cli *c, json_t *object);
-// A list of flat objects. Columns: those of the named keys that are in use; NULL = all, in the order
-// the API gives them.
+// A list of flat objects. Columns: those of the named keys that are in use; NULL = all, in the
+// order the API gives them.
 void cli_print_table(json_t *list, const char *const *columns);
 // One object: a line a key; what is nested below it.
 void cli_print_record(json_t *object);

@@ -11,7 +11,8 @@
 
 enum { MAX_SHOWN = 12 };
 
-// What a person types, the API's word for it, and what of it fits a table: all is in `show` and JSON.
+// What a person types, the API's word for it, and what of it fits a table: all is in `show` and
+// JSON.
 static const struct kind {
 	const char *one, *many;
 	const char *columns[MAX_SHOWN];
