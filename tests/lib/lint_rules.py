@@ -15,6 +15,8 @@ SKIPPED = re.compile(r"(build(-.*)?|\.git|__pycache__)$")
 # Where anybody's checkout may lie: paths below these are nobody's in particular.
 COMMON_PARENTS = {"/", "/tmp", "/var/tmp", "/home", "/root", "/opt", "/srv", "/mnt", "/usr/src"}
 
+MUTABLE_STATIC = re.compile(r"\t+static\s+(?!.*\bconst\b)")
+
 wrong = []
 
 
@@ -85,7 +87,7 @@ def check_functions(path, lines):
             elif length > FUNCTION_TOLD and not path.startswith("tests/"):
                 print(f"{path}:{start}: told only: {name} has {length} lines")
             start = None
-        elif start and not path.startswith("tests/") and re.match(r"\t+static\s+(?!.*\bconst\b)", line):
+        elif start and not path.startswith("tests/") and MUTABLE_STATIC.match(line):
             complain(path, number, "a mutable static in a function")
 
 
