@@ -314,6 +314,17 @@ static char *put_large(size_t n, bool chunked)
 	return in;
 }
 
+// A length that says too much is refused before the body is sent.
+static void refuses_early(void **state)
+{
+	static const char head[] = "PUT /v1/config HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+				   "Content-Length: 16777217\r\n\r\n";
+	char *in = talk(head, sizeof(head) - 1);
+
+	assert_memory_equal(in, "HTTP/1.1 413 ", 13);
+	free(in);
+}
+
 static void large_bodies(void **state)
 {
 	for (int chunked = 0; chunked <= 1; chunked++) {
@@ -346,6 +357,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(config, start, stop),
 		cmocka_unit_test_setup_teardown(lists, start, stop),
 		cmocka_unit_test_setup_teardown(wrong_requests, start, stop),
+		cmocka_unit_test_setup_teardown(refuses_early, start, stop),
 		cmocka_unit_test_setup_teardown(large_bodies, start, stop),
 		cmocka_unit_test_setup_teardown(stops_after_answer, start, stop),
 	};
