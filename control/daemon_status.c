@@ -58,7 +58,7 @@ static json_t *warnings(struct daemon *d)
 							    what, p->fallback));
 		}
 	}
-	if (d->quick_deaths > 0)
+	if (d->quick_deaths > 1)
 		json_array_append_new(
 			list, json_string("insula-switch dies again and again; see the log"));
 	return list;

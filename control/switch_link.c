@@ -49,17 +49,18 @@ static void on_gone(void *arg, const char *reason)
 {
 	struct daemon *d = arg;
 
-	switch_client_free(d->client);
-	d->client = NULL;
 	// When it died its pidfd says so as well, and better.
 	if (switch_proc_alive(&d->proc)) {
 		log_warning("connection to insula-switch lost: %s", reason);
 		loop_timer_arm(d->respawn_timer, 100000000);
 	}
+	switch_client_free(d->client); // `reason` is in it
+	d->client = NULL;
 }
 
 static void forget(struct daemon *d, char *how, size_t size)
 {
+	loop_timer_disarm(d->respawn_timer);
 	loop_remove(d->loop, d->proc_source);
 	d->proc_source = NULL;
 	switch_client_free(d->client);
@@ -77,7 +78,7 @@ static void on_death(void *arg, uint32_t events)
 
 	forget(d, how, sizeof(how));
 	d->quick_deaths = lived_ms < QUICK_DEATH_MS ? d->quick_deaths + 1 : 0;
-	if (d->quick_deaths == 0) {
+	if (d->quick_deaths <= 1) { // once is an accident
 		log_error("insula-switch (pid %d) %s: starting it anew", pid, how);
 		respawn(d);
 		return;
@@ -244,8 +245,11 @@ static void respawn(void *arg)
 	struct daemon *d = arg;
 	char err[512] = "";
 	bool adopted;
-	int r = d->proc.pidfd >= 0 ? reconnect(d) : -ESRCH;
+	int r = 0;
 
+	if (d->client)
+		return; // an apply was faster
+	r = d->proc.pidfd >= 0 ? reconnect(d) : -ESRCH;
 	if (r > 0)
 		return;
 	if (r < 0) {
