@@ -25,7 +25,8 @@ stamp_of()
 {
 	{
 		echo "$@"
-		find vmm vswitch vlan dhcp control tests \( -name '*.[ch]' -o -name meson.build \) | sort
+		find vmm vswitch vlan dhcp control tests \( -name '*.[ch]' -o -name meson.build \) |
+			sort
 	} | sha256sum
 }
 
@@ -47,7 +48,9 @@ configure()
 targets_of()
 {
 	case $1 in
-	build-fuzz) ninja -C "$1" -t targets all | sed -n 's/^\(tests\/fuzz\/fuzz_[^:.]*\):.*/\1/p' ;;
+	build-fuzz)
+		ninja -C "$1" -t targets all | sed -n 's/^\(tests\/fuzz\/fuzz_[^:.]*\):.*/\1/p'
+		;;
 	build-tsan)
 		grep -l pthread_create tests/unit/test_*.c | sed 's/\.c$//' |
 			grep -xF -f <(ninja -C "$1" -t targets all | cut -d: -f1)

@@ -57,14 +57,15 @@ for t in json.load(sys.stdin):
 # run_meson KIND SUITE BUILD [PREFIX...]: the suite's tests as KIND.
 run_meson()
 {
-	local kind=$1 suite=$2 dir=$3 line words slower=1
+	local kind=$1 suite=$2 dir=$3 line words name slower=1
 	shift 3
 	[ "$dir" = build ] || slower=3
 	while IFS= read -r line; do
 		IFS=$'\t' read -r -a words <<<"$line"
-		if wanted "${words[0]}" && [ "$dir:$(has_threads "${words[0]}")" != build-tsan: ]; then
-			INSULA_BUILD=$PWD/$dir run_tap "$kind ${words[0]}" $((words[1] * slower)) "$@" \
-				"${words[@]:2}"
+		name=${words[0]}
+		if wanted "$name" && [ "$dir:$(has_threads "$name")" != build-tsan: ]; then
+			INSULA_BUILD=$PWD/$dir run_tap "$kind $name" $((words[1] * slower)) \
+				"$@" "${words[@]:2}"
 		fi
 	done < <(meson_tests "$suite" "$dir")
 }
