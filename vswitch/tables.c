@@ -10,9 +10,15 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #define BOOT_ID_PATH "/proc/sys/kernel/random/boot_id"
+
+enum {
+	LOCK_PAUSE_NS = 2000000,
+	LOCK_TRIES = 1000, // two seconds
+};
 
 struct opening {
 	char path[512];
@@ -48,7 +54,8 @@ static int read_boot_id(struct opening *o)
 	return 0;
 }
 
-// A store to a page that the file system cannot give is a SIGBUS in a worker: refuse to start instead.
+// A store to a page that the file system cannot give is a SIGBUS in a worker: refuse to start
+// instead.
 static int check_space(const struct opening *o, int fd, const struct stat *st, size_t size)
 {
 	uint64_t have = (uint64_t)st->st_blocks * 512, free_bytes;
@@ -68,12 +75,19 @@ static int check_space(const struct opening *o, int fd, const struct stat *st, s
 	return -ENOSPC;
 }
 
+// A switch that was killed holds the lock until the kernel has taken its memory apart, some 100 ms
+// after everyone believes it dead; so this waits a little.
 static int lock_file(const struct opening *o, int fd)
 {
-	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
-		return 0;
-	if (errno != EWOULDBLOCK)
-		return fail(o, "lock", errno);
+	const struct timespec pause = { .tv_nsec = LOCK_PAUSE_NS };
+
+	for (unsigned tries = 0; tries < LOCK_TRIES; tries++) {
+		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+			return 0;
+		if (errno != EWOULDBLOCK)
+			return fail(o, "lock", errno);
+		nanosleep(&pause, NULL);
+	}
 	snprintf(o->err, o->err_size, "%s is in use by another insula-switch: stop that one first",
 		o->path);
 	return -EBUSY;
