@@ -85,6 +85,7 @@ struct port {
 	_Atomic uint32_t epoch; // grows when event fds changed; workers then read them again
 	_Atomic uint32_t dead; // an fd failed for good; control reports it
 	struct storm storm; // see storm.h
+	bool served; // control: workers have its queues
 	uint32_t told; // control: what insulad was last told of up and dead
 	void *priv; // the kind's
 	struct port_counters *counters[WORKER_MAX]; // allocated at create, one per worker

@@ -163,11 +163,16 @@ static struct port *port_new(
 	return p;
 }
 
-// Spreads queues over the workers: queue q of port p goes to worker (p + q) mod n.
+// Spreads queues over the workers: queue q of port p goes to worker (p + q) mod n. Not before the
+// policy names the port: what waits in its queues while insulad has sent the port to a switch just
+// started and not yet the policy (an ARP request, sent again only after a second) is worth keeping.
 static int give_queues(struct switch_ *sw, struct port *p)
 {
 	int r = 0;
 
+	if (p->served || !policy_port(sw->policy, p->id))
+		return 0;
+	p->served = true;
 	for (uint16_t q = 0; r == 0 && q < p->n_queues; q++)
 		r = worker_add_queue(sw->workers[(p->id + q) % sw->n_workers], p, q);
 	return r;
@@ -243,6 +248,17 @@ int switch_port_del(struct switch_ *sw, uint32_t id)
 	return 0;
 }
 
+static void serve_ports(struct switch_ *sw, const struct policy *pol)
+{
+	for (uint32_t i = 0; i < pol->n_ports; i++) {
+		struct port *p = sw->ports[pol->ports[i].p->id];
+
+		if (p && give_queues(sw, p) < 0)
+			fprintf(stderr, "insula-switch: port %s: no worker can take its queues\n",
+				p->params.name);
+	}
+}
+
 // Static forwarding entries follow the policy: what the new one no longer has goes, the rest is set.
 static void publish_fdb(struct switch_ *sw, const struct policy *old, const struct policy *pol)
 {
@@ -300,6 +316,7 @@ void switch_policy_publish(struct switch_ *sw, struct policy *pol)
 	publish_fdb(sw, old, pol);
 	// release: everything the policy points to is complete before workers see it
 	atomic_store_explicit(&sw->policy, pol, memory_order_release);
+	serve_ports(sw, pol);
 	nexthop_each(sw->nexthops, refresh_nexthop, &r);
 	if (old != policy_empty())
 		switch_retire(sw, (void *)(uintptr_t)old, retire_policy);
