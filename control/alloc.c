@@ -362,6 +362,8 @@ void desired_free(struct desired *d)
 void desired_uplink_to_nat(struct desired_port *p)
 {
 	p->nat = true;
+	if (p->uplink->mode == MODEL_UPLINK_NAT && p->uplink->address)
+		return; // as the file says
 	p->address = htonl(DESIRED_NAT_SWITCH);
 	p->prefix_len = DESIRED_NAT_PREFIX;
 	p->gateway = htonl(DESIRED_NAT_HOST);

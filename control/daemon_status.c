@@ -26,12 +26,12 @@ static json_t *switch_status(struct daemon *d)
 	struct proto_hello hello = { 0 };
 	char err[256] = "";
 	bool answers = switch_hello(d->client, &hello, err, sizeof(err)) == 0;
+	uint64_t now = loop_now_ns();
+	uint64_t uptime_ns = answers && now > hello.started_ns ? now - hello.started_ns : 0;
 	json_t *o = json_pack("{s:s, s:i, s:i, s:s, s:I, s:I, s:I}", "state",
 		answers ? "running" : "not answering", "pid", (int)d->proc.pid, "workers",
 		(int)d->proc.workers, "mode", d->proc.poll ? "poll" : "adaptive", "generation",
-		(json_int_t)hello.generation, "uptime_s",
-		(json_int_t)((loop_now_ns() - (answers ? hello.started_ns : loop_now_ns())) /
-			     1000000000),
+		(json_int_t)hello.generation, "uptime_s", (json_int_t)(uptime_ns / 1000000000),
 		"respawns", (json_int_t)d->n_respawns);
 
 	if (!answers)

@@ -6,7 +6,6 @@
 #include <nftables/libnftables.h>
 #include <stdio.h>
 #include <string.h>
-#include "control/desired.h"
 #include "control/link.h"
 #include "control/log.h"
 #include "control/sysctl.h"
@@ -21,7 +20,7 @@ static const char ruleset[] =
 	"add table ip insula { comment \"Insula, uplink mode nat; removed when Insula stops\"; }\n"
 	"add chain ip insula postrouting { type nat hook postrouting priority srcnat; policy "
 	"accept; }\n"
-	"add rule ip insula postrouting ip saddr %s/%d oifname != \"%s\" masquerade\n";
+	"add rule ip insula postrouting ip saddr %s oifname != \"%s\" masquerade\n";
 
 static int run_nft(const char *commands, char *err, size_t err_size)
 {
@@ -43,38 +42,36 @@ static int run_nft(const char *commands, char *err, size_t err_size)
 	return r;
 }
 
-static int set_address(const char *ifname, char *err, size_t err_size)
+static int set_address(const struct port_spec *tap, char *err, size_t err_size)
 {
 	struct nl_sock *nl;
 	struct link_info info;
 	int r = link_socket_open(&nl);
 
 	if (r == 0) {
-		r = link_get(nl, ifname, &info);
+		r = link_get(nl, tap->ifname, &info);
 		if (r == 0)
-			r = link_add_address(
-				nl, info.ifindex, htonl(DESIRED_NAT_HOST), DESIRED_NAT_PREFIX);
+			r = link_add_address(nl, info.ifindex, tap->nat_host, tap->nat_prefix);
 		link_socket_close(nl);
 	}
 	if (r < 0)
-		log_reason(r, err, err_size, "tap %s: cannot add its address: %s", ifname,
+		log_reason(r, err, err_size, "tap %s: cannot add its address: %s", tap->ifname,
 			strerror(-r));
 	return r;
 }
 
-int host_nat_up(struct store *s, const char *ifname, char *err, size_t err_size)
+int host_nat_up(struct store *s, const struct port_spec *tap, char *err, size_t err_size)
 {
 	char commands[sizeof(ruleset) + 64], address[INET_ADDRSTRLEN];
-	be32 inside = htonl(DESIRED_NAT_SWITCH);
-	int r = set_address(ifname, err, err_size);
+	int r = set_address(tap, err, err_size);
 
 	if (r < 0)
 		return r;
-	r = store_note(s, NOTE, ifname);
+	r = store_note(s, NOTE, tap->ifname);
 	if (r < 0)
 		return log_reason(r, err, err_size, "state: %s", store_error(s));
-	inet_ntop(AF_INET, &inside, address, sizeof(address));
-	snprintf(commands, sizeof(commands), ruleset, address, 32, ifname);
+	inet_ntop(AF_INET, &tap->nat_switch, address, sizeof(address));
+	snprintf(commands, sizeof(commands), ruleset, address, tap->ifname);
 	r = run_nft(commands, err, err_size);
 	if (r == 0)
 		r = sysctl_forwarding_on(s, err, err_size);

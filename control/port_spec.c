@@ -30,6 +30,16 @@ static void put_packet(struct port_spec *s, const char *ifname)
 	snprintf(s->arg, sizeof(s->arg), "%s", ifname);
 }
 
+static void put_nat(struct port_spec *s, const struct model_uplink *u)
+{
+	bool given = u->mode == MODEL_UPLINK_NAT && u->address;
+
+	s->host_nat = 1;
+	s->nat_switch = given ? u->address : htonl(DESIRED_NAT_SWITCH);
+	s->nat_host = given ? u->gateway : htonl(DESIRED_NAT_HOST);
+	s->nat_prefix = given ? u->prefix_len : DESIRED_NAT_PREFIX;
+}
+
 static unsigned uplink_candidates(
 	const struct desired_port *p, unsigned workers, struct port_spec specs[])
 {
@@ -43,7 +53,7 @@ static unsigned uplink_candidates(
 	if (!nat && u->interface[0])
 		put_packet(next(specs, &n, PROTO_PORT_PACKET, u->mtu, 1), u->interface);
 	struct port_spec *s = next(specs, &n, PROTO_PORT_TAP, u->mtu, workers);
-	s->host_nat = 1;
+	put_nat(s, u);
 	put_tap(s, "", nat && u->interface[0] ? u->interface : DESIRED_NAT_INTERFACE, p->host_mac);
 	return n;
 }
@@ -163,12 +173,20 @@ static bool same_device(const struct port_spec *a, const struct port_spec *b)
 	       strcmp(a->netns, b->netns) == 0 && strcmp(a->ifname, b->ifname) == 0;
 }
 
+// Can the device itself stay? One with one queue is another kind than one with several, and the host's
+// address on a nat tap goes with the tap.
+static bool can_stay(const struct port_spec *a, const struct port_spec *b)
+{
+	return (a->n_queues > 1) == (b->n_queues > 1) && a->host_nat == b->host_nat &&
+	       a->nat_host == b->nat_host && a->nat_prefix == b->nat_prefix;
+}
+
 bool port_spec_same_tap(const struct port_spec *a, const struct port_spec *b)
 {
-	return same_device(a, b) && (a->n_queues > 1) == (b->n_queues > 1);
+	return same_device(a, b) && can_stay(a, b);
 }
 
 bool port_spec_replaces_tap(const struct port_spec *a, const struct port_spec *b)
 {
-	return same_device(a, b) && (a->n_queues > 1) != (b->n_queues > 1);
+	return same_device(a, b) && !can_stay(a, b);
 }

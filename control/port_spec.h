@@ -15,9 +15,10 @@ struct port_spec {
 	uint16_t kind; // enum proto_port_kind
 	uint16_t flags; // enum proto_port_flags
 	uint32_t mtu, n_queues;
-	uint32_t host_nat; // the tap of uplink mode nat
+	uint32_t host_nat; // the tap of uplink mode nat, with the two ends' addresses
+	be32 nat_host, nat_switch;
 	struct mac mac; // tap: of the device
-	uint8_t spare[2];
+	uint8_t nat_prefix, spare;
 	char netns[64], ifname[16]; // tap; packet: ifname
 	char arg[256]; // as in proto_port_add; tap: NETNS/IFNAME, packet: IFNAME, for re-adoption
 };
@@ -30,5 +31,6 @@ void port_spec_describe(const struct port_spec *s, char *ret_text, size_t size);
 const char *port_spec_kind_name(const struct port_spec *s);
 // Do both name the same kernel device, so that one's tap can become the other's?
 bool port_spec_same_tap(const struct port_spec *a, const struct port_spec *b);
-// The same name, but one has one queue and the other several: the device has to be made anew.
+// The same name, but the device has to be made anew: another number of queues than one, or another
+// address of the host.
 bool port_spec_replaces_tap(const struct port_spec *a, const struct port_spec *b);

@@ -68,7 +68,7 @@ static int open_tap(
 	int r = tap_open(&params, p->fds, n_have, err, err_size);
 	p->n_fds = r == 0 ? s->n_queues : n_have;
 	if (r == 0 && s->host_nat)
-		r = host_nat_up(d->store, s->ifname, err, err_size);
+		r = host_nat_up(d->store, s, err, err_size);
 	if (r < 0)
 		port_close(p);
 	return r;
@@ -151,14 +151,12 @@ int port_make(
 	for (p->chosen = 0; p->chosen < p->n_want; p->chosen++) {
 		char what[200], why[256];
 		r = port_open(d, p, donor, why, sizeof(why));
-		if (r == 0) {
+		if (r == 0)
 			r = port_add(d, p, why, sizeof(why));
-			if (r < 0) {
-				port_close(p);
-				port_restore_host(d, d->ports, p);
-			}
-		}
-		if (r == 0) {
+		if (r < 0) {
+			port_close(p);
+			port_restore_host(d, d->ports, p);
+		} else {
 			snprintf(p->fallback, sizeof(p->fallback), "%s", used ? err : "");
 			p->broken = false;
 			return 0;
@@ -183,6 +181,7 @@ void port_set_persistent(struct port *p, bool on)
 }
 
 struct link_note {
+	const char *key;
 	bool found, up;
 	uint32_t mtu;
 };
@@ -192,6 +191,8 @@ static void read_link_note(void *arg, const char *key, const char *value)
 	struct link_note *n = arg;
 	int up;
 
+	if (strcmp(key, n->key) != 0) // eth10 also begins with eth1
+		return;
 	n->found = sscanf(value, "%u %d", &n->mtu, &up) == 2;
 	n->up = n->found && up;
 }
@@ -215,8 +216,8 @@ static bool others_use(const struct ports *ports, const struct port *p)
 void port_restore_host(struct daemon *d, const struct ports *ports, const struct port *p)
 {
 	const struct port_spec *s = port_spec_of(p);
-	struct link_note note = { 0 };
 	char key[32];
+	struct link_note note = { .key = key };
 
 	if ((s->kind != PROTO_PORT_PACKET && !s->host_nat) || others_use(ports, p))
 		return;

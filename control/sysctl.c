@@ -57,6 +57,38 @@ static int note(struct store *s, const char *name)
 	return store_note(s, key, value);
 }
 
+struct note_entry {
+	char key[320], value[32];
+};
+
+struct note_list {
+	struct note_entry *e;
+	size_t n;
+};
+
+static void collect(void *arg, const char *key, const char *value)
+{
+	struct note_list *l = arg;
+	struct note_entry *grown = realloc(l->e, (l->n + 1) * sizeof(*grown));
+
+	if (!grown)
+		return;
+	l->e = grown;
+	snprintf(grown[l->n].key, sizeof(grown[l->n].key), "%s", key);
+	snprintf(grown[l->n].value, sizeof(grown[l->n].value), "%s", value);
+	l->n++;
+}
+
+static void forget_all(struct store *s)
+{
+	struct note_list l = { 0 };
+
+	store_each_note(s, PREFIX, collect, &l);
+	for (size_t j = 0; j < l.n; j++)
+		store_forget_note(s, l.e[j].key);
+	free(l.e);
+}
+
 // "all" and "default" come by readdir too. Our own tap goes away with everything of its own.
 static int note_interfaces(struct store *s)
 {
@@ -91,6 +123,7 @@ int sysctl_forwarding_on(struct store *s, char *err, size_t err_size)
 	if (r == 0)
 		r = store_begin(s);
 	if (r == 0) {
+		forget_all(s); // of a boot before, or somebody turned it off since
 		r = note(s, "ip_forward");
 		if (r == 0)
 			r = note_interfaces(s);
@@ -108,28 +141,6 @@ int sysctl_forwarding_on(struct store *s, char *err, size_t err_size)
 				? "; run `sysctl -w net.ipv4.ip_forward=1` on the host"
 				: "");
 	return 0;
-}
-
-struct note_entry {
-	char key[320], value[32];
-};
-
-struct note_list {
-	struct note_entry *e;
-	size_t n;
-};
-
-static void collect(void *arg, const char *key, const char *value)
-{
-	struct note_list *l = arg;
-	struct note_entry *grown = realloc(l->e, (l->n + 1) * sizeof(*grown));
-
-	if (!grown)
-		return;
-	l->e = grown;
-	snprintf(grown[l->n].key, sizeof(grown[l->n].key), "%s", key);
-	snprintf(grown[l->n].value, sizeof(grown[l->n].value), "%s", value);
-	l->n++;
 }
 
 static void restore(const struct note_entry *n)
@@ -157,9 +168,6 @@ void sysctl_forwarding_restore(struct store *s)
 		for (size_t j = 0; j < l.n; j++)
 			restore(&l.e[j]);
 	}
-	l.n = 0;
-	store_each_note(s, PREFIX, collect, &l);
-	for (size_t j = 0; j < l.n; j++)
-		store_forget_note(s, l.e[j].key);
 	free(l.e);
+	forget_all(s);
 }
