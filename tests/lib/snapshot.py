@@ -87,7 +87,10 @@ def _mounts(items):
     with open("/proc/self/mountinfo", encoding="utf-8") as file:
         for line in file:
             fields, _, rest = line.partition(" - ")
-            items[f"mount: {fields.split()[4]}"] = rest.split()[0]
+            key = f"mount: {fields.split()[4]}"
+            while key in items:
+                key += " once more"
+            items[key] = rest.split()[0]
 
 
 def _ancestors():
