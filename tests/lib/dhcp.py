@@ -20,8 +20,8 @@ class Clients:
 
     def _start(self, instance):
         env = os.environ | {"INSDEMO_LEASES": self._leases, "INSDEMO_INSTANCE": instance.name}
-        command = [*netns.inside(instance.netns), "udhcpc", "-f", "-n", "-O", "mtu", "-t", str(self._tries)]
-        command += ["-T", "1", "-i", instance.interface, "-s", SCRIPT]
+        command = [*netns.inside(instance.netns), "udhcpc", "-f", "-n", "-O", "mtu"]
+        command += ["-t", str(self._tries), "-T", "1", "-i", instance.interface, "-s", SCRIPT]
         log = os.path.join(self._leases, instance.name + ".log")
         with open(log, "w", encoding="utf-8") as file:
             return netns.popen(command, stdout=file, stderr=file, env=env)
