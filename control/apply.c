@@ -272,17 +272,36 @@ static int step_policy(struct apply *a)
 	return r < 0 ? step_error(a, r, "insula-switch refuses the policy", why) : 0;
 }
 
+// Has this port's device become another's?
+static bool is_given(const struct apply *a, const struct port *p)
+{
+	for (unsigned j = 0; j < a->n_changes; j++)
+		if (a->changes[j].donor == p)
+			return true;
+	return false;
+}
+
 // Devices of removed ports lose their persistence before the commit: a crash right after it then
 // leaves none behind, and one right before it costs nothing, as the next start makes them again.
 static void set_removed_persistent(struct apply *a, bool on)
 {
-	for (unsigned i = 0; i < a->n_removed; i++) {
-		bool given = false;
-		for (unsigned j = 0; j < a->n_changes; j++)
-			given = given || a->changes[j].donor == a->removed[i];
-		if (!given)
+	for (unsigned i = 0; i < a->n_removed; i++)
+		if (!is_given(a, a->removed[i]))
 			port_set_persistent(a->removed[i], on);
-	}
+}
+
+// All at once: one by one, each would wait 20 ms for the kernel.
+static void delete_removed_taps(struct apply *a)
+{
+	struct port **gone = calloc(a->n_removed + 1, sizeof(struct port *));
+	unsigned n = 0;
+
+	for (unsigned i = 0; gone && i < a->n_removed; i++)
+		if (!is_given(a, a->removed[i]))
+			gone[n++] = a->removed[i];
+	if (n)
+		ports_delete_taps(gone, n);
+	free(gone);
 }
 
 static int store_all(struct apply *a, const char *file, const char *yaml, size_t yaml_size)
@@ -323,13 +342,15 @@ static void finish(struct apply *a)
 	bool broken = false;
 	char why[512];
 
+	delete_removed_taps(a); // first: with its device gone, closing a tap's fd costs nothing
 	for (unsigned i = 0; i < a->n_removed; i++) {
 		struct port *p = a->removed[i];
 		d->ports->by_id[p->id] = NULL;
 		if (port_del(d, p, why, sizeof(why)) < 0)
 			log_warning("port %s: %s", p->name, why);
-		port_close(p);
 	}
+	for (unsigned i = 0; i < a->n_removed; i++)
+		port_close(a->removed[i]);
 	for (unsigned i = 0; i < a->n_changes; i++) {
 		struct port *new = a->changes[i].new;
 		ports_put(d->ports, new);
@@ -339,10 +360,7 @@ static void finish(struct apply *a)
 	// A tap that is not anybody's any more goes with its last fd.
 	for (unsigned i = 0; i < a->n_changes; i++) {
 		struct port *old = a->changes[i].old;
-		bool given = false;
-		for (unsigned j = 0; old && j < a->n_changes; j++)
-			given = given || a->changes[j].donor == old;
-		if (old && !given)
+		if (old && !is_given(a, old))
 			port_set_persistent(old, false);
 		if (old)
 			port_close(old);

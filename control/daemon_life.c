@@ -104,12 +104,10 @@ static void restore_links(struct daemon *d)
 static void stop_all(struct daemon *d)
 {
 	switch_link_down(d);
-	for (uint32_t id = 1; id <= d->ports->max_id; id++) {
-		if (!d->ports->by_id[id])
-			continue;
-		port_set_persistent(d->ports->by_id[id], false);
-		port_close(d->ports->by_id[id]);
-	}
+	ports_delete_taps(d->ports->by_id, d->ports->max_id + 1);
+	for (uint32_t id = 1; id <= d->ports->max_id; id++)
+		if (d->ports->by_id[id])
+			port_close(d->ports->by_id[id]);
 	restore_links(d);
 	host_nat_down(d->store);
 }

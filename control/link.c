@@ -9,7 +9,10 @@
 #include <netlink/route/addr.h>
 #include <netlink/route/link.h>
 #include <netlink/socket.h>
+#include <linux/rtnetlink.h>
+#include <netlink/msg.h>
 #include <stdio.h>
+#include <sys/random.h>
 
 // libnl's own error numbers, as errno.
 static int nl_errno(int r)
@@ -136,4 +139,34 @@ out:
 	if (a)
 		rtnl_addr_put(a);
 	return r;
+}
+
+// One request about interfaces by name (NULL = by the group alone): libnl has neither.
+static int group_request(struct nl_sock *s, int type, const char *ifname, uint32_t group)
+{
+	struct ifinfomsg any = { .ifi_family = AF_UNSPEC };
+	struct nl_msg *msg = nlmsg_alloc_simple(type, 0);
+
+	if (!msg)
+		return -ENOMEM;
+	if (nlmsg_append(msg, &any, sizeof(any), NLMSG_ALIGNTO) < 0 ||
+		(ifname && nla_put_string(msg, IFLA_IFNAME, ifname) < 0) ||
+		nla_put_u32(msg, IFLA_GROUP, group) < 0) {
+		nlmsg_free(msg);
+		return -ENOMEM;
+	}
+	return nl_errno(nl_send_sync(s, msg)); // frees msg
+}
+
+int link_delete_many(struct nl_sock *s, const char *const *ifnames, unsigned n)
+{
+	uint32_t group, joined = 0;
+
+	// A random group: nobody else's interfaces are in it.
+	if (getrandom(&group, sizeof(group), 0) != sizeof(group))
+		return -errno;
+	group = (group & 0x3fffffff) | 0x40000000;
+	for (unsigned i = 0; i < n; i++)
+		joined += group_request(s, RTM_SETLINK, ifnames[i], group) == 0;
+	return joined ? group_request(s, RTM_DELLINK, NULL, group) : 0;
 }

@@ -70,7 +70,7 @@ struct model_nic {
 	bool clients_many;
 	bool allow_non_ip;
 	uint32_t storm_pps;
-	uint16_t n_queues; // 0 = one per worker
+	uint16_t n_queues; // 0 = by kind, see port_spec.c
 	int line;
 };
 

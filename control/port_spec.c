@@ -52,7 +52,7 @@ static unsigned uplink_candidates(
 			sizeof(u->devargs));
 	if (!nat && u->interface[0])
 		put_packet(next(specs, &n, PROTO_PORT_PACKET, u->mtu, 1), u->interface);
-	struct port_spec *s = next(specs, &n, PROTO_PORT_TAP, u->mtu, workers);
+	struct port_spec *s = next(specs, &n, PROTO_PORT_TAP, u->mtu, 1);
 	put_nat(s, u);
 	put_tap(s, "", nat && u->interface[0] ? u->interface : DESIRED_NAT_INTERFACE, p->host_mac);
 	return n;
@@ -77,6 +77,9 @@ static unsigned nic_candidates(const struct desired_port *p, const char *run_dir
 {
 	const struct model_nic *nic = p->nic;
 	uint32_t queues = nic->n_queues ? nic->n_queues : workers;
+	// A multi-queue tap takes the kernel 30 ms to make (256 queues, whatever is asked for), a plain
+	// one under 1 ms; workers share ports, so a tap gains by more queues only when it is alone.
+	uint32_t tap_queues = nic->n_queues ? nic->n_queues : 1;
 	char ifname[16];
 	unsigned n = 0;
 
@@ -95,12 +98,12 @@ static unsigned nic_candidates(const struct desired_port *p, const char *run_dir
 			*strchr(name, '/') = '.';
 			snprintf(s->arg, sizeof(s->arg), "%s/vhost/%s", run_dir, name);
 		}
-		put_tap(next(specs, &n, PROTO_PORT_TAP, p->mtu, queues), nic->netns, ifname,
+		put_tap(next(specs, &n, PROTO_PORT_TAP, p->mtu, tap_queues), nic->netns, ifname,
 			p->mac);
 		break;
 	}
 	case MODEL_NIC_TAP:
-		put_tap(next(specs, &n, PROTO_PORT_TAP, p->mtu, queues), nic->netns, ifname,
+		put_tap(next(specs, &n, PROTO_PORT_TAP, p->mtu, tap_queues), nic->netns, ifname,
 			p->mac);
 		break;
 	case MODEL_NIC_PACKET:

@@ -11,6 +11,7 @@
 #include "control/daemon_internal.h"
 #include "control/host_nat.h"
 #include "control/log.h"
+#include "control/netns.h"
 #include "control/packet_socket.h"
 #include "control/tap.h"
 
@@ -168,6 +169,65 @@ int port_make(
 	}
 	p->chosen = 0;
 	return r;
+}
+
+static bool has_tap(const struct port *p)
+{
+	return p && p->n_fds && port_spec_of(p)->kind == PROTO_PORT_TAP;
+}
+
+// Those of ports[first..n) that live in the namespace of ports[first]; they are marked done.
+static unsigned taps_beside(
+	struct port *const *ports, unsigned first, unsigned n, bool *done, const char **ret_names)
+{
+	const char *netns = port_spec_of(ports[first])->netns;
+	unsigned k = 0;
+
+	for (unsigned i = first; i < n; i++) {
+		if (done[i] || !has_tap(ports[i]) ||
+			strcmp(port_spec_of(ports[i])->netns, netns) != 0)
+			continue;
+		done[i] = true;
+		if (tap_alive(ports[i]->fds[0]))
+			ret_names[k++] = port_spec_of(ports[i])->ifname;
+	}
+	return k;
+}
+
+static int delete_beside(const char *netns, const char *const *names, unsigned n)
+{
+	struct nl_sock *s = NULL;
+	int back, r = netns_enter(netns, &back);
+
+	if (r < 0)
+		return r;
+	r = link_socket_open(&s);
+	if (r == 0)
+		r = link_delete_many(s, names, n);
+	link_socket_close(s);
+	netns_leave(back);
+	return r;
+}
+
+void ports_delete_taps(struct port *const *ports, unsigned n)
+{
+	bool *done = calloc(n + 1, sizeof(*done));
+	const char **names = calloc(n + 1, sizeof(*names));
+
+	for (unsigned i = 0; done && names && i < n; i++) {
+		if (done[i] || !has_tap(ports[i]))
+			continue;
+		unsigned k = taps_beside(ports, i, n, done, names);
+		int r = k ? delete_beside(port_spec_of(ports[i])->netns, names, k) : 0;
+		if (r < 0)
+			log_warning("port %s: its tap goes with its last user: %s", ports[i]->name,
+				strerror(-r));
+	}
+	for (unsigned i = 0; i < n; i++)
+		if (has_tap(ports[i]))
+			port_set_persistent(ports[i], false);
+	free(done);
+	free(names);
 }
 
 void port_set_persistent(struct port *p, bool on)

@@ -48,6 +48,9 @@ int port_del(struct daemon *d, struct port *p, char *err, size_t err_size); // f
 // Opens and adds, falling from one candidate to the next. err: every candidate's reason.
 int port_make(
 	struct daemon *d, struct port *p, const struct port *donor, char *err, size_t err_size);
+// Deletes the taps of n ports (NULLs and other kinds are passed over), a namespace at a time. Their
+// fds are dead then; what could not be deleted so goes with its last fd.
+void ports_delete_taps(struct port *const *ports, unsigned n);
 void port_set_persistent(struct port *p, bool on);
 // The port is gone for good (its fds are closed): puts back what it changed on the host, but for what
 // another port in `ports` uses.
