@@ -33,6 +33,8 @@ struct apply {
 	struct change *changes;
 	struct port **removed;
 	struct compiled *compiled;
+	be32 dns[POLICY_MAX_DNS];
+	unsigned n_dns;
 	bool restarted, pushed;
 	unsigned old_workers;
 	bool old_poll;
@@ -228,8 +230,7 @@ static struct port *port_in_use(struct apply *a, uint32_t id)
 static int step_policy(struct apply *a)
 {
 	struct daemon *d = a->d;
-	be32 dns[POLICY_MAX_DNS];
-	unsigned n_dns = resolv_host(NULL, NULL, dns), n_nat = 0;
+	unsigned n_nat = 0;
 	struct store_desired stored = { 0 };
 	void *stored_root = NULL;
 	size_t size;
@@ -253,7 +254,8 @@ static int step_policy(struct apply *a)
 		r = store_get_root(d->store, generation, &stored_root, &size);
 	if (r < 0 && r != -ENOENT)
 		return step_error(a, r, "state", store_error(d->store));
-	r = compile_policy(a->desired, dns, n_dns,
+	a->n_dns = resolv_host(NULL, NULL, a->dns);
+	r = compile_policy(a->desired, a->dns, a->n_dns,
 		d->compiled ? d->compiled->root.data : stored_root, generation, &a->compiled, why,
 		sizeof(why));
 	free(stored_root);
@@ -378,6 +380,8 @@ static void finish(struct apply *a)
 	compiled_free(d->compiled);
 	d->desired = a->desired;
 	d->compiled = a->compiled;
+	memcpy(d->dns, a->dns, sizeof(d->dns));
+	d->n_dns = a->n_dns;
 	d->switch_has_policy = true;
 	if (broken)
 		loop_timer_arm(d->repair_timer, 1000000000);

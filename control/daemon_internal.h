@@ -4,6 +4,7 @@
 
 #include "control/compile.h"
 #include "control/daemon.h"
+#include "control/host_care.h"
 #include "control/lease.h"
 #include "control/linkwatch.h"
 #include "control/ports.h"
@@ -37,6 +38,9 @@ struct daemon {
 
 	struct leases *leases;
 	struct linkwatch *linkwatch;
+	struct host_care *host_care;
+	be32 dns[POLICY_MAX_DNS]; // the host's, as in the policy
+	unsigned n_dns;
 	struct api *api;
 	bool stop_all; // on leaving the loop: leave nothing behind
 };

@@ -56,6 +56,8 @@ int daemon_new(const char *run_dir, const char *state_dir, struct daemon **ret_d
 		r = loop_add_timer(d->loop, switch_link_on_timer, d, &d->respawn_timer);
 	if (r == 0)
 		r = leases_new(d, &d->leases);
+	if (r == 0)
+		r = host_care_new(d, &d->host_care);
 	if (r == 0) {
 		struct linkwatch_handler h = links;
 		h.arg = d;
@@ -117,6 +119,7 @@ void daemon_free(struct daemon *d)
 	if (!d)
 		return;
 	linkwatch_free(d->linkwatch);
+	host_care_free(d->host_care);
 	if (d->loop && d->store && d->ports) {
 		if (d->stop_all)
 			stop_all(d);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <unistd.h>
 #include "control/daemon_internal.h"
+#include "control/host_nat.h"
 
 // Resident memory of a process in KiB; 0 if unknown.
 static long resident_kib(pid_t pid)
@@ -39,16 +40,33 @@ static json_t *switch_status(struct daemon *d)
 	return o;
 }
 
-// Sentences about ports that are broken or not what was asked for first.
+// Who has no upstream but a stub on loopback cannot pass it on.
+static void warn_of_dns(const struct daemon *d, json_t *list)
+{
+	for (unsigned i = 0; d->n_dns == 0 && i < d->desired->n_segments; i++)
+		if (d->desired->segments[i].network->n_dns == 0) {
+			json_array_append_new(list,
+				json_sprintf("network %s: its clients are told no DNS servers, "
+					     "because /etc/resolv.conf names none beyond the host "
+					     "itself; name them in the network's `dns`",
+					d->desired->segments[i].name));
+			return;
+		}
+}
+
+// Sentences about ports, and the host around them, that are broken or not what was asked for first.
 static json_t *warnings(struct daemon *d)
 {
 	json_t *list = json_array();
 
+	warn_of_dns(d, list);
 	for (uint32_t id = 1; id <= d->ports->max_id; id++) {
 		const struct port *p = d->ports->by_id[id];
 		char what[300];
 		if (!p)
 			continue;
+		if (!p->broken && p->n_fds && port_spec_of(p)->host_nat)
+			host_nat_check(port_spec_of(p)->ifname, list);
 		if (p->broken) {
 			json_array_append_new(
 				list, json_sprintf("port %s: %s", p->name, p->trouble));

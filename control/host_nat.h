@@ -3,6 +3,7 @@
 // forwarding. Everything is put back by host_nat_down.
 #pragma once
 
+#include <jansson.h>
 #include "control/port_spec.h"
 #include "control/store.h"
 
@@ -13,3 +14,9 @@ int host_nat_up(struct store *s, const struct port_spec *tap, char *err, size_t 
 // Deletes the table and puts the sysctls back, if host_nat_up was called since, by this insulad or
 // one before (the store knows).
 void host_nat_down(struct store *s);
+
+// host_nat_check.c
+bool host_nat_table_exists(void);
+// Appends a sentence, with the command that mends it, for each thing on this host that keeps what
+// comes from tap `ifname` from getting on: forwarding off, a foreign chain that drops.
+void host_nat_check(const char *ifname, json_t *list);

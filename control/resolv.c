@@ -84,13 +84,20 @@ static unsigned read_file(const char *path, be32 ret_dns[POLICY_MAX_DNS], bool *
 	return resolv_parse(text, size, ret_dns, ret_stub);
 }
 
+// Where those who put a stub into /etc/resolv.conf write down whom it asks.
+static const char *const behind_stubs[] = { "/run/systemd/resolve/resolv.conf",
+	"/run/NetworkManager/no-stub-resolv.conf" };
+
 unsigned resolv_host(const char *conf, const char *upstream, be32 ret_dns[POLICY_MAX_DNS])
 {
 	bool stub;
 	unsigned n = read_file(conf ? conf : "/etc/resolv.conf", ret_dns, &stub);
 
-	if (n == 0 && stub)
-		n = read_file(
-			upstream ? upstream : "/run/systemd/resolve/resolv.conf", ret_dns, &stub);
+	if (n > 0 || !stub)
+		return n;
+	if (upstream)
+		return read_file(upstream, ret_dns, &stub);
+	for (size_t i = 0; n == 0 && i < sizeof(behind_stubs) / sizeof(behind_stubs[0]); i++)
+		n = read_file(behind_stubs[i], ret_dns, &stub);
 	return n;
 }

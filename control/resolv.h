@@ -10,5 +10,5 @@
 unsigned resolv_parse(const char *text, size_t size, be32 ret_dns[POLICY_MAX_DNS], bool *ret_stub);
 
 // From `conf` (NULL = /etc/resolv.conf), or, if that names only loopback stubs, from `upstream` (NULL =
-// /run/systemd/resolve/resolv.conf). Returns how many; 0 if the host has none.
+// where systemd-resolved and NetworkManager write them down). Returns how many; 0 if the host has none.
 unsigned resolv_host(const char *conf, const char *upstream, be32 ret_dns[POLICY_MAX_DNS]);

@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Follows what the host changes underneath: its name servers (a laptop changes networks), and rule
+// sets flushed together with our table. Main thread only.
+#pragma once
+
+struct daemon;
+struct host_care;
+
+int host_care_new(struct daemon *d, struct host_care **ret_care);
+void host_care_free(struct host_care *c);

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What on this host keeps guests behind the nat tap from getting out, as sentences with the command
+// that mends it; see host_nat.h. Asked for by daemon_status.c and after an apply, main thread. A
+// rule set is read as libnftables tells it, so iptables-nft's tables (docker's) are seen; those of
+// iptables-legacy are not.
+#include <errno.h>
+#include <fcntl.h>
+#include <nftables/libnftables.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "control/host_nat.h"
+
+// Runs one command; the output is a copy, NULL when nft refuses it.
+static char *ask_nft(const char *command, unsigned flags)
+{
+	struct nft_ctx *nft = nft_ctx_new(NFT_CTX_DEFAULT);
+	char *text = NULL;
+
+	if (!nft)
+		return NULL;
+	nft_ctx_output_set_flags(nft, flags);
+	nft_ctx_buffer_error(nft);
+	nft_ctx_buffer_output(nft);
+	if (nft_run_cmd_from_buffer(nft, command) == 0)
+		text = strdup(nft_ctx_get_output_buffer(nft));
+	nft_ctx_free(nft);
+	return text;
+}
+
+bool host_nat_table_exists(void)
+{
+	char *text = ask_nft("list table ip insula", 0);
+	bool exists = text != NULL;
+
+	free(text);
+	return exists;
+}
+
+static const char *member(const json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	return s ? s : "";
+}
+
+// A chain that drops what it does not know, in a table that never names our tap. Docker leaves one
+// chain to the host's owner; rules elsewhere in its table it may put its own before.
+static void check_chain(const json_t *chain, const char *ifname, json_t *list)
+{
+	const char *family = member(chain, "family"), *table = member(chain, "table");
+	char command[256], quoted[24];
+
+	if (strcmp(member(chain, "hook"), "forward") != 0 ||
+		strcmp(member(chain, "policy"), "drop") != 0 ||
+		(strcmp(family, "ip") != 0 && strcmp(family, "inet") != 0))
+		return;
+	snprintf(command, sizeof(command), "list table %s %s", family, table);
+	char *rules = ask_nft(command, 0);
+	if (!rules)
+		return;
+	snprintf(quoted, sizeof(quoted), "\"%s\"", ifname);
+	const char *name =
+		strstr(rules, "chain DOCKER-USER {") ? "DOCKER-USER" : member(chain, "name");
+	if (!strstr(rules, quoted))
+		json_array_append_new(list,
+			json_sprintf(
+				"uplink mode nat: chain %s of nft table %s %s drops what guests "
+				"send through %s; let it pass with `nft insert rule %s %s %s "
+				"iifname %s accept; nft insert rule %s %s %s oifname %s accept`",
+				member(chain, "name"), family, table, ifname, family, table, name,
+				ifname, family, table, name, ifname));
+	free(rules);
+}
+
+static void check_forwarding(json_t *list)
+{
+	char value = '1';
+	int fd = open("/proc/sys/net/ipv4/ip_forward", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	if (read(fd, &value, 1) == 1 && value != '1')
+		json_array_append_new(list,
+			json_string(
+				"uplink mode nat: forwarding was turned off on this host; turn it "
+				"on with `sysctl -w net.ipv4.ip_forward=1`"));
+	close(fd);
+}
+
+void host_nat_check(const char *ifname, json_t *list)
+{
+	char *text = ask_nft("list chains", NFT_CTX_OUTPUT_JSON);
+	json_t *answer = text ? json_loads(text, 0, NULL) : NULL, *o;
+	size_t i;
+
+	check_forwarding(list);
+	json_array_foreach(json_object_get(answer, "nftables"), i, o) {
+		const json_t *chain = json_object_get(o, "chain");
+		if (chain)
+			check_chain(chain, ifname, list);
+	}
+	json_decref(answer);
+	free(text);
+}

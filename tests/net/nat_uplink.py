@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Uplink mode nat: guests of two tenants with the same addresses reach what the laptop reaches, by
+# all its ways out, and resolve names by the servers the laptop really asks; what is changed on the
+# host for that is the table `ip insula` and forwarding, and both are as before afterwards, also
+# after kill -9. Runs in a sandbox.
+import os
+import re
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), "lib"))
+
+# pylint: disable=wrong-import-position
+import lab as labs
+import laptop as laptops
+import netns
+import sandbox
+import snapshot
+
+DOCUMENT = {
+    "version": 1,
+    "uplinks": [{"name": "internet", "mode": "nat"}],
+    "tenants": [laptops.tenant("red", 10, ["10.0.0.11"], "internet"),
+                laptops.tenant("blue", 20, ["10.0.0.11"], "internet")],
+}
+GUESTS = ("red-1", "blue-1")
+DNS, OTHER_DNS = "198.51.100.53", "198.51.100.54"
+NAME, NAME_ADDRESS = "www.example.test", "203.0.113.80"
+VPN, VPN_OWN = "192.0.2.1", "192.0.2.2"
+STUB = "/run/systemd/resolve/stub-resolv.conf"
+# What a host may have already: rules of its own, which load the modules a comparison would notice.
+FOREIGN = """
+table ip foreign {
+    chain post { type nat hook postrouting priority 100; ip saddr 10.99.0.0/16 masquerade; }
+    chain in { type filter hook input priority 0; ct state established accept; }
+}"""
+DROPPING = """
+table ip filter {
+    chain DOCKER-USER { }
+    chain FORWARD { type filter hook forward priority 0; policy drop; jump DOCKER-USER; }
+}"""
+
+
+def nft(text):
+    netns.run("nft", "-f", "-", input=text)
+
+
+def put(path, text):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    if os.path.islink(path):
+        os.unlink(path)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def serve_names(space, listen):
+    command = [*netns.inside(space), sys.executable, os.path.join(labs.LIB, "name_server.py")]
+    server = netns.popen([*command, listen, NAME, NAME_ADDRESS], stdout=subprocess.PIPE, text=True)
+    assert server.stdout.readline() == "serving\n", f"no name server in {space}"
+
+
+# A second way out, as a VPN is: no default route goes there.
+def build(lab):
+    lab.build_for(DOCUMENT)
+    lab.go_online()
+    for address in (DNS, OTHER_DNS, NAME_ADDRESS):
+        netns.ip(labs.INTERNET_NETNS, "address", "add", f"{address}/32", "dev", "lo")
+        netns.ip("", "route", "add", f"{address}/32", "via", laptops.ROUTER)
+        serve_names(labs.INTERNET_NETNS, address)
+    netns.create("vpn")
+    netns.veth("", "tun0", "vpn", "eth0")
+    netns.ip("", "address", "add", f"{VPN_OWN}/24", "dev", "tun0")
+    netns.ip("vpn", "address", "add", f"{VPN}/24", "dev", "eth0")
+    put("/etc/resolv.conf", f"search example\nnameserver {DNS}\n")
+    put("/etc/nsswitch.conf", "hosts: files dns\n")
+    nft(FOREIGN)
+
+
+def forwarding():
+    with open("/proc/sys/net/ipv4/ip_forward", encoding="ascii") as file:
+        return file.read().strip()
+
+
+def tables():
+    return netns.run("nft", "list", "tables").stdout.split("\n")
+
+
+# Waits for what follows by itself.
+def wait_for(what, happened, deadline_s=10):
+    deadline = time.monotonic() + deadline_s
+    while not (result := happened()):
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+    return result
+
+
+def start(lab):
+    lab.start()
+    assert forwarding() == "0" and "table ip insula" not in tables()
+    lab.apply_document(DOCUMENT)
+    assert forwarding() == "1" and "table ip insula" in tables()
+    leases = lab.lease()
+    assert sorted(leases) == sorted(GUESTS), leases
+    lab.agents["vpn"] = netns.Agent("vpn", "vpn")
+
+
+def test_reach(lab):
+    for guest in GUESTS:
+        for to, address, own in (("internet", laptops.ROUTER, laptops.OWN), ("vpn", VPN, VPN_OWN)):
+            assert lab.probe("tcp", guest, to, address) == own, f"tcp {guest} {to}"
+            assert lab.probe("udp", guest, to, address) == own, f"udp {guest} {to}"
+            assert lab.probe("ping", guest, to, address), f"ping {guest} {to}"
+
+
+# As the guest's own C library resolves, with what DHCP gave.
+def resolve(lab, guest, servers):
+    text = "".join(f"nameserver {s}\n" for s in servers.split())
+    put(f"/etc/netns/{lab.space(guest)}/resolv.conf", f"{text}options timeout:2 attempts:2\n")
+    command = [*netns.inside(lab.space(guest)), "getent", "ahostsv4", NAME]
+    return netns.run(*command, check=False).stdout
+
+
+def check_names(lab, leases, servers):
+    for guest in GUESTS:
+        assert leases[guest]["dns"] == servers, f"{guest}: {leases[guest]}, {lab.warnings()}"
+        if servers:
+            assert NAME_ADDRESS in resolve(lab, guest, servers), f"{guest} resolves nothing"
+
+
+def test_names(lab):
+    check_names(lab, lab.lease_again(), DNS)
+
+
+# systemd-resolved: a link to a file that names the stub.
+def test_stub_of_systemd(lab):
+    put(STUB, "nameserver 127.0.0.53\noptions edns0 trust-ad\n")
+    put("/run/systemd/resolve/resolv.conf", f"nameserver {OTHER_DNS}\nnameserver {DNS}\n")
+    os.unlink("/etc/resolv.conf")
+    os.symlink("../run/systemd/resolve/stub-resolv.conf", "/etc/resolv.conf")
+    lab.apply_document(DOCUMENT)
+    check_names(lab, lab.lease_again(), f"{OTHER_DNS} {DNS}")
+
+
+# A resolver of the host's own and nothing known behind it: better none than a loopback.
+def test_loopback_only(lab):
+    os.unlink("/run/systemd/resolve/resolv.conf")
+    put("/etc/resolv.conf", "nameserver 127.0.0.1\nnameserver ::1\n")
+    lab.apply_document(DOCUMENT)
+    check_names(lab, lab.lease_again(), "")
+    assert any("told no DNS servers" in w and "`dns`" in w for w in lab.warnings()), lab.warnings()
+
+
+# The laptop moves to another network: no apply is needed.
+def test_resolv_conf_changes(lab):
+    before = lab.status()["generation"]
+    put("/etc/resolv.conf", f"nameserver {OTHER_DNS}\n")
+    wait_for("insulad does not read resolv.conf again",
+             lambda: lab.status()["generation"] > before, 15)
+    check_names(lab, lab.lease_again(), OTHER_DNS)
+    assert not lab.warnings(), lab.warnings()
+
+
+# A host whose own rules drop what they do not know is told how to let guests pass.
+def test_foreign_drop(lab):
+    assert lab.warnings() == []
+    nft(DROPPING)
+    assert not lab.probe("tcp", "red-1", "internet", laptops.ROUTER, timeout=1)
+    [warning] = lab.warnings()
+    command = re.search("`(.*)`", warning)[1]
+    netns.run("sh", "-c", command)
+    assert lab.warnings() == [], lab.warnings()
+    assert lab.probe("tcp", "red-1", "internet", laptops.ROUTER) == laptops.OWN
+    netns.run("sysctl", "-qw", "net.ipv4.ip_forward=0")
+    [warning] = lab.warnings()
+    netns.run("sh", "-c", re.search("`(.*)`", warning)[1])
+    assert lab.warnings() == [] and forwarding() == "1"
+    nft("delete table ip filter")
+
+
+# `systemctl restart nftables` begins with this.
+def test_flushed(lab):
+    nft("flush ruleset")
+    wait_for("the table did not come back", lambda: "table ip insula" in tables())
+    assert lab.probe("tcp", "blue-1", "internet", laptops.ROUTER) == laptops.OWN
+    nft(FOREIGN)
+
+
+# Nothing of the host changes when the same table is there already, after any death.
+def test_killed(lab):
+    for programs in (("insulad",), ("insulad", "insula-switch")):
+        for program in programs:
+            lab.kill(program)
+        assert "table ip insula" in tables() and forwarding() == "1"
+        lab.start()
+        assert "table ip insula" in tables() and forwarding() == "1"
+        for guest in GUESTS:
+            assert lab.probe("tcp", guest, "internet", laptops.ROUTER) == laptops.OWN, guest
+
+
+# Other addresses between the switch and the host, and another name; the old ones go.
+def test_own_addresses(lab):
+    uplink = {"name": "internet", "mode": "nat", "interface": "guests0",
+              "address": "172.31.255.2/29", "gateway": "172.31.255.1"}
+    lab.apply_document(DOCUMENT | {"uplinks": [uplink]})
+    shown = netns.ip("", "-br", "-4", "address")
+    assert "172.31.255.1/29" in shown and "100.127.255" not in shown, shown
+    assert lab.probe("tcp", "red-1", "internet", laptops.ROUTER) == laptops.OWN
+    lab.apply_document(DOCUMENT | {"uplinks": [uplink | {"address": "172.31.255.3/29"}]})
+    assert lab.probe("tcp", "red-1", "internet", laptops.ROUTER) == laptops.OWN
+    lab.apply_document(DOCUMENT)
+    shown = netns.ip("", "-br", "-4", "address")
+    assert "172.31.255" not in shown, shown
+    assert lab.probe("tcp", "red-1", "internet", laptops.ROUTER) == laptops.OWN
+
+
+# Without the uplink in the file nothing of it stays; with it again it works again.
+def test_taken_away(lab, before):
+    lab.apply_document({"version": 1})
+    assert forwarding() == "0" and "table ip insula" not in tables()
+    lab.apply_document(DOCUMENT)
+    lab.kill("insulad")
+    lab.start()
+    errors = lab.stop()
+    assert not errors, errors
+    left = snapshot.compare(before, snapshot.network())
+    assert not left, "\n".join(left)
+
+
+def main():
+    laptops.private_files()
+    lab = laptops.Laptop(sandbox.DIRECTORY)
+    build(lab)
+    before = snapshot.network()
+    try:
+        start(lab)
+        for name, test in list(globals().items()):
+            if name.startswith("test_") and name != "test_taken_away":
+                test(lab)
+                print(f"ok {name}", flush=True)
+        test_taken_away(lab, before)
+        print("ok test_taken_away")
+    finally:
+        lab.stop()
+
+
+main()
