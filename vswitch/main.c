@@ -156,6 +156,13 @@ static int fail(const char *what, int r, const char *err)
 	return 1;
 }
 
+// Why a table that outlives the switch begins empty; NULL = it goes on.
+static void tell_fresh(const char *what, const char *why)
+{
+	if (why)
+		fprintf(stderr, "insula-switch: %s start empty: %s\n", what, why);
+}
+
 // Workers, sandbox, control loop: from here on nothing more is needed from the host.
 static int run(struct switch_ *sw, struct tables *tables, const struct options *o, int listen_fd,
 	int signal_fd)
@@ -198,6 +205,11 @@ int main(int argc, char **argv)
 		err, sizeof(err));
 	if (r < 0)
 		return fail("tables", r, err);
+	tell_fresh("sessions", tables.sessions_fresh);
+	tell_fresh("mappings", tables.mappings_fresh);
+	if (tables.n_orphans)
+		fprintf(stderr, "insula-switch: %u sessions ended: their mapping was not there\n",
+			tables.n_orphans);
 	r = eal_start(o.memory_mib, o.run_dir);
 	if (r < 0)
 		return fail("DPDK", r, NULL);

@@ -1,9 +1,10 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
 # Port kind vhost-user inside insula-switch as it runs: unprivileged, under seccomp, workers asleep. A port as
-# server and one as client are added over the control socket, front ends attach, send, receive nothing
-# (there is no policy), leave, come back, and lie once; then the ports go. Run by test_vhost_switch.sh;
-# argument: the insula-switch binary.
+# server and one as client are added over the control socket, front ends attach, send, receive nothing, leave, come
+# back, and lie once; then the ports go. Run by test_vhost_switch.sh; argument: the insula-switch binary.
+import fcntl
+import hashlib
 import os
 import shutil
 import socket
@@ -17,10 +18,11 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from vhost_front_end import *  # noqa: E402,F403
 
 MAGIC, VERSION_, REPLY = 0x31434E49, 1, 0x8000
-PORT_ADD, PORT_DEL, PORT_LIST, PORT_STATS = 2, 3, 4, 8
+PORT_ADD, PORT_DEL, PORT_LIST, SECTION_PUT, POLICY_COMMIT = 2, 3, 4, 6, 7
 VHOST, SERVER = 2, 1
 HEADER, STATUS, ENTRY = 16, 16 + 8 + 240, 24 + 64 + 256
 FRAME = bytes(64)
+NONE = 0xFFFFFFFF
 
 
 class Control:
@@ -30,9 +32,10 @@ class Control:
         self.sock.connect(path)
         self.seq = 0
 
-    def ask(self, kind, body):
+    def ask(self, kind, body, fds=()):
         self.seq += 1
-        self.sock.sendall(struct.pack("<IHHII", MAGIC, VERSION_, kind, self.seq, HEADER + len(body)) + body)
+        message = struct.pack("<IHHII", MAGIC, VERSION_, kind, self.seq, HEADER + len(body)) + body
+        socket.send_fds(self.sock, [message], fds)
         while True:
             reply = self.sock.recv(1 << 16)
             if struct.unpack_from("<H", reply, 6)[0] == kind | REPLY:
@@ -44,6 +47,15 @@ class Control:
         self.ask(PORT_ADD, struct.pack("<IHHII", port, VHOST, flags, 1500, queues) + name(f"p{port}") +
                  path.encode().ljust(256, b"\0"))
 
+    # Workers serve a port once the policy names it: one tenant, one segment, ports 1 and 2.
+    def commit_policy(self):
+        section = tenant_section()
+        digest = hashlib.sha256(section).digest()
+        ref = digest + struct.pack("<IIQ", 1, len(section), 1)
+        root = struct.pack("<IIQII", 0x52504E49, 1, 1, 1, 24 + len(ref)) + ref
+        self.ask(SECTION_PUT, ref, [sealed(section)])
+        self.ask(POLICY_COMMIT, b"", [sealed(root)])
+
     def is_up(self, port):
         data = self.ask(PORT_LIST, struct.pack("<II", 0, 0))
         size = (len(data) - 8) // struct.unpack_from("<I", data, 4)[0]
@@ -51,6 +63,24 @@ class Control:
             if struct.unpack_from("<I", data, at)[0] == port:
                 return struct.unpack_from("<I", data, at + 16)[0] == 1
         return False
+
+
+def tenant_section():
+    subnet, gateway = socket.inet_aton("10.0.0.0"), socket.inet_aton("10.0.0.1")
+    segment = struct.pack("<IIHH", 1, 1, 10, 1500) + subnet + gateway + bytes(
+        [2, 0, 0, 0, 1, 1, 24, 0]) + bytes(20) + struct.pack("<II", 3600, 0) + name("lan")
+    ports = b"".join(struct.pack("<IIBB", i, 1, 0, 0) + bytes([2, 0, 0, 0, 0, i]) +
+                     socket.inet_aton(f"10.0.0.1{i}") + struct.pack("<IIII", 0, 0, NONE, NONE) +
+                     bytes(4) + name(f"p{i}") for i in (1, 2))
+    size = 32 + NAME_SIZE + len(segment) + len(ports)
+    return struct.pack("<IIIIIIII", 0x53504E49, 1, 1, size, 1, 2, 0, 0) + name("t") + segment + ports
+
+
+def sealed(data):
+    fd = os.memfd_create("policy", os.MFD_ALLOW_SEALING)
+    os.write(fd, data)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE)
+    return fd
 
 
 def name(text):
@@ -98,6 +128,7 @@ def main():
         until("the control socket", lambda: os.path.exists(run + "/switch.sock"))
         control = Control(run + "/switch.sock")
         served, dialled = run + "/vhost/served", run + "/vhost/dialled"
+        control.commit_policy()
         control.add(1, SERVER, served)
         for _ in range(3):
             until("the port listens", lambda: os.path.exists(served))
