@@ -254,20 +254,25 @@ static be32 choose(struct leases *l, const struct desired_segment *s, be32 wish,
 	return chosen;
 }
 
-static struct lease *new_lease(
-	struct leases *l, const struct desired_segment *s, const struct proto_lease_event *e)
+// exact: the address that the client names, or none.
+static struct lease *new_lease(struct leases *l, const struct desired_segment *s,
+	const struct proto_lease_event *e, bool exact)
 {
 	// Clients scatter by their MAC, so that one gets the same address again if it can.
 	uint32_t salt =
 		(uint32_t)(e->mac.b[2] << 24 | e->mac.b[3] << 16 | e->mac.b[4] << 8) | e->mac.b[5];
 	be32 address = choose(l, s, e->address, salt * 2654435761u);
-	struct lease *x = address ? append(l) : NULL;
+	struct lease *x = NULL;
 
+	if (address && (!exact || address == e->address))
+		x = append(l);
 	if (!x)
 		return NULL;
-	x->s = (struct store_lease){
-		.segment = e->segment, .address = address, .client_id_size = e->client_id_size
-	};
+	x->s = (struct store_lease){ .segment = e->segment,
+		.port = e->port,
+		.address = address,
+		.mac = e->mac,
+		.client_id_size = e->client_id_size };
 	memcpy(x->s.client_id, e->client_id, e->client_id_size);
 	x->offered = true;
 	x->s.expires_at = now_s() + OFFER_S;
@@ -318,13 +323,33 @@ static int on_discover(struct leases *l, const struct proto_lease_event *e)
 	if (x && !in_pool(s, x->s.address))
 		x = NULL;
 	if (s && !x)
-		x = new_lease(l, s, e);
+		x = new_lease(l, s, e, false);
 	if (x && x->offered) {
 		x->s.port = e->port;
 		x->s.mac = e->mac;
 	}
 	reply(l, e->token, x ? x->s.address : 0);
 	return 0;
+}
+
+// A MAC has one address, for the guard knows one: what it had under another client identifier (its
+// firmware's, say) ends. Behind another port it is somebody else's MAC, and the switch refuses.
+static int end_former(
+	struct leases *l, const struct lease *granted, const struct proto_lease_event *e)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < l->n && r == 0; i++) {
+		struct lease *x = &l->v[i];
+		if (x == granted || x->gone || x->s.declined || x->s.segment != e->segment ||
+			x->s.port != e->port || !mac_equal(&x->s.mac, &e->mac))
+			continue;
+		if (!x->offered)
+			set(l, &x->s, 0);
+		x->gone = true;
+		r = store_delete_lease(l->d->store, x->s.segment, x->s.address);
+	}
+	return r;
 }
 
 // Granted: the address offered or held, or (a client that remembers what we do not) a free one.
@@ -334,7 +359,7 @@ static int on_request(struct leases *l, const struct proto_lease_event *e)
 	struct lease *x = s ? find_client(l, e) : NULL;
 
 	if (s && !x && e->address && in_pool(s, e->address))
-		x = new_lease(l, s, e);
+		x = new_lease(l, s, e, true);
 	if (!x || !in_pool(s, x->s.address) || (e->address && x->s.address != e->address)) {
 		reply(l, e->token, 0);
 		return 0;
@@ -342,12 +367,14 @@ static int on_request(struct leases *l, const struct proto_lease_event *e)
 	// It moved to another port or has another MAC: the old place is closed.
 	if (!x->offered && (x->s.port != e->port || !mac_equal(&x->s.mac, &e->mac)))
 		set(l, &x->s, 0);
+	int r = end_former(l, x, e);
 	x->offered = false;
 	x->s.port = e->port;
 	x->s.mac = e->mac;
 	x->s.expires_at = now_s() + s->network->lease_s;
 	memcpy(x->s.hostname, e->hostname, sizeof(x->s.hostname));
-	int r = store_put_lease(l->d->store, &x->s);
+	if (r == 0)
+		r = store_put_lease(l->d->store, &x->s);
 	set(l, &x->s, s->network->lease_s);
 	reply(l, e->token, x->s.address);
 	return r;
@@ -357,7 +384,9 @@ static int on_end(struct leases *l, const struct proto_lease_event *e)
 {
 	struct lease *x = find_client(l, e);
 
-	if (!x || x->s.address != e->address || x->s.port != e->port)
+	// An identifier can be imitated; a MAC behind this port was let through by the guard.
+	if (!x || x->s.address != e->address || x->s.port != e->port ||
+		!mac_equal(&x->s.mac, &e->mac))
 		return 0;
 	if (!x->offered)
 		set(l, &x->s, 0);

@@ -2,6 +2,7 @@
 // The control thread's loop: accepts insulad (the newest connection wins), reads one request at a time and
 // answers it. A malformed message closes the connection and changes nothing.
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -11,6 +12,8 @@
 #include "vswitch/control.h"
 
 enum event_source { FROM_LISTEN, FROM_CONNECTION, FROM_WORKERS, FROM_SIGNAL };
+
+enum { REPLY_WAIT_MS = 200 };
 
 static void close_connection(struct control *c)
 {
@@ -22,7 +25,13 @@ static void close_connection(struct control *c)
 
 void control_reply(struct control *c, const void *msg, const int *fds, unsigned n_fds)
 {
-	if (c->conn_fd >= 0 && proto_send(c->conn_fd, msg, fds, n_fds) < 0)
+	struct pollfd p = { .fd = c->conn_fd, .events = POLLOUT };
+	int r = c->conn_fd >= 0 ? proto_send(c->conn_fd, msg, fds, n_fds) : 0;
+
+	// Events may fill the socket; insulad, waiting for this, is about to read them.
+	if (r == -EAGAIN && poll(&p, 1, REPLY_WAIT_MS) > 0)
+		r = proto_send(c->conn_fd, msg, fds, n_fds);
+	if (r < 0)
 		close_connection(c); // insulad does not read: it will connect again
 }
 
@@ -34,11 +43,10 @@ void control_reply_status(struct control *c, int error, const char *text)
 	control_reply(c, &s, NULL, 0);
 }
 
-void control_event(struct control *c, void *msg, uint16_t type, size_t size)
+int control_event(struct control *c, void *msg, uint16_t type, size_t size)
 {
 	proto_header_init(msg, type, 0, size);
-	if (c->conn_fd >= 0)
-		proto_send(c->conn_fd, msg, NULL, 0);
+	return c->conn_fd >= 0 ? proto_send(c->conn_fd, msg, NULL, 0) : -ENOTCONN;
 }
 
 static void hello(struct control *c)
@@ -200,17 +208,16 @@ int control_run(struct switch_ *sw, struct tables *tables, int listen_fd, int si
 	c->tables = tables;
 	c->listen_fd = listen_fd;
 	c->conn_fd = -1;
-	c->next_token = 1;
 	c->started_ns = control_now_ns(CLOCK_BOOTTIME);
-	c->parked = calloc(PARKED_MAX, sizeof(*c->parked));
+	c->parking = parking_new(sw->cfg.seed);
 	c->in = malloc(sizeof(*c->in));
 	c->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (c->parked && c->in && c->epoll_fd >= 0)
+	if (c->parking && c->in && c->epoll_fd >= 0)
 		r = loop(c, signal_fd);
 	close_connection(c);
 	if (c->epoll_fd >= 0)
 		close(c->epoll_fd);
-	free(c->parked);
+	parking_free(c->parking);
 	free(c->in);
 	free(c);
 	return r;

@@ -6,17 +6,9 @@
 #include <time.h>
 #include "control/proto_io.h"
 #include "vswitch/message.h"
+#include "vswitch/parked.h"
 #include "vswitch/switch.h"
 #include "vswitch/tables.h"
-
-enum { PARKED_MAX = 1024 };
-
-struct parked { // a dynamic client's message, waiting for insulad
-	uint32_t token; // 0 = free
-	uint32_t port, segment_id;
-	uint64_t since_ns;
-	struct dhcp4_msg msg;
-};
 
 struct control {
 	struct switch_ *sw;
@@ -25,8 +17,7 @@ struct control {
 	uint64_t started_ns; // CLOCK_BOOTTIME
 	uint32_t n_staged;
 	struct policy_part *staged[POLICY_MAX_SECTIONS]; // put, not yet committed
-	uint32_t next_token;
-	struct parked *parked; // PARKED_MAX
+	struct parking *parking; // dynamic clients that wait for insulad
 	struct tables *tables;
 	uint64_t reclaim_token; // grace period after which removed sessions may be reused
 	uint64_t kept_house_ns;
@@ -39,8 +30,8 @@ int control_run(struct switch_ *sw, struct tables *tables, int listen_fd, int si
 // Replies. control_reply_status: the usual one.
 void control_reply(struct control *c, const void *msg, const int *fds, unsigned n_fds);
 void control_reply_status(struct control *c, int error, const char *text);
-// Sends an event; lost when nobody is connected or the socket is full.
-void control_event(struct control *c, void *msg, uint16_t type, size_t size);
+// Sends an event; lost (-errno) when nobody is connected or the socket is full.
+int control_event(struct control *c, void *msg, uint16_t type, size_t size);
 
 // control_ports.c
 void control_port_add(struct control *c);

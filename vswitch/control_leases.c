@@ -7,25 +7,13 @@
 #include <unistd.h>
 #include "vswitch/control.h"
 
-enum { PARKED_S = 30 };
-
-static struct parked *park(struct control *c, const struct worker_message *wm)
+// Control's own row of a port's counters.
+static void count_drop(struct control *c, uint32_t port, enum drop_reason reason)
 {
-	struct parked *slot = NULL;
-	uint64_t now = control_now_ns(CLOCK_MONOTONIC);
+	struct port *p = switch_port(c->sw, port);
 
-	for (unsigned i = 0; i < PARKED_MAX && !slot; i++)
-		if (!c->parked[i].token || now - c->parked[i].since_ns > PARKED_S * 1000000000ull)
-			slot = &c->parked[i];
-	if (!slot)
-		return NULL;
-	*slot = (struct parked){ .token = c->next_token,
-		.port = wm->port,
-		.segment_id = wm->segment_id,
-		.since_ns = now,
-		.msg = wm->lease.msg };
-	c->next_token = c->next_token == UINT32_MAX ? 1 : c->next_token + 1;
-	return slot;
+	if (p)
+		p->counters[c->sw->n_workers]->drops[reason]++;
 }
 
 static void lease_event(struct control *c, const struct worker_message *wm)
@@ -33,20 +21,27 @@ static void lease_event(struct control *c, const struct worker_message *wm)
 	const struct dhcp4_msg *msg = &wm->lease.msg;
 	bool waits =
 		wm->lease.kind == PROTO_LEASE_REQUEST || wm->lease.kind == PROTO_LEASE_DISCOVER;
-	struct parked *slot = waits && c->conn_fd >= 0 ? park(c, wm) : NULL;
+	struct parked *slot = NULL;
 	struct proto_lease_event e = { .kind = wm->lease.kind,
 		.port = wm->port,
 		.segment = wm->segment_id,
-		.token = slot ? slot->token : 0,
 		.mac = msg->chaddr,
 		.client_id_size = msg->client_id_size,
 		.address = wm->lease.address ? wm->lease.address : msg->ciaddr };
 
-	if (waits && !slot)
-		return; // the client asks again
+	if (waits && c->conn_fd >= 0)
+		slot = parked_add(c->parking, wm, control_now_ns(CLOCK_MONOTONIC));
+	if (waits && !slot) { // the client asks again
+		count_drop(c, wm->port, DROP_SERVICE_DHCP_BUSY);
+		return;
+	}
+	e.token = slot ? slot->token : 0;
 	memcpy(e.client_id, msg->client_id, msg->client_id_size);
 	memcpy(e.hostname, msg->hostname, sizeof(e.hostname));
-	control_event(c, &e, PROTO_EVENT_LEASE, sizeof(e));
+	if (control_event(c, &e, PROTO_EVENT_LEASE, sizeof(e)) < 0 && slot) {
+		parked_del(c->parking, slot);
+		count_drop(c, wm->port, DROP_SERVICE_DHCP_BUSY);
+	}
 }
 
 void control_from_workers(struct control *c)
@@ -97,12 +92,9 @@ void control_lease_answer(struct control *c)
 	const struct policy *pol = c->sw->policy;
 	const struct policy_prt *prt;
 	struct dhcp4_decision d;
-	struct parked *slot = NULL;
+	struct parked *slot = parked_find(c->parking, q->token);
 	int r = 0;
 
-	for (unsigned i = 0; i < PARKED_MAX && !slot; i++)
-		if (q->token && c->parked[i].token == q->token)
-			slot = &c->parked[i];
 	prt = slot ? policy_port(pol, slot->port) : NULL;
 	if (!prt || prt->segment == POLICY_NO_SEGMENT) {
 		control_reply_status(c, -ENOENT, "nobody waits for this answer any more");
@@ -114,13 +106,41 @@ void control_lease_answer(struct control *c)
 		d.action = DHCP4_DO_NAK;
 	if (d.action == DHCP4_DO_OFFER || d.action == DHCP4_DO_ACK || d.action == DHCP4_DO_NAK)
 		r = emit(c, slot, &pol->segments[prt->segment].dhcp, &d);
-	slot->token = 0;
+	else if (q->address == 0)
+		count_drop(c, slot->port, DROP_SERVICE_DHCP_EXHAUSTED);
+	parked_del(c->parking, slot);
 	control_reply_status(c, r, r < 0 ? "the reply could not be sent" : NULL);
+}
+
+// Established sessions follow a lease through their next hops: to where it is now, or nowhere.
+static void repoint(struct control *c, const struct binding *b)
+{
+	struct nexthop_table *t = c->sw->nexthops;
+	struct nexthop *nh = nexthop_get(t, nexthop_find_host(t, b->zone, b->address, 0));
+
+	if (nh)
+		atomic_store(&nh->where, route_host_where(c->sw, c->sw->policy, nh));
+	nh = nexthop_get(t, nexthop_find_bridged(t, b->segment, &b->mac));
+	if (nh)
+		atomic_store(&nh->where, forward_bridged_where(c->sw, nh));
 }
 
 static void forget(struct control *c, const struct binding *b)
 {
 	fdb_del_static(c->sw->fdb, b->segment, &b->mac);
+	repoint(c, b);
+}
+
+// Ends this lease, and not another that its MAC or its address has got since.
+static void end_lease(struct control *c, const struct binding *b)
+{
+	struct binding now;
+
+	if (!binding_by_mac(c->sw->bindings, b->segment, &b->mac, 0, &now) ||
+		now.address != b->address || now.port != b->port)
+		return;
+	binding_del(c->sw->bindings, b->segment, &b->mac);
+	forget(c, b);
 }
 
 void control_lease_set(struct control *c)
@@ -143,14 +163,15 @@ void control_lease_set(struct control *c)
 	}
 	b.zone = pol->segments[prt->segment].s->zone;
 	if (q->remaining_s == 0) {
-		binding_del(c->sw->bindings, q->segment, &q->mac);
-		forget(c, &b);
+		end_lease(c, &b);
 		control_reply_status(c, 0, NULL);
 		return;
 	}
 	r = fdb_set_static(c->sw->fdb, q->segment, &q->mac, q->port);
 	if (r == 0)
 		r = binding_set(c->sw->bindings, &b);
+	if (r == 0)
+		repoint(c, &b);
 	control_reply_status(c, r, r < 0 ? "MAC is another port's, or too many leases" : NULL);
 }
 

@@ -59,7 +59,7 @@ void control_port_list(struct control *c)
 static void add_counters(
 	const struct switch_ *sw, const struct port *p, struct proto_stats_entry *e)
 {
-	for (unsigned i = 0; i < sw->n_workers; i++) {
+	for (unsigned i = 0; i <= sw->n_workers; i++) {
 		const struct port_counters *k = p->counters[i];
 
 		e->rx_packets += k->rx_packets;
@@ -95,10 +95,11 @@ void control_port_stats(struct control *c)
 
 static void add_drops(const struct switch_ *sw, const struct port *p, struct proto_drops *l)
 {
-	for (unsigned i = 0; i < sw->n_workers; i++)
-		for (unsigned r = 1; r < DROP_COUNT; r++)
-			l->e[r - 1].count +=
-				p ? p->counters[i]->drops[r] : sw->workers[i]->drops[r];
+	for (unsigned r = 1; r < DROP_COUNT; r++)
+		for (unsigned i = 0; i <= sw->n_workers; i++)
+			l->e[r - 1].count += p                   ? p->counters[i]->drops[r]
+					     : i < sw->n_workers ? sw->workers[i]->drops[r]
+								 : 0;
 }
 
 void control_drops(struct control *c)

@@ -68,6 +68,7 @@ void control_keep_house(struct control *c)
 	nat_expire(c->sw->mappings, now, NAT_HOLD_S, MAPPING_BUDGET);
 	fdb_age(c->sw->fdb, now, FDB_BUDGET);
 	control_leases_expire(c, now);
+	parked_expire(c->parking, now);
 	watch_ports(c);
 }
 

@@ -148,6 +148,16 @@ uint32_t nexthop_host(struct nexthop_table *t, uint32_t zone, be32 address, uint
 	return find_or_make(t, &k);
 }
 
+uint32_t nexthop_find_host(
+	struct nexthop_table *t, uint32_t zone, be32 address, uint32_t segment_id)
+{
+	struct nexthop k = {
+		.kind = NEXTHOP_HOST, .domain = zone, .segment = segment_id, .address = address
+	};
+
+	return find(t, &k, hash(t, &k) & t->mask);
+}
+
 uint32_t nexthop_neighbour(struct nexthop_table *t, uint32_t uplink_port, be32 address)
 {
 	struct nexthop k = { .kind = NEXTHOP_NEIGHBOUR, .domain = uplink_port, .address = address };

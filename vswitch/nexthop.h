@@ -48,6 +48,8 @@ uint32_t nexthop_host(struct nexthop_table *t, uint32_t zone, be32 address, uint
 uint32_t nexthop_neighbour(struct nexthop_table *t, uint32_t uplink_port, be32 address);
 // Finds without making.
 uint32_t nexthop_find_bridged(struct nexthop_table *t, uint32_t segment_id, const struct mac *mac);
+uint32_t nexthop_find_host(
+	struct nexthop_table *t, uint32_t zone, be32 address, uint32_t segment_id);
 uint32_t nexthop_find_neighbour(struct nexthop_table *t, uint32_t uplink_port, be32 address);
 // Walks all entries in use (control thread: refresh after a policy change).
 void nexthop_each(struct nexthop_table *t, void (*fn)(void *arg, struct nexthop *nh), void *arg);

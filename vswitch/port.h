@@ -26,7 +26,7 @@ enum port_offloads {
 	PORT_OFFLOAD_USO = 8,
 };
 
-// Per worker and port: written by that worker only, read by control.
+// Per worker and port: written by that worker only, read by control, which has a row of its own.
 struct port_counters {
 	uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes;
 	uint64_t drops[DROP_COUNT];
@@ -88,7 +88,7 @@ struct port {
 	bool served; // control: workers have its queues
 	uint32_t told; // control: what insulad was last told of up and dead
 	void *priv; // the kind's
-	struct port_counters *counters[WORKER_MAX]; // allocated at create, one per worker
+	struct port_counters *counters[WORKER_MAX + 1]; // one per worker, then control's own
 };
 
 extern const struct port_ops port_tap_ops, port_packet_ops, port_vhost_ops, port_ethdev_ops,

@@ -81,7 +81,8 @@ enum drop_reason service_dhcp(struct worker *w, struct burst *b, struct rte_mbuf
 	if (rte_pktmbuf_linearize(m) < 0 ||
 		dhcp4_parse(rte_pktmbuf_mtod(m, uint8_t *), m->data_len, &msg) != DHCP4_OK)
 		return DROP_SERVICE_DHCP_MALFORMED;
-	if (dynamic)
+	// Which lease is a client's own depends on its identifier, which control knows.
+	if (dynamic && msg.type != DHCP4_DISCOVER)
 		address =
 			binding_by_mac(w->sw->bindings, seg->s->id, &msg.chaddr, b->now_ns, &bound)
 				? bound.address

@@ -137,7 +137,7 @@ void switch_retire_poll(struct switch_ *sw)
 
 static void port_free(struct port *p)
 {
-	for (unsigned i = 0; i < WORKER_MAX; i++)
+	for (unsigned i = 0; i <= WORKER_MAX; i++)
 		free(p->counters[i]);
 	free(p);
 }
@@ -153,7 +153,7 @@ static struct port *port_new(
 	p->params = *params;
 	p->n_queues = (uint16_t)params->n_queues;
 	p->ops = ops;
-	for (unsigned i = 0; i < sw->n_workers; i++) {
+	for (unsigned i = 0; i <= sw->n_workers; i++) {
 		p->counters[i] = calloc(1, sizeof(struct port_counters));
 		if (!p->counters[i]) {
 			port_free(p);

@@ -5,6 +5,8 @@
 import json
 import os
 import sys
+import time
+import traceback
 
 LIB = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(LIB))
@@ -111,6 +113,30 @@ class Lab:
                 errors.append(f"stopping: {error}")
         self.started = False
         return errors
+
+
+# Runs every test_* of a test's `names` (its globals()), also after one that failed, and says how each
+# ended. False if one failed.
+def run_cases(names, *args):
+    failed = 0
+    for name, case in list(names.items()):
+        if not name.startswith("test_"):
+            continue
+        begin = time.monotonic()
+        try:
+            case(*args)
+            print(f"ok {name} ({time.monotonic() - begin:.1f} s)", flush=True)
+        except Exception:  # pylint: disable=broad-exception-caught
+            failed += 1
+            print(f"FAIL {name}\n{traceback.format_exc()}", flush=True)
+    return not failed
+
+
+# What the switch dropped, on `port` or on all: {reason: count}.
+def drops(lab, port=None):
+    words = ("show", "drops", port) if port else ("list", "drops")
+    rows = json.loads(lab.insula(*words, "-o", "json"))["drops"]
+    return {row["reason"]: row["count"] for row in rows}
 
 
 # Ids of the processes of this sandbox that run the program `name`, wherever it was installed.

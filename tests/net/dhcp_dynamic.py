@@ -1,0 +1,347 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Dynamic pools on `clients: many` ports, by clients made of frames: leases are durable before they
+# are acknowledged and outlive kill -9 of insulad, the switch and both; RELEASE, DECLINE and expiry
+# close the guard; a pool that is used up; insulad away. Runs in a sandbox.
+import collections
+import os
+import signal
+import sqlite3
+import sys
+import time
+
+import yaml
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), "lib"))
+
+# pylint: disable=wrong-import-position
+import dhcp_frames
+import frames
+import lab as labs
+import netns
+import sandbox
+from dhcp_frames import ACK, NAK, OFFER
+
+GATEWAY, TINY_GATEWAY, INTERNET = "10.1.0.1", "10.2.0.1", "198.51.100.1"
+TINY_POOL = ["10.2.0.100", "10.2.0.101"]
+MANY, FLOOD = 200, 600
+PORT_A, PORT_B, PORT_TINY = "red/desks-a.eth0", "red/desks-b.eth0", "red/tiny.eth0"
+
+
+# The demo's policy and, in red, a large pool behind two ports and a tiny one behind a third.
+def policy_file():
+    with open(os.path.join(labs.ROOT, "tests", "demo.yaml"), encoding="utf-8") as file:
+        document = yaml.safe_load(file)
+    red = document["tenants"][0]
+    red["networks"] += [
+        {"name": "desks", "vlan": 30, "subnet": "10.1.0.0/16", "gateway": GATEWAY, "lease": 600,
+         "pool": "10.1.1.0-10.1.8.255", "snat": "internet", "dns": [INTERNET]},
+        {"name": "tiny", "vlan": 31, "subnet": "10.2.0.0/24", "gateway": TINY_GATEWAY,
+         "lease": 600, "pool": f"{TINY_POOL[0]}-{TINY_POOL[-1]}", "dns": [INTERNET]}]
+    for name, network in (("desks-a", "desks"), ("desks-b", "desks"), ("tiny", "tiny")):
+        red["instances"].append({"name": name, "nics": [
+            {"network": network, "netns": f"insdemo-{name}", "clients": "many",
+             "storm_pps": 0}]})
+    path = os.path.join(sandbox.DIRECTORY, "policy.yaml")
+    with open(path, "w", encoding="utf-8") as file:
+        yaml.safe_dump(document, file)
+    return path
+
+
+class Bench:
+    """The lab and a Wire on each of the ports for many."""
+
+    def __init__(self, lab):
+        self.lab, self.number = lab, 0
+        for name in ("desks-a", "desks-b", "tiny"):
+            netns.ip(f"insdemo-{name}", "link", "set", "eth0", "up")
+        self.a, self.b, self.tiny = (frames.Wire(f"insdemo-{n}", "eth0")
+                                     for n in ("desks-a", "desks-b", "tiny"))
+
+    def client(self, wire=None, gateway=GATEWAY, **words):
+        self.number += 1
+        return dhcp_frames.Client(wire or self.a, self.number, gateway, **words)
+
+    def tiny_client(self):
+        return self.client(self.tiny, TINY_GATEWAY)
+
+    def leases(self):
+        return {row["address"]: row for row in self.lab.list("lease") if row["kind"] == "dynamic"}
+
+    def drops(self, port, reason):
+        return labs.drops(self.lab, port).get(reason, 0)
+
+
+def wait_until(what, condition, timeout=10):
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
+def kill(*programs):
+    for program in programs:
+        [pid] = labs.processes(program)
+        os.kill(pid, signal.SIGKILL)
+        wait_until(f"{program} does not die", lambda pid=pid: pid not in labs.processes(program))
+
+
+# All at once: DISCOVERs, then REQUESTs as the offers come in. {address: MAC}.
+def lease_many(clients):
+    waiting, taken = {}, {}
+    for client in clients:
+        client.wire.send(client.message(dhcp_frames.DISCOVER))
+        waiting[client.xid] = client
+    deadline = time.monotonic() + 30
+    while waiting and time.monotonic() < deadline:
+        for wire in {client.wire for client in waiting.values()}:
+            frame = wire.wait(dhcp_frames.is_answer, 0.05)
+            answer = frame and dhcp_frames.Answer(frame)
+            client = answer and waiting.pop(answer.xid, None)
+            if not client:
+                continue
+            if answer.kind == OFFER:
+                wire.send(client.message(dhcp_frames.REQUEST, [
+                    (50, frames.address(answer.address)), (54, frames.address(client.gateway))]))
+                waiting[client.xid] = client
+                continue
+            assert client.took(answer).kind == ACK, f"{client.mac}: {answer.kind}"
+            assert answer.address not in taken, f"{answer.address} was given twice"
+            taken[answer.address] = client.mac
+    assert not waiting, f"{len(waiting)} of {len(clients)} clients got no lease"
+    return taken
+
+
+# Two ports, hundreds of clients at once: nobody shares an address, every lease is listed.
+def test_many_at_once(bench):
+    clients = [bench.client(wire) for wire in (bench.a, bench.b) for _ in range(MANY // 2)]
+    begin = time.monotonic()
+    taken = lease_many(clients)
+    print(f"{MANY / (time.monotonic() - begin):.0f} DORA/s", flush=True)
+    listed = bench.leases()
+    assert taken == {a: row["mac"] for a, row in listed.items()}, "leases listed differ"
+    ports = collections.Counter(row["port"] for row in listed.values())
+    assert ports == {PORT_A: MANY // 2, PORT_B: MANY // 2}, ports
+    bench.clients = clients
+    for client in (clients[0], clients[-1]):
+        assert client.pings(GATEWAY) and client.pings(INTERNET), client.address
+
+
+# Until it has a lease a client may say DHCP and nothing else; nor may it say another's address.
+def test_guard(bench):
+    stranger, holder = bench.client(), bench.clients[0]
+    stranger.gateway_mac, stranger.address = holder.gateway_mac, "10.1.8.200"
+    before = bench.drops(PORT_A, "guard_src_ipv4")
+    assert not stranger.pings(GATEWAY, tries=1)
+    stranger.address = holder.address
+    assert not stranger.pings(GATEWAY, tries=1)
+    assert bench.drops(PORT_A, "guard_src_ipv4") == before + 2
+    # The holder's MAC behind the other port is no way to its address either.
+    thief = bench.client(bench.b)
+    thief.mac, thief.address, thief.gateway_mac = holder.mac, holder.address, holder.gateway_mac
+    before = bench.drops(PORT_B, "guard_src_mac")
+    assert not thief.pings(GATEWAY, tries=1)
+    assert bench.drops(PORT_B, "guard_src_mac") == before + 1
+    assert holder.pings(GATEWAY)
+
+
+def renew_all(bench, what):
+    for client in (bench.clients[0], bench.clients[MANY // 2], bench.clients[-1]):
+        address = client.address
+        assert client.pings(INTERNET, tries=20), f"{what}: {address} has no traffic"
+        answer = client.renew()
+        assert answer and answer.kind == ACK and answer.address == address, f"{what}: {address}"
+    assert len(bench.leases()) == MANY, f"{what}: {len(bench.leases())} leases"
+
+
+def test_insulad_killed(bench):
+    kill("insulad")
+    for client in (bench.clients[0], bench.clients[-1]):
+        assert client.pings(INTERNET), "no traffic while insulad is dead"
+    bench.lab.start()
+    renew_all(bench, "insulad killed")
+
+
+def test_switch_killed(bench):
+    kill("insula-switch")
+    renew_all(bench, "switch killed")
+
+
+def test_both_killed(bench):
+    kill("insulad", "insula-switch")
+    bench.lab.start()
+    renew_all(bench, "both killed")
+
+
+# Acknowledged means durable: insulad dies the moment the ACK is here, as often as the test can
+# afford; the client is known afterwards and nobody else is given its address.
+def test_acknowledged_is_durable(bench):
+    for _ in range(3):
+        client = bench.client()
+        address = client.lease()
+        kill("insulad", "insula-switch")
+        bench.lab.start()
+        row = bench.leases().get(address)
+        assert row and row["mac"] == client.mac, f"{address}: {row}"
+        assert client.reboot(address).kind == ACK
+        client.release()
+        wait_until("the lease stays", lambda: address not in bench.leases())
+
+
+# DISCOVERs of strangers at port A; in portions that a tap's queue holds.
+def flood(bench, number):
+    for _ in range(0, number, 100):
+        strangers = [bench.client() for _ in range(100)]
+        bench.a.send(*(c.message(dhcp_frames.DISCOVER) for c in strangers))
+        assert bench.clients[0].pings(GATEWAY), "forwarding stopped"
+
+
+# insulad away: configured clients are served by the worker alone, dynamic ones wait, counted.
+def test_insulad_away(bench):
+    kill("insulad")
+    bench.lab.clients.signal("red-1", signal.SIGUSR1)  # RENEWING
+    assert bench.lab.clients.wait_one("red-1")["address"] == "10.0.0.11"
+    bench.lab.clients.signal("red-2", signal.SIGUSR2)
+    bench.lab.clients.signal("red-2", signal.SIGUSR1)  # from DISCOVER on
+    assert bench.lab.clients.wait_one("red-2")["event"] == "bound"
+    fresh, old = bench.client(), bench.clients[1]
+    flood(bench, FLOOD)
+    assert fresh.discover(timeout=0.5) is None, "an offer without insulad"
+    assert old.renew(timeout=0.5) is None, "a promise without insulad"
+    assert old.pings(INTERNET), "a lease in force does not need insulad"
+    bench.lab.start()
+    assert bench.drops(PORT_A, "service_dhcp_busy") >= FLOOD, "silence was not counted"
+    assert old.renew().kind == ACK
+    fresh.lease()
+    fresh.release()
+
+
+# insulad behind (stopped): what waits for it is bounded by port, so another port's client is served
+# first thing when it goes on.
+def test_insulad_behind(bench):
+    busy = bench.drops(PORT_A, "service_dhcp_busy")
+    [insulad] = labs.processes("insulad")
+    other = bench.client(bench.b)
+    os.kill(insulad, signal.SIGSTOP)
+    try:
+        flood(bench, FLOOD)
+        bench.b.send(other.message(dhcp_frames.DISCOVER))
+        assert bench.clients[-1].pings(INTERNET), "forwarding waits for insulad"
+    finally:
+        os.kill(insulad, signal.SIGCONT)
+    answer = other.answer()
+    assert answer and answer.kind == OFFER, "one port's flood starved another"
+    assert bench.drops(PORT_A, "service_dhcp_busy") > busy, "the table has no bound"
+
+
+def test_release(bench):
+    client, other = bench.client(), bench.client(bench.b)
+    address = client.lease()
+    assert client.pings(GATEWAY)
+    client.release()
+    wait_until("the lease stays", lambda: address not in bench.leases())
+    assert not client.pings(GATEWAY, tries=1), "the guard is open after RELEASE"
+    # It is free: another client may have it by name.
+    assert other.reboot(address).kind == ACK
+    other.release()
+    wait_until("the lease stays", lambda: address not in bench.leases())
+
+
+# A RELEASE or DECLINE counts only from the one who holds the address.
+def test_release_of_anothers(bench):
+    holder, thief = bench.clients[0], bench.client()
+    thief.gateway_mac, thief.address = holder.gateway_mac, holder.address
+    thief.release()
+    thief.decline()
+    twin = bench.client(client_id=b"\0twin")
+    twin.lease()
+    imitator = bench.client(client_id=b"\0twin")
+    imitator.address, imitator.gateway_mac = twin.address, twin.gateway_mac
+    imitator.decline()
+    imitator.release()
+    thief.lease()  # so that all of that has been heard
+    assert holder.address in bench.leases() and holder.pings(GATEWAY)
+    assert bench.leases().get(twin.address, {}).get("state") == "bound" and twin.pings(GATEWAY)
+    thief.release()
+    twin.release()
+
+
+# An address in use elsewhere rests: nobody gets it, not even who asks for it by name.
+def test_decline(bench):
+    client = bench.tiny_client()
+    address = client.lease()
+    client.decline()
+    wait_until("it does not rest", lambda: bench.leases()[address]["state"] == "declined")
+    assert not client.pings(TINY_GATEWAY, tries=1), "the guard is open after DECLINE"
+    [rest] = [a for a in TINY_POOL if a != address]
+    other = bench.tiny_client()
+    answer = other.reboot(address)
+    assert answer and answer.kind == NAK, "a declined address was given away"
+    assert other.lease() == rest
+    kill("insulad")
+    bench.lab.start()
+    assert bench.leases()[address]["state"] == "declined", "forgotten with insulad"
+    # Both are taken: a DISCOVER is met with silence, a REQUEST with a NAK.
+    third = bench.tiny_client()
+    assert third.discover(timeout=0.5) is None, "the pool gave more than it has"
+    assert third.request(rest).kind == NAK
+    assert bench.drops(PORT_TINY, "service_dhcp_exhausted") >= 1, "not counted"
+    other.release()
+    wait_until("the lease stays", lambda: rest not in bench.leases())
+    assert third.lease() == rest
+    third.release()
+
+
+# Who changes its client identifier (firmware, then the system it boots) gets an address all the
+# same, and loses the one of its former self: a MAC has one.
+def test_other_client_id(bench):
+    client = bench.client(client_id=b"\0firmware")
+    first = client.lease()
+    client.client_id = b"\0system"
+    second = client.lease()
+    assert client.pings(GATEWAY), "no traffic"
+    assert second == first or first not in bench.leases(), "one MAC has two addresses"
+    client.release()
+    wait_until("the lease stays", lambda: second not in bench.leases())
+
+
+# A client that takes its identifier to another network card and port: the old place is closed.
+def test_moves(bench):
+    client = bench.client(client_id=b"\0laptop")
+    address = client.lease()
+    assert client.pings(INTERNET)
+    moved = bench.client(bench.b, client_id=b"\0laptop")
+    assert moved.lease() == address
+    moved.ident = client.ident  # the same session goes on
+    assert moved.pings(INTERNET) and not client.pings(GATEWAY, tries=1)
+    assert bench.leases()[address]["port"] == PORT_B
+    moved.release()
+
+
+# A lease about to end (by the store: waiting for a whole one takes too long).
+def test_expiry(bench):
+    client, heir = bench.client(), bench.client(bench.b)
+    address = client.lease()
+    kill("insulad")
+    store = sqlite3.connect(os.path.join(os.environ["INSULA_STATE_DIR"], "insula.db"))
+    assert store.execute("UPDATE leases SET expires_at = ? WHERE mac = ?",
+                         (int(time.time()) + 3, frames.mac(client.mac))).rowcount == 1
+    store.commit()
+    store.close()
+    bench.lab.start()
+    assert client.pings(GATEWAY), "it ended too early"
+    wait_until("the lease stays", lambda: address not in bench.leases())
+    assert not client.pings(GATEWAY, tries=1), "the guard is open after expiry"
+    assert heir.reboot(address).kind == ACK and heir.pings(INTERNET)
+    heir.release()
+
+
+def main():
+    lab = labs.Lab(None, sandbox.DIRECTORY)
+    lab.read(policy_file())
+    lab.without_client = {"desks-a", "desks-b", "tiny"}
+    with lab:
+        return labs.run_cases(globals(), Bench(lab))
+
+
+sys.exit(0 if main() else 1)
