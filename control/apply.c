@@ -78,7 +78,7 @@ static int compare(struct apply *a)
 		if (!new)
 			goto out;
 		wanted[want->id] = true;
-		if (old && is_same(old, new) && !old->broken) {
+		if (old && is_same(old, new) && !old->broken && !port_may_improve(old)) {
 			port_free(new);
 			continue;
 		}
@@ -278,7 +278,8 @@ static int step_policy(struct apply *a)
 static bool is_given(const struct apply *a, const struct port *p)
 {
 	for (unsigned j = 0; j < a->n_changes; j++)
-		if (a->changes[j].donor == p)
+		if (a->changes[j].donor == p &&
+			port_spec_same_tap(port_spec_of(p), port_spec_of(a->changes[j].new)))
 			return true;
 	return false;
 }
@@ -354,8 +355,10 @@ static void finish(struct apply *a)
 	for (unsigned i = 0; i < a->n_removed; i++)
 		port_close(a->removed[i]);
 	for (unsigned i = 0; i < a->n_changes; i++) {
-		struct port *new = a->changes[i].new;
+		struct port *new = a->changes[i].new, *old = a->changes[i].old;
 		ports_put(d->ports, new);
+		if (new->fallback[0] || (old && old->fallback[0]))
+			port_keep_fallback(d, new);
 		port_set_persistent(new, true);
 		broken = broken || new->broken;
 	}

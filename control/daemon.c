@@ -70,6 +70,9 @@ static json_t *changes_to(struct daemon *d, const struct desired *desired)
 		const struct desired_port *want = p ? desired_port_by_id(desired, id) : NULL;
 		if (want && p->broken)
 			plan_add_detail(changes, port_kinds[want->kind], p->name, p->trouble);
+		else if (want && port_may_improve(p))
+			plan_add_detail(changes, port_kinds[want->kind], p->name,
+				"what was missing is there now");
 	}
 	json_decref(was);
 	json_decref(will);

@@ -93,6 +93,8 @@ static int list_ports(struct daemon *d, bool uplinks_only, json_t *list, char *e
 		if (uplinks_only && p->kind != DESIRED_UPLINK)
 			continue;
 		json_t *o = describe_port(d->desired, p, d->run.path);
+		if (p->nat && p->uplink->mode != MODEL_UPLINK_NAT)
+			describe_fallback_to_nat(o, p);
 		put_runtime(o, d->ports->by_id[p->id], stats->by_id[p->id]);
 		json_array_append_new(list, o);
 	}

@@ -150,14 +150,22 @@ static void describe_uplink(json_t *o, const struct desired_port *p)
 	const struct model_uplink *u = p->uplink;
 	char ports[16], mac[18];
 
+	// As the file says, also after a fallback: a plan compares two files.
 	put(o, "mode", u->mode == MODEL_UPLINK_NAT ? "nat" : "routed");
-	put_address(o, "address", p->address, p->prefix_len);
-	put_address(o, "gateway", p->gateway, -1);
+	put_address(o, "address", u->address, u->prefix_len);
+	put_address(o, "gateway", u->gateway, -1);
 	describe_mac(&p->mac, mac);
 	put(o, "mac", mac);
 	put_number(o, "mtu", p->mtu);
 	snprintf(ports, sizeof(ports), "%u-%u", u->nat_port_first, u->nat_port_last);
 	put(o, "nat_ports", ports);
+}
+
+void describe_fallback_to_nat(json_t *o, const struct desired_port *p)
+{
+	put(o, "mode", "nat");
+	put_address(o, "address", p->address, p->prefix_len);
+	put_address(o, "gateway", p->gateway, -1);
 }
 
 json_t *describe_port(const struct desired *d, const struct desired_port *p, const char *run_dir)

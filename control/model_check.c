@@ -418,9 +418,9 @@ static const struct {
 	unsigned types, needed_by;
 	const char *belongs;
 } nic_keys[] = {
-	{ "interface", 1u << MODEL_NIC_TAP | 1u << MODEL_NIC_PACKET, 1u << MODEL_NIC_PACKET,
-		"type tap or packet" },
-	{ "netns", 1u << MODEL_NIC_TAP, 0, "type tap" },
+	{ "interface", 1u << MODEL_NIC_TAP | 1u << MODEL_NIC_VHOST_USER | 1u << MODEL_NIC_PACKET,
+		1u << MODEL_NIC_PACKET, "type tap, vhost-user or packet" },
+	{ "netns", 1u << MODEL_NIC_TAP | 1u << MODEL_NIC_VHOST_USER, 0, "type tap or vhost-user" },
 	{ "socket", 1u << MODEL_NIC_VHOST_USER, 0, "type vhost-user" },
 	{ "server", 1u << MODEL_NIC_VHOST_USER, 0, "type vhost-user" },
 	{ "devargs", 1u << MODEL_NIC_ETHDEV, 1u << MODEL_NIC_ETHDEV, "type ethdev" },

@@ -256,8 +256,9 @@ void schema_fill_defaults(struct model *m)
 				struct model_nic *nic = &in->nics[n];
 
 				// In a namespace of its own a tap is called as the guest calls it.
-				if (nic->type == MODEL_NIC_TAP && nic->netns[0] != '\0' &&
-					nic->interface[0] == '\0' &&
+				if ((nic->type == MODEL_NIC_TAP ||
+					    nic->type == MODEL_NIC_VHOST_USER) &&
+					nic->netns[0] != '\0' && nic->interface[0] == '\0' &&
 					strlen(nic->name) < sizeof(nic->interface))
 					strcpy(nic->interface, nic->name);
 			}

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// One port: opened, given to the switch, taken back, closed; see ports.h. All of them together are in
-// ports_care.c. Main thread only.
+// One port: opened, given to the switch, taken back, closed; see ports.h. All of them together are
+// in ports_care.c. Main thread only.
 #include "control/ports.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "control/daemon_internal.h"
 #include "control/host_nat.h"
@@ -96,6 +97,41 @@ static int open_packet(struct daemon *d, struct port *p, char *err, size_t err_s
 	return r;
 }
 
+// A client would dial for ever. Whether anybody listens is another matter: he may come later.
+static int check_folder(const char *socket, char *err, size_t err_size)
+{
+	char folder[256];
+	struct stat st;
+
+	snprintf(folder, sizeof(folder), "%s", socket);
+	*strrchr(folder, '/') = 0;
+	if (stat(folder[0] ? folder : "/", &st) < 0)
+		return log_reason(-errno, err, err_size,
+			"folder %s: %s; make it with `mkdir -p %s`", folder, strerror(errno),
+			folder);
+	return 0;
+}
+
+// What a candidate needs is not there. DPDK devices and taps never are missing: only trying tells.
+static bool is_missing(const struct port_spec *s)
+{
+	uint32_t mtu;
+	bool up;
+	char why[256];
+
+	if (s->kind == PROTO_PORT_PACKET)
+		return packet_socket_state(s->ifname, &mtu, &up) == -ENODEV;
+	return s->kind == PROTO_PORT_VHOST && check_folder(s->arg, why, sizeof(why)) == -ENOENT;
+}
+
+bool port_may_improve(const struct port *p)
+{
+	for (unsigned i = 0; i < p->chosen; i++)
+		if (p->missing & 1u << i && !is_missing(&p->want[i]))
+			return true;
+	return false;
+}
+
 int port_open(
 	struct daemon *d, struct port *p, const struct port *donor, char *err, size_t err_size)
 {
@@ -107,6 +143,7 @@ int port_open(
 	case PROTO_PORT_PACKET:
 		return open_packet(d, p, err, err_size);
 	case PROTO_PORT_VHOST:
+		return check_folder(port_spec_of(p)->arg, err, err_size);
 	case PROTO_PORT_ETHDEV:
 	case PROTO_PORT_PCAP:
 	case PROTO_PORT_KIND_COUNT:
@@ -149,6 +186,7 @@ int port_make(
 	int r = -EINVAL;
 
 	p->fallback[0] = 0;
+	p->missing = 0;
 	for (p->chosen = 0; p->chosen < p->n_want; p->chosen++) {
 		char what[200], why[256];
 		r = port_open(d, p, donor, why, sizeof(why));
@@ -162,6 +200,7 @@ int port_make(
 			p->broken = false;
 			return 0;
 		}
+		p->missing |= is_missing(port_spec_of(p)) ? 1u << p->chosen : 0;
 		port_spec_describe(port_spec_of(p), what, sizeof(what));
 		int n = snprintf(
 			err + used, err_size - used, "%s%s: %s", used ? "; " : "", what, why);
@@ -230,12 +269,45 @@ void ports_delete_taps(struct port *const *ports, unsigned n)
 	free(names);
 }
 
+static void fallback_key(const struct port *p, char *key, size_t size)
+{
+	snprintf(key, size, "fallback:%u", p->id);
+}
+
+void port_keep_fallback(struct daemon *d, const struct port *p)
+{
+	char key[32];
+
+	fallback_key(p, key, sizeof(key));
+	store_forget_note(d->store, key);
+	if (p->fallback[0])
+		store_note(d->store, key, p->fallback);
+}
+
+static void read_fallback(void *arg, const char *key, const char *value)
+{
+	struct port *p = arg;
+	char own[32];
+
+	fallback_key(p, own, sizeof(own));
+	if (strcmp(key, own) == 0)
+		snprintf(p->fallback, sizeof(p->fallback), "%s", value);
+}
+
+void port_recall_fallback(struct daemon *d, struct port *p)
+{
+	for (unsigned i = 0; i < p->chosen; i++)
+		p->missing |= is_missing(&p->want[i]) ? 1u << i : 0;
+	snprintf(p->fallback, sizeof(p->fallback), "%s", "the first choice could not be had");
+	store_each_note(d->store, "fallback:", read_fallback, p);
+}
+
 void port_set_persistent(struct port *p, bool on)
 {
 	if (port_spec_of(p)->kind != PROTO_PORT_TAP || !p->n_fds)
 		return;
 	int r = tap_set_persistent(p->fds[0], on);
-	if (r < 0 && !p->broken)
+	if (r < 0 && r != -EBADFD && !p->broken) // that: its device is gone
 		log_warning("%s: cannot make tap %s%s persistent: %s", p->name, on ? "" : "not ",
 			port_spec_of(p)->ifname, strerror(-r));
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The ports that are: devices, the queue fds insulad keeps a duplicate of, and whether the switch has them.
-// Made and removed by apply.c; looked after here when a device vanishes or the switch comes back.
-// Main thread only.
+// The ports that are: devices, the queue fds insulad keeps a duplicate of, and whether the switch
+// has them. Made and removed by apply.c; looked after here when a device vanishes or the switch
+// comes back. Main thread only.
 #pragma once
 
 #include "control/port_spec.h"
@@ -14,6 +14,7 @@ struct port {
 	char name[DESIRED_NAME_SIZE];
 	struct port_spec want[PORT_MAX_CANDIDATES];
 	unsigned n_want, chosen; // candidate in use
+	unsigned missing; // bit i: what candidate i needs was not there
 	int fds[PROTO_MAX_QUEUES];
 	unsigned n_fds;
 	bool in_switch;
@@ -51,9 +52,15 @@ int port_make(
 // Deletes the taps of n ports (NULLs and other kinds are passed over), a namespace at a time. Their
 // fds are dead then; what could not be deleted so goes with its last fd.
 void ports_delete_taps(struct port *const *ports, unsigned n);
+// The reason is kept for an insulad that adopts the port; a port without one has none kept.
+void port_keep_fallback(struct daemon *d, const struct port *p);
+void port_recall_fallback(struct daemon *d, struct port *p);
+// What was missing when it fell back is there now. Never so for DPDK devices: only trying would
+// tell.
+bool port_may_improve(const struct port *p);
 void port_set_persistent(struct port *p, bool on);
-// The port is gone for good (its fds are closed): puts back what it changed on the host, but for what
-// another port in `ports` uses.
+// The port is gone for good (its fds are closed): puts back what it changed on the host, but for
+// what another port in `ports` uses.
 void port_restore_host(struct daemon *d, const struct ports *ports, const struct port *p);
 
 void ports_put(struct ports *ports, struct port *p);

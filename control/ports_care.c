@@ -65,7 +65,7 @@ static int adopt(struct daemon *d, struct port *p, const struct proto_port_entry
 	if (s->kind == PROTO_PORT_TAP && !tap_alive(p->fds[0]))
 		return -ENODEV;
 	if (p->chosen > 0)
-		snprintf(p->fallback, sizeof(p->fallback), "chosen before insulad was restarted");
+		port_recall_fallback(d, p);
 	return 0;
 }
 

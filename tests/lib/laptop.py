@@ -66,6 +66,11 @@ class Laptop(labs.Lab):
         netns.ip("", "address", "add", f"{OWN}/24", "dev", "wlan0")
         netns.ip("", "route", "add", "default", "via", ROUTER)
 
+    # insula stop; agents and DHCP clients go on. What it complained of.
+    def stop_insulad(self):
+        self.started = False
+        return netns.run(self.insula_program, "stop", timeout=30).stderr
+
     def write(self, document):
         with open(self.file, "w", encoding="utf-8") as file:
             yaml.safe_dump(document, file, sort_keys=False)

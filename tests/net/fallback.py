@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# The orders of fallback, uplink: DPDK device, packet socket, nat; instance: vhost-user, tap. Each
+# step is tested by taking its prerequisite away, and traffic passes by what was chosen. What was
+# chosen is said with its reason by apply, list, status and the log, also after kill -9; when what
+# was missing is there again, the next apply takes it, and diff says so first. Runs in a sandbox.
+import os
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), "lib"))
+
+# pylint: disable=wrong-import-position
+import laptop as laptops
+import netns
+import sandbox
+
+PORTS, GUEST, UPLINK = "/run/ports", "red/red-1.eth0", "internet"
+
+
+def document(uplink, **nic):
+    routed = {"name": UPLINK, "mode": "routed", "address": "198.51.100.9/24",
+              "gateway": laptops.ROUTER, "interface": "up0"}
+    made = {"version": 1, "uplinks": [routed | uplink],
+            "tenants": [laptops.tenant("red", 10, ["10.0.0.11", "10.0.0.12"], UPLINK)]}
+    laptops.nic_of(made, "red-1").update(nic)
+    return made
+
+
+# A second cable into the internet, for the switch.
+def plug_in():
+    netns.veth("", "up0", "insdemo-internet", "eth1")
+    netns.ip("insdemo-internet", "link", "set", "eth1", "master", "br0")
+
+
+def build(lab):
+    lab.build_for(document({}))
+    lab.go_online()
+    netns.ip("insdemo-internet", "link", "add", "br0", "type", "bridge")
+    netns.ip("insdemo-internet", "link", "set", "br0", "up")
+    netns.ip("insdemo-internet", "address", "flush", "dev", "eth0")
+    netns.ip("insdemo-internet", "link", "set", "eth0", "master", "br0")
+    netns.ip("insdemo-internet", "address", "add", f"{laptops.ROUTER}/24", "dev", "br0")
+    plug_in()
+
+
+def port(lab, name):
+    return next(p for p in lab.list("port") if p["name"] == name)
+
+
+# It is `kind`, because of all `reasons`, and everyone says so. No reasons: the first choice.
+def check(lab, text, name, kind, *reasons):
+    now = port(lab, name)
+    assert now["type"] == kind and now["state"] in ("up", "down"), now
+    places = {"list": now.get("reason", ""), "apply": text, "status": " ".join(lab.warnings()),
+              "log": lab.log().rpartition(f"port {name}:")[2]}
+    for reason in reasons:
+        for place, said in places.items():
+            assert place == "apply" and not said or reason in said, f"{place}: {said}"
+    assert reasons or "reason" not in now and not lab.warnings(), now
+    status, again = lab.try_document("diff", lab.document)
+    assert status == 0 and not again, f"applied and yet: {again}"
+
+
+def apply(lab, wanted):
+    lab.document = wanted
+    return lab.apply_document(wanted)
+
+
+# By whichever uplink, the guest gets there, from the address it stands behind.
+def check_way_out(lab, own):
+    for guest in ("red-1", "red-2"):
+        seen = lab.probe("tcp", guest, "internet", laptops.ROUTER)
+        assert seen == own, f"{guest} is seen as {seen}"
+
+
+def test_ethdev(lab):
+    text = apply(lab, document({"devargs": "net_null0"}))
+    check(lab, text, UPLINK, "ethdev")
+
+
+def test_ethdev_to_packet(lab):
+    text = apply(lab, document({"devargs": "0000:99:00.0"}))
+    check(lab, text, UPLINK, "packet", "DPDK device 0000:99:00.0: ")
+    check(lab, "", UPLINK, "packet", "DPDK device 0000:99:00.0: ")
+    lab.lease()
+    check_way_out(lab, "198.51.100.9")
+
+
+def test_packet(lab):
+    text = apply(lab, document({}))
+    check(lab, text, UPLINK, "packet")
+    check_way_out(lab, "198.51.100.9")
+
+
+# The interface is unplugged, and everything starts anew without it.
+def test_packet_to_nat(lab):
+    netns.ip("", "link", "del", "up0")
+    assert not lab.stop_insulad()
+    lab.start()
+    reasons = ("packet socket on up0: ", "`ip link` lists them")
+    check(lab, "", UPLINK, "nat", *reasons)
+    lab.lease_again()
+    check_way_out(lab, laptops.OWN)
+    shown = next(iter(lab.list("uplink")))
+    assert shown["mode"] == "nat" and shown["address"] == "100.127.255.254/30", shown
+    lab.kill("insulad")
+    lab.start()
+    check(lab, "", UPLINK, "nat", *reasons)
+    text = apply(lab, document({"devargs": "0000:99:00.0"}))
+    check(lab, text, UPLINK, "nat", "DPDK device 0000:99:00.0: ", *reasons)
+    check_way_out(lab, laptops.OWN)
+
+
+def test_back_to_packet(lab):
+    apply(lab, document({}))
+    plug_in()
+    status, text = lab.try_document("diff", lab.document)
+    assert status == 1 and text.startswith(f"~ uplink {UPLINK}: what was missing"), text
+    check(lab, apply(lab, lab.document), UPLINK, "packet")
+    check_way_out(lab, "198.51.100.9")
+    assert "insula" not in netns.run("nft", "list", "tables").stdout
+    assert "insula-nat0" not in netns.ip("", "link")
+
+
+def test_vhost_user(lab):
+    os.mkdir(PORTS)
+    for more in ({}, {"server": True}):
+        wanted = document({}, type="vhost-user", socket=f"{PORTS}/red-1.sock", **more)
+        os.chmod(PORTS, 0o777)
+        check(lab, apply(lab, wanted), GUEST, "vhost-user")
+
+
+# Neither a client nor a server can be where there is no folder.
+def test_vhost_user_to_tap(lab):
+    for more in ({"server": True}, {}):
+        wanted = document({}, type="vhost-user", socket="/run/nowhere/red-1.sock", **more)
+        text = apply(lab, wanted)
+        check(lab, text, GUEST, "tap", "/run/nowhere", "`mkdir -p /run/nowhere`")
+        lab.lease_again()
+        check_way_out(lab, "198.51.100.9")
+    # A folder the switch may not write to: said by the switch.
+    os.chmod(PORTS, 0o700)
+    text = apply(lab, document({}, type="vhost-user", socket=f"{PORTS}/red-1.sock", server=True))
+    check(lab, text, GUEST, "tap", f"vhost-user server {PORTS}/red-1.sock: ")
+
+
+def test_back_to_vhost_user(lab):
+    apply(lab, document({}, type="vhost-user", socket="/run/nowhere/red-1.sock"))
+    os.mkdir("/run/nowhere")
+    status, text = lab.try_document("diff", lab.document)
+    assert status == 1 and text.startswith(f"~ port {GUEST}: what was missing"), text
+    check(lab, apply(lab, lab.document), GUEST, "vhost-user")
+    assert "eth0" not in netns.ip("red-1", "link"), "the tap stayed"
+
+
+def main():
+    laptops.private_files()
+    lab = laptops.Laptop(sandbox.DIRECTORY)
+    build(lab)
+    try:
+        lab.start()
+        for name, test in list(globals().items()):
+            if name.startswith("test_"):
+                test(lab)
+                print(f"ok {name}", flush=True)
+    finally:
+        lab.stop()
+
+
+main()
