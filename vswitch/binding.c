@@ -6,21 +6,68 @@
 #include <stdlib.h>
 #include "vswitch/binding.h"
 
+// A binding in four words, each stored and loaded whole. Stores release and loads acquire: a reader that
+// sees a word of the writer's sees its odd counter too, and reads again.
 struct entry {
-	struct binding b;
-	bool used;
-	uint32_t next_mac, next_addr; // index + 1
+	_Atomic uint64_t who; // MAC | port << 48
+	_Atomic uint64_t where; // segment | zone << 32
+	_Atomic uint64_t address; // address | used << 32
+	_Atomic uint64_t expires_ns;
+	_Atomic uint32_t next_mac, next_addr; // index + 1
 };
 
 struct binding_table {
 	uint32_t capacity, mask;
 	uint64_t seed;
-	// Odd while the writer works. A reader that saw it odd or changed reads again.
-	_Atomic uint32_t seq;
-	uint32_t *by_mac, *by_addr; // heads, index + 1
+	_Atomic uint32_t seq; // odd while the writer works
+	_Atomic uint32_t *by_mac, *by_addr; // heads, index + 1
 	struct entry *entries;
-	uint32_t free; // list through next_mac, index + 1
+	uint32_t free; // list through next_mac, index + 1; writer
 };
+
+static uint32_t load32(const _Atomic uint32_t *p)
+{
+	return atomic_load_explicit(p, memory_order_acquire);
+}
+
+static void store32(_Atomic uint32_t *p, uint32_t v)
+{
+	atomic_store_explicit(p, v, memory_order_release);
+}
+
+static uint64_t load64(const _Atomic uint64_t *p)
+{
+	return atomic_load_explicit(p, memory_order_acquire);
+}
+
+static void store64(_Atomic uint64_t *p, uint64_t v)
+{
+	atomic_store_explicit(p, v, memory_order_release);
+}
+
+static bool load_entry(const struct entry *e, struct binding *b)
+{
+	uint64_t who = load64(&e->who), where = load64(&e->where), address = load64(&e->address);
+
+	memcpy(&b->mac, &who, sizeof(b->mac));
+	b->port = (uint32_t)(who >> 48);
+	b->segment = (uint32_t)where;
+	b->zone = (uint32_t)(where >> 32);
+	b->address = (uint32_t)address;
+	b->expires_ns = load64(&e->expires_ns);
+	return address >> 32;
+}
+
+static void store_entry(struct entry *e, const struct binding *b)
+{
+	uint64_t who = 0;
+
+	memcpy(&who, &b->mac, sizeof(b->mac));
+	store64(&e->who, who | (uint64_t)b->port << 48);
+	store64(&e->where, b->segment | (uint64_t)b->zone << 32);
+	store64(&e->expires_ns, b->expires_ns);
+	store64(&e->address, b->address | 1ull << 32);
+}
 
 struct binding_table *binding_table_new(uint32_t capacity, uint64_t seed)
 {
@@ -42,7 +89,7 @@ struct binding_table *binding_table_new(uint32_t capacity, uint64_t seed)
 		return NULL;
 	}
 	for (uint32_t i = 0; i < capacity; i++)
-		t->entries[i].next_mac = i + 1 < capacity ? i + 2 : 0;
+		store32(&t->entries[i].next_mac, i + 1 < capacity ? i + 2 : 0);
 	t->free = capacity ? 1 : 0;
 	return t;
 }
@@ -78,74 +125,76 @@ static uint32_t hash_addr(const struct binding_table *t, uint32_t zone, be32 add
 }
 
 // Chains are walked at most `capacity` steps: a reader may see them change underneath.
-static uint32_t find_mac(const struct binding_table *t, uint32_t segment, const struct mac *mac)
+static uint32_t find_mac(
+	const struct binding_table *t, uint32_t segment, const struct mac *mac, struct binding *b)
 {
-	uint32_t i = t->by_mac[hash_mac(t, segment, mac)];
+	uint32_t i = load32(&t->by_mac[hash_mac(t, segment, mac)]);
 
 	for (uint32_t steps = 0; i && steps < t->capacity; steps++) {
 		const struct entry *e = &t->entries[i - 1];
 
-		if (e->used && e->b.segment == segment && mac_equal(&e->b.mac, mac))
+		if (load_entry(e, b) && b->segment == segment && mac_equal(&b->mac, mac))
 			return i;
-		i = e->next_mac;
+		i = load32(&e->next_mac);
 	}
 	return 0;
 }
 
-static uint32_t find_addr(const struct binding_table *t, uint32_t zone, be32 address)
+static uint32_t find_addr(
+	const struct binding_table *t, uint32_t zone, be32 address, struct binding *b)
 {
-	uint32_t i = t->by_addr[hash_addr(t, zone, address)];
+	uint32_t i = load32(&t->by_addr[hash_addr(t, zone, address)]);
 
 	for (uint32_t steps = 0; i && steps < t->capacity; steps++) {
 		const struct entry *e = &t->entries[i - 1];
 
-		if (e->used && e->b.zone == zone && e->b.address == address)
+		if (load_entry(e, b) && b->zone == zone && b->address == address)
 			return i;
-		i = e->next_addr;
+		i = load32(&e->next_addr);
 	}
 	return 0;
 }
 
 static void write_begin(struct binding_table *t)
 {
-	atomic_fetch_add_explicit(&t->seq, 1, memory_order_relaxed);
-	// release: no store to the entries may be seen before the counter is odd
-	atomic_thread_fence(memory_order_release);
+	store32(&t->seq, t->seq + 1);
 }
 
 static void write_end(struct binding_table *t)
 {
-	// release: all stores to the entries are seen before the counter is even again
-	atomic_fetch_add_explicit(&t->seq, 1, memory_order_release);
+	store32(&t->seq, t->seq + 1);
 }
 
 static void unlink_entry(struct binding_table *t, uint32_t i)
 {
 	struct entry *e = &t->entries[i - 1];
-	uint32_t *p = &t->by_mac[hash_mac(t, e->b.segment, &e->b.mac)];
+	struct binding b;
+	_Atomic uint32_t *p;
 
-	while (*p != i)
+	load_entry(e, &b);
+	for (p = &t->by_mac[hash_mac(t, b.segment, &b.mac)]; *p != i;)
 		p = &t->entries[*p - 1].next_mac;
-	*p = e->next_mac;
-	p = &t->by_addr[hash_addr(t, e->b.zone, e->b.address)];
-	while (*p != i)
+	store32(p, load32(&e->next_mac));
+	for (p = &t->by_addr[hash_addr(t, b.zone, b.address)]; *p != i;)
 		p = &t->entries[*p - 1].next_addr;
-	*p = e->next_addr;
-	e->used = false;
-	e->next_mac = t->free;
+	store32(p, load32(&e->next_addr));
+	store64(&e->address, 0);
+	store32(&e->next_mac, t->free);
 	t->free = i;
 }
 
 int binding_set(struct binding_table *t, const struct binding *b)
 {
-	uint32_t i, slot;
+	uint32_t i;
+	struct binding old;
 	struct entry *e;
+	_Atomic uint32_t *head;
 
 	write_begin(t);
-	i = find_mac(t, b->segment, &b->mac);
+	i = find_mac(t, b->segment, &b->mac, &old);
 	if (i)
 		unlink_entry(t, i);
-	i = find_addr(t, b->zone, b->address);
+	i = find_addr(t, b->zone, b->address, &old);
 	if (i)
 		unlink_entry(t, i);
 	i = t->free;
@@ -154,41 +203,43 @@ int binding_set(struct binding_table *t, const struct binding *b)
 		return -ENOSPC;
 	}
 	e = &t->entries[i - 1];
-	t->free = e->next_mac;
-	e->b = *b;
-	e->used = true;
-	slot = hash_mac(t, b->segment, &b->mac);
-	e->next_mac = t->by_mac[slot];
-	t->by_mac[slot] = i;
-	slot = hash_addr(t, b->zone, b->address);
-	e->next_addr = t->by_addr[slot];
-	t->by_addr[slot] = i;
+	t->free = load32(&e->next_mac);
+	store_entry(e, b);
+	head = &t->by_mac[hash_mac(t, b->segment, &b->mac)];
+	store32(&e->next_mac, load32(head));
+	store32(head, i);
+	head = &t->by_addr[hash_addr(t, b->zone, b->address)];
+	store32(&e->next_addr, load32(head));
+	store32(head, i);
 	write_end(t);
 	return 0;
 }
 
-void binding_del(struct binding_table *t, uint32_t segment, const struct mac *mac)
+static void remove_entry(struct binding_table *t, uint32_t i)
 {
-	uint32_t i = find_mac(t, segment, mac);
-
-	if (!i)
-		return;
 	write_begin(t);
 	unlink_entry(t, i);
 	write_end(t);
+}
+
+void binding_del(struct binding_table *t, uint32_t segment, const struct mac *mac)
+{
+	struct binding b;
+	uint32_t i = find_mac(t, segment, mac, &b);
+
+	if (i)
+		remove_entry(t, i);
 }
 
 void binding_expire(struct binding_table *t, uint64_t now_ns,
 	void (*gone)(void *arg, const struct binding *b), void *arg)
 {
 	for (uint32_t i = 1; i <= t->capacity; i++) {
-		struct binding b = t->entries[i - 1].b;
+		struct binding b;
 
-		if (!t->entries[i - 1].used || b.expires_ns > now_ns)
+		if (!load_entry(&t->entries[i - 1], &b) || b.expires_ns > now_ns)
 			continue;
-		write_begin(t);
-		unlink_entry(t, i);
-		write_end(t);
+		remove_entry(t, i);
 		gone(arg, &b);
 	}
 }
@@ -196,11 +247,10 @@ void binding_expire(struct binding_table *t, uint64_t now_ns,
 void binding_del_port(struct binding_table *t, uint32_t port)
 {
 	for (uint32_t i = 1; i <= t->capacity; i++) {
-		if (!t->entries[i - 1].used || t->entries[i - 1].b.port != port)
-			continue;
-		write_begin(t);
-		unlink_entry(t, i);
-		write_end(t);
+		struct binding b;
+
+		if (load_entry(&t->entries[i - 1], &b) && b.port == port)
+			remove_entry(t, i);
 	}
 }
 
@@ -209,15 +259,12 @@ static bool read_entry(const struct binding_table *t, bool by_mac, uint32_t doma
 	const struct mac *mac, be32 address, uint64_t now_ns, struct binding *ret_binding)
 {
 	for (;;) {
-		// acquire: entries are read after the counter
-		uint32_t seq = atomic_load_explicit(&t->seq, memory_order_acquire);
-		uint32_t i = by_mac ? find_mac(t, domain, mac) : find_addr(t, domain, address);
-		struct binding b = { 0 };
+		// acquire, here and in load_entry: no later load comes before these
+		uint32_t seq = load32(&t->seq);
+		struct binding b;
+		uint32_t i =
+			by_mac ? find_mac(t, domain, mac, &b) : find_addr(t, domain, address, &b);
 
-		if (i)
-			b = t->entries[i - 1].b;
-		// acquire fence: entries are read before the counter is read again
-		atomic_thread_fence(memory_order_acquire);
 		if ((seq & 1) || atomic_load_explicit(&t->seq, memory_order_relaxed) != seq)
 			continue;
 		if (!i || b.expires_ns <= now_ns)

@@ -63,8 +63,8 @@ static bool decide_again(
 	const struct policy_prt *src = policy_port(b->policy, rec->d.src_port);
 	const struct policy_prt *dst = policy_port(b->policy, rec->d.dst_port);
 
-	if (src && dst && rec->d.revision[0] == src->revision &&
-		rec->d.revision[1] == dst->revision)
+	if (src && dst && __atomic_load_n(&rec->d.revision[0], __ATOMIC_RELAXED) == src->revision &&
+		__atomic_load_n(&rec->d.revision[1], __ATOMIC_RELAXED) == dst->revision)
 		return true;
 	if (!still_allowed(b->policy, &rec->d, src, dst)) {
 		session_end(w->sw, id, b->now_ns);
