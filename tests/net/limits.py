@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# What Insula may cost at most: memory, processor time when idle, and the time that things take with
+# a thousand ports, the death of the switch among them. Runs in a sandbox.
+import os
+import signal
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), "lib"))
+
+# pylint: disable=wrong-import-position
+import lab as labs
+import netns
+import site_lab
+
+PORTS = 1000
+RSS_MIB = 64
+IDLE_S, IDLE_PERCENT = 10, 1.0
+APPLY_S, REMOVE_S, STOP_S, PAUSE_S = 2.0, 2.0, 3.0, 0.5
+INTERVAL_S = 0.002
+RECEIVERS = dict(zip(("first", "second"), site_lab.PAIR))
+
+
+def check(what, found, limit, unit):
+    print(f"{what}: {found:.2f} {unit} (limit {limit} {unit})", flush=True)
+    assert found < limit, what
+
+
+def test_memory(site):
+    site.traffic()
+    check("switch resident after traffic", site_lab.rss_mib(site.switch()), RSS_MIB, "MiB")
+
+
+def test_idle(site):
+    check("idle Insula", site.cpu_percent(IDLE_S), IDLE_PERCENT, "%")
+
+
+def test_apply(site):
+    check(f"apply of {PORTS} ports", site.apply_ports(PORTS + 2), APPLY_S, "s")
+
+
+# The pause that a stream between two instances sees, and the switch has all ports again.
+def test_kill(site):
+    agents = netns.agents(RECEIVERS)
+    try:
+        wait = agents["first"].start("stream", address=site_lab.ADDRESSES[1], label="kill",
+                                     interval=INTERVAL_S)
+        arrivals(agents, 0)
+        switch = site.switch()
+        moment = time.monotonic()
+        os.kill(switch, signal.SIGKILL)
+        arrivals(agents, moment + PAUSE_S)
+        agents["first"].call("stop_stream", label="kill")
+        wait()
+        times = [t for t in arrivals(agents, 0) if t > moment - PAUSE_S]
+    finally:
+        for agent in agents.values():
+            agent.stop()
+    check("switch killed: pause", max(b - a for a, b in zip(times, times[1:])), PAUSE_S, "s")
+    assert site.switch() != switch
+    states = [port["state"] for port in site.list("port")]
+    assert states == ["up"] * (PORTS + 2), states
+    check("switch resident with all ports", site_lab.rss_mib(site.switch()), RSS_MIB, "MiB")
+
+
+# When datagrams arrived, as soon as one came after `moment`.
+def arrivals(agents, moment):
+    deadline = time.monotonic() + 20
+    while True:
+        times = [t for _, t, _ in agents["second"].call("arrivals", label="kill")["arrivals"]]
+        if times and times[-1] > moment:
+            return times
+        assert time.monotonic() < deadline, "nothing arrives any more"
+        time.sleep(0.02)
+
+
+def test_remove(site):
+    check(f"removing {PORTS} ports", site.apply_ports(2), REMOVE_S, "s")
+    assert len(site.list("port")) == 2, site.list("port")
+
+
+def test_stop(site):
+    site.apply_ports(PORTS + 2)
+    begin = time.monotonic()
+    errors = site.stop()
+    assert not errors, errors
+    check(f"stop with {PORTS} ports", time.monotonic() - begin, STOP_S, "s")
+    left = labs.processes("insulad") + labs.processes("insula-switch")
+    assert not left, f"still there: {left}"
+    assert "many" not in netns.ip("", "-br", "link", "show"), "taps are left"
+
+
+def main():
+    with site_lab.Site() as site:
+        for name, test in list(globals().items()):
+            if name.startswith("test_"):
+                test(site)
+                print(f"ok {name}", flush=True)
+
+
+main()
