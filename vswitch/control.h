@@ -52,6 +52,8 @@ void control_from_workers(struct control *c);
 void control_leases_expire(struct control *c, uint64_t now_ns);
 // housekeeping.c
 void control_keep_house(struct control *c);
+// Tells insulad if the port's other end came, went, or died since it was last told.
+void control_watch_port(struct control *c, struct port *p);
 // How long the loop may sleep, in ms.
 int control_house_timeout(const struct control *c);
 

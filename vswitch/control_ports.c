@@ -30,6 +30,8 @@ void control_port_add(struct control *c)
 		for (unsigned i = 0; i < params.n_fds; i++)
 			c->in->fds[i] = -1; // the port's now
 	control_reply_status(c, r, err);
+	if (r == 0)
+		control_watch_port(c, switch_port(c->sw, params.id));
 }
 
 void control_port_fds(struct control *c)

@@ -22,10 +22,14 @@ static void session_gone(void *arg, const struct session_record *rec)
 		nat_unref(c->sw->mappings, rec->d.mapping, control_now_ns(CLOCK_MONOTONIC));
 }
 
-static void tell_port(struct control *c, struct port *p, uint32_t up)
+void control_watch_port(struct control *c, struct port *p)
 {
+	uint32_t up = atomic_load(&p->dead) ? 2 : !!atomic_load(&p->up);
 	struct proto_port_event e = { .id = p->id, .up = up };
 
+	if (up == p->told)
+		return;
+	p->told = up;
 	control_event(c, &e, PROTO_EVENT_PORT, sizeof(e));
 }
 
@@ -33,15 +37,9 @@ static void watch_ports(struct control *c)
 {
 	for (uint32_t id = 1; id <= POLICY_MAX_PORT_ID; id++) {
 		struct port *p = switch_port(c->sw, id);
-		uint32_t up;
 
-		if (!p)
-			continue;
-		up = atomic_load(&p->dead) ? 2 : !!atomic_load(&p->up);
-		if (up != p->told) {
-			p->told = up;
-			tell_port(c, p, up);
-		}
+		if (p)
+			control_watch_port(c, p);
 	}
 }
 

@@ -363,6 +363,30 @@ static void policy_change_redecides(void **state)
 	assert_int_equal(fixture_drops(UPLINK, DROP_TX_NO_PORT), 1);
 }
 
+// The picture in the folder's README is the array, stage by stage.
+static void readme_shows_the_pipeline(void **state)
+{
+	char path[512], line[256];
+	unsigned next = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/vswitch/README.md", getenv("INSULA_SOURCE_ROOT"));
+	f = fopen(path, "r");
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f)) {
+		char name[64];
+
+		// "     name  file.c ...": a stage
+		if (strncmp(line, "     ", 5) != 0 || line[5] == ' ' ||
+			sscanf(line, "%63s", name) != 1)
+			continue;
+		assert_true(next < pipeline_n_stages);
+		assert_string_equal(name, pipeline[next++].name);
+	}
+	fclose(f);
+	assert_int_equal(next, pipeline_n_stages);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
@@ -379,6 +403,7 @@ int main(void)
 		T(fragments_are_named),
 		T(sessions_outlive_the_switch),
 		T(policy_change_redecides),
+		cmocka_unit_test(readme_shows_the_pipeline),
 	};
 
 	return cmocka_run_group_tests(tests, fixture_eal, NULL);
