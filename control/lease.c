@@ -259,8 +259,8 @@ static struct lease *new_lease(struct leases *l, const struct desired_segment *s
 	const struct proto_lease_event *e, bool exact)
 {
 	// Clients scatter by their MAC, so that one gets the same address again if it can.
-	uint32_t salt =
-		(uint32_t)(e->mac.b[2] << 24 | e->mac.b[3] << 16 | e->mac.b[4] << 8) | e->mac.b[5];
+	uint32_t salt = (uint32_t)e->mac.b[2] << 24 | (uint32_t)e->mac.b[3] << 16 |
+			(uint32_t)e->mac.b[4] << 8 | e->mac.b[5];
 	be32 address = choose(l, s, e->address, salt * 2654435761u);
 	struct lease *x = NULL;
 

@@ -48,14 +48,16 @@ class Lab:
             if lacking:
                 raise netns.CommandFailed(f"no lease: {self.clients.log(lacking[0])}")
         except BaseException:
-            self.__exit__()
+            self.__exit__(*sys.exc_info())
             raise
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, kind=None, *_):
         errors = self.stop()
-        if errors and not _:
-            print("\n".join(errors), file=sys.stderr)
+        if errors:
+            print("\n".join(errors), file=sys.stderr, flush=True)
+            if kind is None:
+                raise netns.CommandFailed("the lab did not end well")
 
     def with_client(self):
         return [i for i in self.policy.instances if i.name not in self.without_client]
@@ -112,7 +114,21 @@ class Lab:
             except Exception as error:  # pylint: disable=broad-exception-caught
                 errors.append(f"stopping: {error}")
         self.started = False
-        return errors
+        return errors + list(self.crashes())
+
+    # What insulad's log, where its and the switch's stderr go, says of crashes and sanitizers. A kill
+    # by the test itself is none.
+    def crashes(self):
+        try:
+            with open(os.path.join(os.environ["INSULA_STATE_DIR"], "insulad.log"),
+                      encoding="utf-8", errors="replace") as file:
+                text = file.read()
+        except FileNotFoundError:
+            return
+        killed = [line for line in text.splitlines() if "was killed by signal" in line]
+        yield from (f"insulad's log: {line}" for line in killed if "signal 9 " not in line)
+        if "Sanitizer" in text or "runtime error:" in text:
+            yield f"a sanitizer speaks in insulad's log:\n{text}"
 
 
 # Runs every test_* of a test's `names` (its globals()), also after one that failed, and says how each

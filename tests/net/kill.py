@@ -3,6 +3,7 @@
 # through SNAT by both tenants: the transfer ends whole on the same connection, forwarding resumes
 # in time, and nothing is there twice or left over. Runs in a sandbox.
 import os
+import select
 import signal
 import sys
 import time
@@ -106,6 +107,14 @@ def kill(pid):
     return time.monotonic()
 
 
+# Until then its sockets still answer, and `insula start` finds it running.
+def kill_and_wait(pid):
+    handle = os.pidfd_open(pid)
+    kill(pid)
+    assert select.select([handle], [], [], 10)[0], f"{pid} does not die"
+    os.close(handle)
+
+
 def say_pauses(what, pauses, limit):
     text = ", ".join(f"{name} {pause * 1000:.0f} ms" for name, pause in pauses.items())
     print(f"{what}: {text} (limit {limit * 1000:.0f} ms)", flush=True)
@@ -126,7 +135,8 @@ def test_switch(lab):
 
 def test_insulad(lab):
     load, insulad, switch = Load(lab, "insulad"), only("insulad"), only("insula-switch")
-    moment = kill(insulad)
+    moment = time.monotonic()
+    kill_and_wait(insulad)
     for name in SENDERS:
         load.wait_after(name, moment + 0.5)
     lab.start()
@@ -140,7 +150,7 @@ def test_insulad(lab):
 
 def both(lab, label, outage_s):
     load, insulad, switch = Load(lab, label), only("insulad"), only("insula-switch")
-    kill(insulad)
+    kill_and_wait(insulad)  # first, or it starts another switch
     kill(switch)
     time.sleep(outage_s)
     moment = time.monotonic()
