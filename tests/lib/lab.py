@@ -127,6 +127,7 @@ class Lab:
             return
         killed = [line for line in text.splitlines() if "was killed by signal" in line]
         yield from (f"insulad's log: {line}" for line in killed if "signal 9 " not in line)
+        yield from (f"insulad's log: {line}" for line in text.splitlines() if "did not end" in line)
         if "Sanitizer" in text or "runtime error:" in text:
             yield f"a sanitizer speaks in insulad's log:\n{text}"
 
