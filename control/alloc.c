@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Numbers, MACs and addresses for a model; see desired.h. MACs are computed, not stored: 02 (guests
-// and uplinks), 06 (gateways) or 0a (the host's end of a nat tap), 24 bits of this installation's salt, 16 bits
-// of number. Called by apply.c, main thread.
+// and uplinks), 06 (gateways) or 0a (the host's end of a nat tap), 24 bits of this installation's
+// salt, 16 bits of number. Called by apply.c, main thread.
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// All or nothing: brings ports, policy and store from what is to what is desired, or puts everything
-// back. The order: changed ports leave the switch, new devices are made and added, the policy is switched
-// over, the store commits, what is not desired any more goes. Everything up to the store's commit has its
-// undo. Called by daemon.c, main thread.
+// All or nothing: brings ports, policy and store from what is to what is desired, or puts
+// everything back. The order: changed ports leave the switch, new devices are made and added, the
+// policy is switched over, the store commits, what is not desired any more goes. Everything up to
+// the store's commit has its undo. Called by daemon.c, main thread.
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// From the desired state to a policy as it crosses to the switch: one section per tenant and one of the
-// host, and the root that names them by hash. Pure: the same input gives the same bytes, and a tenant
-// whose share did not change keeps its hash and revision.
+// From the desired state to a policy as it crosses to the switch: one section per tenant and one of
+// the host, and the root that names them by hash. Pure: the same input gives the same bytes, and a
+// tenant whose share did not change keeps its hash and revision.
 #pragma once
 
 #include "control/desired.h"
@@ -19,8 +19,8 @@ struct compiled {
 	struct policy_blob *sections; // as in the root
 };
 
-// dns: for networks that name none. previous: the root in force (NULL = none), source of revisions; if
-// every section is as there, the result has its generation and bytes, else `generation`.
+// dns: for networks that name none. previous: the root in force (NULL = none), source of revisions;
+// if every section is as there, the result has its generation and bytes, else `generation`.
 // 0; -E2BIG with a sentence in err when a limit of policy.h is exceeded; -ENOMEM.
 int compile_policy(const struct desired *d, const be32 *dns, unsigned n_dns,
 	const struct policy_root *previous, uint64_t generation, struct compiled **ret_compiled,

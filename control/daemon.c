@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// apply, diff and the desired state behind the API; see daemon.h. Lists and status are in daemon_lists.c and
-// daemon_status.c, start and stop in daemon_life.c. Main thread only.
+// apply, diff and the desired state behind the API; see daemon.h. Lists and status are in
+// daemon_lists.c and daemon_status.c, start and stop in daemon_life.c. Main thread only.
 #include "control/daemon.h"
 
 #include <errno.h>
@@ -186,7 +186,8 @@ int daemon_get_config(
 	return 0;
 }
 
-// At start. A stored file that is not understood any more (an older insulad's) leaves an empty state, loudly.
+// At start. A stored file that is not understood any more (an older insulad's) leaves an empty
+// state, loudly.
 int daemon_restore(struct daemon *d, char *err, size_t err_size)
 {
 	struct store_desired stored = { 0 };

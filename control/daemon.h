@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// insulad as the API sees it: the functions behind each request, answering in JSON. Everything runs on the
-// event loop's one thread; a call returns when the work is done.
+// insulad as the API sees it: the functions behind each request, answering in JSON. Everything runs
+// on the event loop's one thread; a call returns when the work is done.
 //
 // A result is always set, also on failure: {"errors": ["sentence", …]}. The return value says which
-// HTTP status it deserves: 0 -> 200, -EINVAL -> 422 (the file is wrong), -ENOENT -> 404, else -> 500.
+// HTTP status it deserves: 0 -> 200, -EINVAL -> 422 (the file is wrong), -ENOENT -> 404, else ->
+// 500.
 #pragma once
 
 #include <jansson.h>
@@ -39,12 +40,13 @@ int daemon_get_config(
 
 // {"<kind>": [{flat object}, …]}
 int daemon_list(struct daemon *d, enum daemon_kind kind, json_t **ret);
-// One object: tenants by name; networks by TENANT/NAME; ports by TENANT/INSTANCE.NIC, an uplink's or
-// trunk's name, or the numeric id; leases by address or TENANT/INSTANCE.NIC; sessions by id; drops by
-// port name (that port's counters: {"drops": [...]}). -ENOENT with errors.
+// One object: tenants by name; networks by TENANT/NAME; ports by TENANT/INSTANCE.NIC, an uplink's
+// or trunk's name, or the numeric id; leases by address or TENANT/INSTANCE.NIC; sessions by id;
+// drops by port name (that port's counters: {"drops": [...]}). -ENOENT with errors.
 int daemon_show(struct daemon *d, enum daemon_kind kind, const char *name, json_t **ret);
 
-// {"version", "generation", "switch": {…}, "uplinks": […], "warnings": [...], "memory_kib": {"switch", "control"}, …}
+// {"version", "generation", "switch": {…}, "uplinks": […], "warnings": [...], "memory_kib":
+// {"switch", "control"}, …}
 int daemon_status(struct daemon *d, json_t **ret);
 
 // Ends insulad and leaves nothing behind: the switch, taps, mounts, the nft table, sysctls. Call it
@@ -54,8 +56,8 @@ void daemon_request_stop(struct daemon *d);
 struct loop *daemon_loop(struct daemon *d);
 const char *daemon_run_dir(const struct daemon *d);
 
-// api.c's side, called by insulad. api_start binds RUN_DIR/insulad.sock (0600) and serves it from the
-// daemon's loop; 0 or -errno, logged. api_stop closes it and removes the socket.
+// api.c's side, called by insulad. api_start binds RUN_DIR/insulad.sock (0600) and serves it from
+// the daemon's loop; 0 or -errno, logged. api_stop closes it and removes the socket.
 struct api;
 int api_start(struct daemon *d, struct api **ret_api);
 void api_stop(struct api *api);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// How insulad's object comes and goes. Going has two ways: leave everything running, or leave nothing behind.
-// Called by insulad.c, main thread.
+// How insulad's object comes and goes. Going has two ways: leave everything running, or leave
+// nothing behind. Called by insulad.c, main thread.
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// list and show, see daemon.h: flat JSON objects of what is desired and what the switch says. Main thread.
+// list and show, see daemon.h: flat JSON objects of what is desired and what the switch says. Main
+// thread.
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The desired state with everything filled in that the file leaves open: numbers, MACs, addresses, names of
-// taps. Made by alloc.c from a model and the store; compiled by compile.c, realised by apply.c. It is the
-// middle of insulad: immutable but for an uplink's fallback. Main thread only.
+// The desired state with everything filled in that the file leaves open: numbers, MACs, addresses,
+// names of taps. Made by alloc.c from a model and the store; compiled by compile.c, realised by
+// apply.c. It is the middle of insulad: immutable but for an uplink's fallback. Main thread only.
 #pragma once
 
 #include "control/model.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// insulad: the daemon that owns the desired state. Parses options, restores what is stored, serves the API,
-// and leaves: SIGTERM leaves the switch and every guest running (an upgrade), SIGINT and POST /v1/stop
-// leave nothing behind. One thread.
+// insulad: the daemon that owns the desired state. Parses options, restores what is stored, serves
+// the API, and leaves: SIGTERM leaves the switch and every guest running (an upgrade), SIGINT and
+// POST /v1/stop leave nothing behind. One thread.
 #include <errno.h>
 #include <getopt.h>
 #include <signal.h>

@@ -225,7 +225,8 @@ static void mark(uint8_t *used, const struct desired_segment *s, be32 address)
 		used[bit / 8] |= (uint8_t)(1 << bit % 8);
 }
 
-// A free address of the pool, `wish` if possible; 0 when none is left. One pass over leases and ports.
+// A free address of the pool, `wish` if possible; 0 when none is left. One pass over leases and
+// ports.
 static be32 choose(struct leases *l, const struct desired_segment *s, be32 wish, uint32_t salt)
 {
 	const struct desired *d = l->d->desired;

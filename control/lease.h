@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Leases of dynamic pools (`clients: many`), and who took the addresses of configured ports. Requests the
-// switch has parked are answered after one transaction for all that were waiting. Main thread only.
+// Leases of dynamic pools (`clients: many`), and who took the addresses of configured ports.
+// Requests the switch has parked are answered after one transaction for all that were waiting. Main
+// thread only.
 #pragma once
 
 #include <jansson.h>

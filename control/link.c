@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Interfaces by libnl-route-3, see link.h. Called by tap.c, packet_socket.c and host_nat.c on the main
-// thread.
+// Interfaces by libnl-route-3, see link.h. Called by tap.c, packet_socket.c and host_nat.c on the
+// main thread.
 #include "control/link.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Network interfaces through libnl-route-3: look one up, set MAC, MTU, alias and up in one message, add an
-// address. A link_socket speaks to the namespace the thread was in when it was opened.
+// Network interfaces through libnl-route-3: look one up, set MAC, MTU, alias and up in one message,
+// add an address. A link_socket speaks to the namespace the thread was in when it was opened.
 #pragma once
 
 #include <stdbool.h>
@@ -34,6 +34,6 @@ int link_set(struct nl_sock *s, int ifindex, const struct link_change *change);
 // Adds an IPv4 address; one that is there already is fine.
 int link_add_address(struct nl_sock *s, int ifindex, be32 address, unsigned prefix_len);
 
-// Deletes n interfaces at once: in one message by a group of their own, since each deletion by itself waits
-// for the kernel's RCU (20 ms). Names that are not there are passed over. 0 or -errno.
+// Deletes n interfaces at once: in one message by a group of their own, since each deletion by
+// itself waits for the kernel's RCU (20 ms). Names that are not there are passed over. 0 or -errno.
 int link_delete_many(struct nl_sock *s, const char *const *ifnames, unsigned n);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The event loop of insulad, see loop.h. Main thread only. Timers are timerfds: there are few of them.
+// The event loop of insulad, see loop.h. Main thread only. Timers are timerfds: there are few of
+// them.
 #include "control/loop.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// insulad's event loop: one epoll, one thread. Callbacks run one after another; a callback may add and
-// remove any source, its own too.
+// insulad's event loop: one epoll, one thread. Callbacks run one after another; a callback may add
+// and remove any source, its own too.
 #pragma once
 
 #include <stdint.h>

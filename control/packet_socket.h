@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// AF_PACKET sockets on a kernel interface, ready for the switch: bound, with virtio-net headers, auxiliary
-// data (the VLAN tag the kernel took off), without our own frames, promiscuous, non-blocking.
+// AF_PACKET sockets on a kernel interface, ready for the switch: bound, with virtio-net headers,
+// auxiliary data (the VLAN tag the kernel took off), without our own frames, promiscuous,
+// non-blocking.
 #pragma once
 
 #include <stddef.h>
 #include "control/link.h"
 #include "control/proto.h"
 
-// Brings the interface up (with MTU when mtu != 0) and opens n_queues sockets, in a fanout group when
-// more than one. *ret_before = how the interface was, for packet_socket_restore.
+// Brings the interface up (with MTU when mtu != 0) and opens n_queues sockets, in a fanout group
+// when more than one. *ret_before = how the interface was, for packet_socket_restore.
 // 0, or -errno with a sentence in err and nothing changed or left open.
 int packet_socket_open(const char *ifname, uint32_t mtu, unsigned n_queues, uint16_t fanout_id,
 	int ret_fds[PROTO_MAX_QUEUES], char *err, size_t err_size);

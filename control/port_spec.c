@@ -77,8 +77,9 @@ static unsigned nic_candidates(const struct desired_port *p, const char *run_dir
 {
 	const struct model_nic *nic = p->nic;
 	uint32_t queues = nic->n_queues ? nic->n_queues : workers;
-	// A multi-queue tap takes the kernel 30 ms to make (256 queues, whatever is asked for), a plain
-	// one under 1 ms; workers share ports, so a tap gains by more queues only when it is alone.
+	// A multi-queue tap takes the kernel 30 ms to make (256 queues, whatever is asked for), a
+	// plain one under 1 ms; workers share ports, so a tap gains by more queues only when it is
+	// alone.
 	uint32_t tap_queues = nic->n_queues ? nic->n_queues : 1;
 	char ifname[16];
 	unsigned n = 0;
@@ -176,8 +177,8 @@ static bool same_device(const struct port_spec *a, const struct port_spec *b)
 	       strcmp(a->netns, b->netns) == 0 && strcmp(a->ifname, b->ifname) == 0;
 }
 
-// Can the device itself stay? One with one queue is another kind than one with several, and the host's
-// address on a nat tap goes with the tap.
+// Can the device itself stay? One with one queue is another kind than one with several, and the
+// host's address on a nat tap goes with the tap.
 static bool can_stay(const struct port_spec *a, const struct port_spec *b)
 {
 	return (a->n_queues > 1) == (b->n_queues > 1) && a->host_nat == b->host_nat &&

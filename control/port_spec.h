@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What a desired port is to be made as: one candidate, or several in the order of fallback (uplink: ethdev,
-// packet, nat; instance: vhost-user, tap). Pure.
+// What a desired port is to be made as: one candidate, or several in the order of fallback (uplink:
+// ethdev, packet, nat; instance: vhost-user, tap). Pure.
 #pragma once
 
 #include "control/desired.h"

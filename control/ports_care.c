@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// All ports together: taken over from a living switch, given to a new one, repaired when a device was deleted
-// underneath; see ports.h. Main thread only.
+// All ports together: taken over from a living switch, given to a new one, repaired when a device
+// was deleted underneath; see ports.h. Main thread only.
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Framing and checking of control/proto.h, see proto_io.h. Both ends treat what they read as hostile.
+// Framing and checking of control/proto.h, see proto_io.h. Both ends treat what they read as
+// hostile.
 #include "control/proto_io.h"
 
 #include <errno.h>
@@ -8,7 +9,8 @@
 #include <unistd.h>
 
 // What a type looks like on the wire: sizes in bytes, fds as [min, max]. A list reply is its fixed
-// part plus n entries; its n is the second word after the status (next, n) or, for drops, the first.
+// part plus n entries; its n is the second word after the status (next, n) or, for drops, the
+// first.
 static const struct shape {
 	uint32_t request; // exact; 0 = not a request
 	uint32_t reply; // exact, or the fixed part of a list

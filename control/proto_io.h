@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// One message of control/proto.h in or out of a SOCK_SEQPACKET socket, with its fds, and the checks that
-// both ends make before they look at anything: header, size, fd count, terminated strings, list lengths.
-// Libc only: insulad and insula-switch both link it. No state; any thread.
+// One message of control/proto.h in or out of a SOCK_SEQPACKET socket, with its fds, and the checks
+// that both ends make before they look at anything: header, size, fd count, terminated strings,
+// list lengths. Libc only: insulad and insula-switch both link it. No state; any thread.
 #pragma once
 
 #include <stdbool.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// resolv.conf(5), as far as name servers go. Pure but for reading the two files; called by apply.c at
-// each compile. IPv6 upstreams are left out until guests have IPv6.
+// resolv.conf(5), as far as name servers go. Pure but for reading the two files; called by apply.c
+// at each compile. IPv6 upstreams are left out until guests have IPv6.
 #include "control/resolv.h"
 
 #include <ctype.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The SQLite file: opening, transactions, desired state, policies and notes; see store.h. Numbers are in
-// store_ids.c, leases in store_lease.c. Main thread only.
+// The SQLite file: opening, transactions, desired state, policies and notes; see store.h. Numbers
+// are in store_ids.c, leases in store_lease.c. Main thread only.
 #include "control/store.h"
 
 #include <errno.h>

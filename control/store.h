@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// insulad's durable state: one SQLite file in STATE_DIR (WAL, synchronous=FULL). Desired state, numbers
-// given out, the last policies, dynamic leases, and what has to be put back on stop.
+// insulad's durable state: one SQLite file in STATE_DIR (WAL, synchronous=FULL). Desired state,
+// numbers given out, the last policies, dynamic leases, and what has to be put back on stop.
 // Main thread only. Functions return 0 or -errno (-EIO: SQLite failed; store_error says how).
 #pragma once
 

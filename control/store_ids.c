@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Numbers and addresses that outlive restarts and are not reused soon; see store.h. A row stays when its
-// owner goes, so that the longest unused is taken again only when nothing new is left. Rounds: every
-// row knows the round that made it and the last that used it. Main thread only.
+// Numbers and addresses that outlive restarts and are not reused soon; see store.h. A row stays
+// when its owner goes, so that the longest unused is taken again only when nothing new is left.
+// Rounds: every row knows the round that made it and the last that used it. Main thread only.
 #include <errno.h>
 #include "control/store_internal.h"
 

@@ -4,8 +4,8 @@
 
 #include "control/switch_client.h"
 
-// Sends a request (its header is filled here) and waits for its reply, which is the client's own buffer,
-// valid until the next call. Errors as in switch_client.h.
+// Sends a request (its header is filled here) and waits for its reply, which is the client's own
+// buffer, valid until the next call. Errors as in switch_client.h.
 int switch_call(struct switch_client *c, struct proto_header *request, uint16_t type, size_t size,
 	const int *fds, unsigned n_fds, struct proto_message **ret_reply, char *err,
 	size_t err_size);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The connection to insula-switch, see switch_client.h. Events that arrive while a reply is awaited wait in
-// a queue for the loop. The requests themselves are in switch_requests.c. Main thread only.
+// The connection to insula-switch, see switch_client.h. Events that arrive while a reply is awaited
+// wait in a queue for the loop. The requests themselves are in switch_requests.c. Main thread only.
 #include "control/switch_client.h"
 
 #include <errno.h>

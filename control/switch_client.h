@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// insulad's end of the control protocol: requests that wait for their reply (2 s at most), events handed on
-// from the loop. A connection that breaks, lies or stays silent is closed and reported once. Main
-// thread only.
+// insulad's end of the control protocol: requests that wait for their reply (2 s at most), events
+// handed on from the loop. A connection that breaks, lies or stays silent is closed and reported
+// once. Main thread only.
 #pragma once
 
 #include <sys/types.h>
@@ -23,8 +23,8 @@ int switch_client_open(struct loop *l, const char *path,
 	pid_t *ret_pid);
 void switch_client_free(struct switch_client *c);
 
-// Every request: 0; the switch's own -errno with its sentence in err; -EPIPE, -ETIMEDOUT or -EBADMSG when
-// the connection failed. NULL for the client = -ENOTCONN.
+// Every request: 0; the switch's own -errno with its sentence in err; -EPIPE, -ETIMEDOUT or
+// -EBADMSG when the connection failed. NULL for the client = -ENOTCONN.
 int switch_hello(
 	struct switch_client *c, struct proto_hello *ret_hello, char *err, size_t err_size);
 // request->h is filled here. The fds stay the caller's.

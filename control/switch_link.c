@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The switch as insulad sees it: one process and one connection. Starts it, finds it again, starts it anew
-// when it dies, gives it ports, policy and leases. Main thread only.
+// The switch as insulad sees it: one process and one connection. Starts it, finds it again, starts
+// it anew when it dies, gives it ports, policy and leases. Main thread only.
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Spawn, adopt, watch and end insula-switch, see switch_proc.h. Called by switch_link.c, main thread.
+// Spawn, adopt, watch and end insula-switch, see switch_proc.h. Called by switch_link.c, main
+// thread.
 #include "control/switch_proc.h"
 
 #include <errno.h>
@@ -58,8 +59,8 @@ static int hold(struct switch_proc *p, pid_t pid, bool child)
 	return 0;
 }
 
-// Its own session, so that Ctrl-C at insulad's terminal does not reach it; insulad's blocked signals
-// are not its own.
+// Its own session, so that Ctrl-C at insulad's terminal does not reach it; insulad's blocked
+// signals are not its own.
 static int start(const char *path, char *const argv[], pid_t *ret_pid)
 {
 	posix_spawnattr_t attr;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The process insula-switch, held by pidfd: spawned, or re-adopted when it outlived an insulad. It is
-// not tied to our life (no PR_SET_PDEATHSIG): forwarding goes on while insulad restarts.
+// The process insula-switch, held by pidfd: spawned, or re-adopted when it outlived an insulad. It
+// is not tied to our life (no PR_SET_PDEATHSIG): forwarding goes on while insulad restarts.
 #pragma once
 
 #include <stdbool.h>
@@ -17,8 +17,8 @@ struct switch_proc {
 	bool poll;
 };
 
-// Starts INSULA_SWITCH (environment), else the insula-switch beside this binary or in the build tree.
-// 0, or -errno with a sentence in err.
+// Starts INSULA_SWITCH (environment), else the insula-switch beside this binary or in the build
+// tree. 0, or -errno with a sentence in err.
 int switch_proc_spawn(struct switch_proc *p, const char *run_dir, unsigned workers, bool poll,
 	char *err, size_t err_size);
 int switch_proc_adopt(struct switch_proc *p, pid_t pid);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// IPv4 forwarding of the host, turned on for uplink mode `nat` and put back exactly: writing ip_forward
-// also rewrites forwarding and accept_redirects of every interface, so all of these are noted first.
+// IPv4 forwarding of the host, turned on for uplink mode `nat` and put back exactly: writing
+// ip_forward also rewrites forwarding and accept_redirects of every interface, so all of these are
+// noted first.
 #pragma once
 
 #include "control/store.h"

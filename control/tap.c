@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Taps, see tap.h. Called by ports.c and host_nat.c on the main thread. A second queue on a tap that the
-// switch already serves would swallow the packets hashed to it: callers get the fds back from
-// the switch instead (PROTO_PORT_FDS) and open only what is missing.
+// Taps, see tap.h. Called by ports.c and host_nat.c on the main thread. A second queue on a tap
+// that the switch already serves would swallow the packets hashed to it: callers get the fds back
+// from the switch instead (PROTO_PORT_FDS) and open only what is missing.
 #include "control/tap.h"
 
 #include <errno.h>
@@ -28,8 +28,8 @@ static const char *where(const struct tap_params *p)
 
 static int open_queue(const struct tap_params *p, int *ret_fd, char *err, size_t err_size)
 {
-	// A multi-queue tap has 256 queues in the kernel, whatever is opened: a hundred times the time
-	// to bring it up. One queue is a single-queue tap.
+	// A multi-queue tap has 256 queues in the kernel, whatever is opened: a hundred times the
+	// time to bring it up. One queue is a single-queue tap.
 	struct ifreq ifr = { .ifr_flags = (short)(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR |
 						  (p->n_queues > 1 ? IFF_MULTI_QUEUE : 0)) };
 	int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Persistent multi-queue taps with virtio-net headers (IFF_VNET_HDR), in insulad's or a named network
-// namespace. A tap carries an alias "insula PORT", by which it is known again after a crash.
+// Persistent multi-queue taps with virtio-net headers (IFF_VNET_HDR), in insulad's or a named
+// network namespace. A tap carries an alias "insula PORT", by which it is known again after a
+// crash.
 #pragma once
 
 #include <stdbool.h>

@@ -57,8 +57,8 @@ enum dhcp4_error {
 
 // Parses an untagged Ethernet frame. `data`/`size` is the whole frame in contiguous memory.
 // The caller has validated the IPv4 and UDP headers' lengths; they are checked again here.
-// Handles option overload (52), split options (RFC 3396), pads and End. Verifies no checksum: IPv4's
-// is the parse stage's, and only that stage knows whether UDP's is partial (offload).
+// Handles option overload (52), split options (RFC 3396), pads and End. Verifies no checksum:
+// IPv4's is the parse stage's, and only that stage knows whether UDP's is partial (offload).
 enum dhcp4_error dhcp4_parse(const uint8_t *data, size_t size, struct dhcp4_msg *ret_msg);
 const char *dhcp4_error_name(enum dhcp4_error e);
 

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include "vswitch/binding.h"
 
-// A binding in four words, each stored and loaded whole. Stores release and loads acquire: a reader that
-// sees a word of the writer's sees its odd counter too, and reads again.
+// A binding in four words, each stored and loaded whole. Stores release and loads acquire: a reader
+// that sees a word of the writer's sees its odd counter too, and reads again.
 struct entry {
 	_Atomic uint64_t who; // MAC | port << 48
 	_Atomic uint64_t where; // segment | zone << 32

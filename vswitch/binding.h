@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Dynamic leases that are valid now: on `clients: many` ports, which MAC may use which address. Set by
-// control when insulad's commit says so, read by guard, DHCP and routing on any worker. An expired
-// binding closes the guard.
+// Dynamic leases that are valid now: on `clients: many` ports, which MAC may use which address. Set
+// by control when insulad's commit says so, read by guard, DHCP and routing on any worker. An
+// expired binding closes the guard.
 // Threads: one writer (control); readers never lock: a sequence counter tells them to read again.
 #pragma once
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The control thread's loop: accepts insulad (the newest connection wins), reads one request at a time and
-// answers it. A malformed message closes the connection and changes nothing.
+// The control thread's loop: accepts insulad (the newest connection wins), reads one request at a
+// time and answers it. A malformed message closes the connection and changes nothing.
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The switch's control thread: serves control/proto.h to insulad, hears the workers, keeps house. One
-// thread; nothing here is touched by workers.
+// The switch's control thread: serves control/proto.h to insulad, hears the workers, keeps house.
+// One thread; nothing here is touched by workers.
 #pragma once
 
 #include <time.h>

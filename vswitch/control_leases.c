@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// DHCP on dynamic pools, seen from control: messages of workers are parked under a token and told to insulad;
-// its answer, given after its commit, becomes a reply frame that a worker sends. Bindings in force
-// open the guard; their end closes it.
+// DHCP on dynamic pools, seen from control: messages of workers are parked under a token and told
+// to insulad; its answer, given after its commit, becomes a reply frame that a worker sends.
+// Bindings in force open the guard; their end closes it.
 #include <errno.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -101,7 +101,8 @@ void control_lease_answer(struct control *c)
 		return;
 	}
 	d = dhcp4_decide(&slot->msg, &pol->segments[prt->segment].dhcp, q->address, false);
-	// Silence in INIT-REBOOT and REBINDING is for clients nobody knows; control knows, and refuses.
+	// Silence in INIT-REBOOT and REBINDING is for clients nobody knows; control knows, and
+	// refuses.
 	if (q->address == 0 && slot->msg.type == DHCP4_REQUEST)
 		d.action = DHCP4_DO_NAK;
 	if (d.action == DHCP4_DO_OFFER || d.action == DHCP4_DO_ACK || d.action == DHCP4_DO_NAK)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Control requests that list: ports, counters, drops, sessions. Each answer is one message; a cursor
-// leads to the next. Counters are the workers'; reading them while they grow is harmless.
+// Control requests that list: ports, counters, drops, sessions. Each answer is one message; a
+// cursor leads to the next. Counters are the workers'; reading them while they grow is harmless.
 #include <stdlib.h>
 #include "vswitch/control.h"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Control requests about policies: sections are put one by one, checked and held; a commit names a root,
-// and either all of it comes into force or nothing does.
+// Control requests about policies: sections are put one by one, checked and held; a commit names a
+// root, and either all of it comes into force or nothing does.
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

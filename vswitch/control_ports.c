@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Control requests about ports: adding one with its fds, giving the fds back to a restarted insulad.
+// Control requests about ports: adding one with its fds, giving the fds back to a restarted
+// insulad.
 #include <errno.h>
 #include <unistd.h>
 #include "vswitch/control.h"

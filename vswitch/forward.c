@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Stage: inside a segment. Known unicast goes where the forwarding database says; unknown unicast never
-// reaches tenant ports, only trunks; broadcast and multicast stay in the segment. Workers.
+// Stage: inside a segment. Known unicast goes where the forwarding database says; unknown unicast
+// never reaches tenant ports, only trunks; broadcast and multicast stay in the segment. Workers.
 #include "vswitch/session.h"
 
 uint64_t forward_bridged_where(struct switch_ *sw, const struct nexthop *nh)
@@ -75,7 +75,8 @@ static enum drop_reason forward(struct worker *w, struct burst *b, struct rte_mb
 	p->nexthop = nexthop_bridged(w->sw->nexthops, seg->s->id, dst);
 	nh = nexthop_get(w->sw->nexthops, p->nexthop);
 	if (!nh)
-		return DROP_NONE; // the table is full: this packet goes, the session stays unresolved
+		// the table is full: this packet goes, the session stays unresolved
+		return DROP_NONE;
 	atomic_store_explicit(&nh->where, nexthop_pack(port, dst), memory_order_relaxed);
 	remember(w, p);
 	return DROP_NONE;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What the control thread does about once a second: sessions, mappings, leases and learned addresses that
-// ran out, memory whose grace period has passed, ports that died. Idle, it wakes once a second.
+// What the control thread does about once a second: sessions, mappings, leases and learned
+// addresses that ran out, memory whose grace period has passed, ports that died. Idle, it wakes
+// once a second.
 #include "vswitch/control.h"
 
 #define SECOND 1000000000ull

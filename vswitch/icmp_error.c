@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Stage: ICMP errors belong to the session of the packet they quote. Through SNAT the quoted packet is
-// translated back as well (RFC 5508 §4: REQ-3, REQ-4, REQ-5). An error never ends or renews a session.
-// Workers.
+// Stage: ICMP errors belong to the session of the packet they quote. Through SNAT the quoted packet
+// is translated back as well (RFC 5508 §4: REQ-3, REQ-4, REQ-5). An error never ends or renews a
+// session. Workers.
 #include "vswitch/rewrite.h"
 
 // The quoted packet, inside the ICMP message of a parsed packet.
@@ -103,7 +103,8 @@ static be16_field *quoted_csum(const struct quote *q)
 }
 
 // dir: the direction in which the error itself travels. Reverse: from outside to the internal host,
-// whose own packet is quoted (its source is external). Forward: the internal host complains of what it got.
+// whose own packet is quoted (its source is external). Forward: the internal host complains of what
+// it got.
 static void translate_quote(
 	struct rte_mbuf *m, struct quote *q, const struct session_desc *d, unsigned dir)
 {

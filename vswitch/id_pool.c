@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Free lists with a grace period; see id_pool.h. All lists share one array of links, so that retiring
-// and reclaiming never allocate and reclaiming any number of ids is O(1).
+// Free lists with a grace period; see id_pool.h. All lists share one array of links, so that
+// retiring and reclaiming never allocate and reclaiming any number of ids is O(1).
 #include "vswitch/id_pool.h"
 
 #include <errno.h>
@@ -42,8 +42,8 @@ bool id_pool_take(struct id_pool *p, uint32_t *ret_id)
 		p->free = p->next[id];
 	} else if (*p->high_water < p->capacity) {
 		id = *p->high_water;
-		// Release: a scan of the file that finds the record committed also finds the mark above
-		// it (the commit word is stored later); readers of the mark need no lock.
+		// Release: a scan of the file that finds the record committed also finds the mark
+		// above it (the commit word is stored later); readers of the mark need no lock.
 		__atomic_store_n(p->high_water, id + 1, __ATOMIC_RELEASE);
 	}
 	spin_unlock(&p->lock);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Ids 0..capacity-1, each in exactly one place: in use, free, or retired and waiting for a grace
-// period. Records, mappings and the overflow buckets of an index are handed out by it. Untouched ids cost
-// nothing: those at and above the high-water mark were never used and are on no list.
+// period. Records, mappings and the overflow buckets of an index are handed out by it. Untouched
+// ids cost nothing: those at and above the high-water mark were never used and are on no list.
 //
 // Threads: take, give_back and retire by any worker (own spin lock); reclaim by the control thread.
 #pragma once

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// insula-switch: options, start in the order that gives up most privilege earliest, control loop, end.
-// Started by insulad; sessions and mappings in --run-dir outlive it.
+// insula-switch: options, start in the order that gives up most privilege earliest, control loop,
+// end. Started by insulad; sessions and mappings in --run-dir outlive it.
 #include <errno.h>
 #include <getopt.h>
 #include <grp.h>
@@ -100,8 +100,8 @@ static void parse_options(int argc, char **argv, struct options *o)
 		o->memory_mib = 24 + 20 * o->n_workers;
 }
 
-// Binds RUN_DIR/switch.sock. A socket left by a dead switch is replaced: the table files' lock, taken
-// before, says that no living switch uses this folder.
+// Binds RUN_DIR/switch.sock. A socket left by a dead switch is replaced: the table files' lock,
+// taken before, says that no living switch uses this folder.
 static int listen_on(const char *run_dir, const char *user)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };

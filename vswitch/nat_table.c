@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The NAT mapping table: records in the caller's memory; index, port bitmaps and reference counts
-// beside them. nat_map and nat_unref run on any worker once per connection, under one lock; external
-// lookups take none. The control thread opens, expires, reclaims.
+// beside them. nat_map and nat_unref run on any worker once per connection, under one lock;
+// external lookups take none. The control thread opens, expires, reclaims.
 #include "vswitch/nat_table.h"
 
 #include "vswitch/nat_ports.h"
@@ -194,7 +194,8 @@ static void free_locked(struct nat_table *t, uint32_t id)
 	struct nat_key in = key_of(m, NAT_IN), out = key_of(m, NAT_OUT);
 	struct nat_space *s = nat_ports_space(&t->ports, m->out_zone, m->out_addr, m->proto);
 
-	// Release: the port becomes free only after the mapping that owned it is gone from the file.
+	// Release: the port becomes free only after the mapping that owned it is gone from the
+	// file.
 	__atomic_store_n(&m->commit, 0, __ATOMIC_RELEASE);
 	tuple_index_del(&t->index, tuple_hash(&t->index, &in), id << 1 | NAT_IN);
 	tuple_index_del(&t->index, tuple_hash(&t->index, &out), id << 1 | NAT_OUT);

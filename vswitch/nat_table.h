@@ -38,8 +38,8 @@ void nat_table_close(struct nat_table *t);
 // Finds or makes the mapping of an internal endpoint and takes a reference. The external port keeps
 // parity (UDP: RFC 4787 REQ-4) and is otherwise random within the pool; O(1) amortised also when
 // exhausted. A mapping in its hold-down comes back to the endpoint that had it, to nobody else.
-// 0; -ENOSPC pool exhausted or table full; -EDQUOT the tenant holds its quota (held mappings count);
-// -EPROTONOSUPPORT not TCP, UDP or ICMP; -EINVAL in_zone is neither a tenant nor an uplink.
+// 0; -ENOSPC pool exhausted or table full; -EDQUOT the tenant holds its quota (held mappings
+// count); -EPROTONOSUPPORT not TCP, UDP or ICMP; -EINVAL in_zone is neither a tenant nor an uplink.
 int nat_map(struct nat_table *t, const struct nat_pool *pool, uint32_t in_zone, uint8_t proto,
 	be32 in_addr, be16 in_port, uint64_t now_ns, uint32_t *ret_mapping);
 void nat_ref(struct nat_table *t, uint32_t mapping);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// ARP resolution of next hops on uplinks, with the states of RFC 4861 §7.3.2. At most three packets wait
-// for an unresolved neighbour; requests go out at most once a second each.
+// ARP resolution of next hops on uplinks, with the states of RFC 4861 §7.3.2. At most three packets
+// wait for an unresolved neighbour; requests go out at most once a second each.
 // Threads: any worker sends and hears; each entry has its own lock, taken only in states other than
 // REACHABLE and when ARP is heard. Timers are run by worker 0.
 #pragma once

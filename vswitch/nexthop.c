@@ -57,7 +57,8 @@ struct nexthop *nexthop_get(struct nexthop_table *t, uint32_t id)
 {
 	uint32_t i = id & ID_INDEX_MASK;
 
-	// acquire: pairs with the release in make(), an id read from a session may be newer than we are
+	// acquire: pairs with the release in make(), an id read from a session may be newer than we
+	// are
 	if (id == NEXTHOP_NONE || (id & ~(uint32_t)ID_INDEX_MASK) != t->epoch ||
 		i >= atomic_load_explicit(&t->n, memory_order_acquire))
 		return NULL;

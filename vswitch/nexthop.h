@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Next-hop entries: where a packet goes after everything is decided. Sessions name entries, never a
-// port or MAC; learning and neighbour changes update the entry, not the sessions. Ids are private to
-// one life of the process (they carry its epoch): a session that outlived a restart finds its ids
-// stale, is resolved once more, and goes on.
+// port or MAC; learning and neighbour changes update the entry, not the sessions. Ids are private
+// to one life of the process (they carry its epoch): a session that outlived a restart finds its
+// ids stale, is resolved once more, and goes on.
 //
 // Threads: `where` is read by any worker and written by any worker or the control thread, whole, in
 // one 64-bit store. Entries are made under the table's lock (once per destination) and never freed

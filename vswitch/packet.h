@@ -38,8 +38,8 @@ enum packet_gso { // values of virtio_net_hdr.gso_type without the ECN bit
 
 #define PACKET_HEADROOM RTE_PKTMBUF_HEADROOM // 128: room for tags and virtio_net_hdr
 #define PACKET_SMALL_ROOM 2048 // data room of the small pool's mbufs, without headroom
-// Data room of the big pool's mbufs: behind a full small one it holds 65535 bytes of IP, Ethernet and
-// tags. DPDK keeps buffer sizes in 16 bits, so headroom and this must stay under 64 KiB.
+// Data room of the big pool's mbufs: behind a full small one it holds 65535 bytes of IP, Ethernet
+// and tags. DPDK keeps buffer sizes in 16 bits, so headroom and this must stay under 64 KiB.
 #define PACKET_BIG_ROOM 63744
 #define PACKET_HEADERS_MAX 256
 

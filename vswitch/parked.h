@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Dynamic clients' DHCP messages that wait for insulad's word, each under a token. Bounded as a whole
-// and by port, so that one port's flood leaves room for the others. Control thread only.
+// Dynamic clients' DHCP messages that wait for insulad's word, each under a token. Bounded as a
+// whole and by port, so that one port's flood leaves room for the others. Control thread only.
 #pragma once
 
 #include "vswitch/message.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The policy in force, as workers read it: immutable once published by a release store of
-// switch.policy, freed after a grace period (deferred QSBR). Built by policy_load.c from the sections
-// insulad sends; sections that did not change are shared with the previous policy.
+// switch.policy, freed after a grace period (deferred QSBR). Built by policy_load.c from the
+// sections insulad sends; sections that did not change are shared with the previous policy.
 #pragma once
 
 #include "control/policy.h"
@@ -10,7 +10,8 @@
 
 #define POLICY_NO_SEGMENT UINT32_MAX
 
-// One validated section: a private copy, never guest or shared memory. Control thread counts references.
+// One validated section: a private copy, never guest or shared memory. Control thread counts
+// references.
 struct policy_part {
 	uint32_t refs;
 	uint64_t revision;
@@ -66,7 +67,8 @@ static inline const struct policy_prt *policy_port(const struct policy *pol, uin
 
 // The port whose guest owns `address` in `zone`, or NULL.
 const struct policy_prt *policy_host_port(const struct policy *pol, uint32_t zone, be32 address);
-// Index of the segment with this id, POLICY_NO_SEGMENT if there is none. Linear: control thread only.
+// Index of the segment with this id, POLICY_NO_SEGMENT if there is none. Linear: control thread
+// only.
 uint32_t policy_segment_by_id(const struct policy *pol, uint32_t id);
 // The uplink port whose zone this is, or NULL.
 const struct policy_prt *policy_uplink_of_zone(const struct policy *pol, uint32_t zone);

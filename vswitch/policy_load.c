@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Validating loader of policy sections and roots (control/policy.h). Every byte is treated as hostile
-// input: sizes, counts, ranges, references and spare bytes. Control thread, tests and fuzzers.
+// Validating loader of policy sections and roots (control/policy.h). Every byte is treated as
+// hostile input: sizes, counts, ranges, references and spare bytes. Control thread, tests and
+// fuzzers.
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>

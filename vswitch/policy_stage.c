@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Stage: may this packet begin something? First cut: inside a tenant's zone everything, from an uplink
-// nothing unasked, between tenants nothing (a zone is all a tenant can name). Workers.
+// Stage: may this packet begin something? First cut: inside a tenant's zone everything, from an
+// uplink nothing unasked, between tenants nothing (a zone is all a tenant can name). Workers.
 #include "vswitch/session.h"
 
 static enum drop_reason policy(struct worker *w, struct burst *b, struct rte_mbuf *m)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Port kind ethdev: any DPDK device by devargs ("0000:01:00.0", "net_af_packet0,iface=eth1", …).
-// create and destroy run on the control thread, rx on the queue's worker, tx on any worker; link and
-// removal events on DPDK's interrupt thread. A driver without rx interrupts has no event fd: its worker
-// polls.
+// create and destroy run on the control thread, rx on the queue's worker, tx on any worker; link
+// and removal events on DPDK's interrupt thread. A driver without rx interrupts has no event fd:
+// its worker polls.
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -37,8 +37,8 @@ struct ethdev {
 	struct ethdev_queue queues[PORT_MAX_QUEUES];
 };
 
-// Pools of removed ports whose mbufs have not all come back: another device's tx ring may hold some.
-// Control thread.
+// Pools of removed ports whose mbufs have not all come back: another device's tx ring may hold
+// some. Control thread.
 static struct rte_mempool *retired[POOLS_MAX];
 
 static void retire_pool(struct rte_mempool *pool)
@@ -131,7 +131,8 @@ static int setup_queues(struct ethdev *e, const struct port_params *params,
 	return r == 0 ? rte_eth_dev_start(e->dev) : r;
 }
 
-// Can the worker ask after arming whether a packet is there already? Without that it could oversleep.
+// Can the worker ask after arming whether a packet is there already? Without that it could
+// oversleep.
 static bool can_look(uint16_t dev, uint16_t queue)
 {
 	return rte_eth_rx_queue_count(dev, queue) >= 0;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // What the files of the session and NAT tables have in common: one page of header, then an array of
-// records. Position independent; says which layout and which boot it belongs to. The caller maps the
-// file; nothing here makes system calls.
+// records. Position independent; says which layout and which boot it belongs to. The caller maps
+// the file; nothing here makes system calls.
 //
-// A process may be killed between any two instructions. Stores of one thread reach the pages in program
-// order as far as release and acquire ask for it, and a page outlives the process: so what is
-// released before a record's commit word is there whenever the commit word is.
+// A process may be killed between any two instructions. Stores of one thread reach the pages in
+// program order as far as release and acquire ask for it, and a page outlives the process: so what
+// is released before a record's commit word is there whenever the commit word is.
 #pragma once
 
 #include <stdbool.h>
@@ -41,8 +41,8 @@ static inline uint64_t record_commit_next(struct record_header *h)
 	return __atomic_fetch_add(&h->next_commit, 1, __ATOMIC_RELAXED);
 }
 
-// Copies into a record that is not committed. Every word is a release store: a reader that sees one of
-// them also sees the commit word zero that went before, and discards what it read.
+// Copies into a record that is not committed. Every word is a release store: a reader that sees one
+// of them also sees the commit word zero that went before, and discards what it read.
 static inline void record_store(void *dst, const void *src, size_t size)
 {
 	uint32_t *d = dst;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Stage: packets for the gateway. Finds the next hop: a guest of the same tenant, or a neighbour on the
-// uplink behind whose address the segment is hidden (then a NAT mapping is taken). Sessions whose next
-// hop is stale come here too and are brought up to date. Workers.
+// Stage: packets for the gateway. Finds the next hop: a guest of the same tenant, or a neighbour on
+// the uplink behind whose address the segment is hidden (then a NAT mapping is taken). Sessions
+// whose next hop is stale come here too and are brought up to date. Workers.
 #include <errno.h>
 #include "vswitch/session.h"
 

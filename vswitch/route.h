@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Where routed and bridged next hops lead under a policy; used by the stages and, after a policy change, by
-// the control thread to refresh the entries. 0 = nowhere now.
+// Where routed and bridged next hops lead under a policy; used by the stages and, after a policy
+// change, by the control thread to refresh the entries. 0 = nowhere now.
 #pragma once
 
 #include "vswitch/nexthop.h"

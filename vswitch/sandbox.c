@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Privileges: after start the switch is an ordinary user without capabilities under a seccomp filter.
-// What it needs from the host (taps, packet sockets) comes as fds from insulad.
+// Privileges: after start the switch is an ordinary user without capabilities under a seccomp
+// filter. What it needs from the host (taps, packet sockets) comes as fds from insulad.
 #include <errno.h>
 #include <grp.h>
 #include <pwd.h>

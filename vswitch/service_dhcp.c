@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// DHCPv4 for tenants. A configured port's address is durable since apply: the worker answers alone. On a
-// `clients: many` port the message is parked with control until insulad's commit. Workers.
+// DHCPv4 for tenants. A configured port's address is durable since apply: the worker answers alone.
+// On a `clients: many` port the message is parked with control until insulad's commit. Workers.
 #include <errno.h>
 #include <unistd.h>
 #include "vswitch/message.h"

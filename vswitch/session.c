@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Stages: one hash lookup on (zone, 5-tuple), and, after policy, the making of new sessions. A hit
-// carries verdict, translation and next hop. A session whose deciding revisions are no longer in force is
-// decided again here, in its original direction, once. Workers.
+// carries verdict, translation and next hop. A session whose deciding revisions are no longer in
+// force is decided again here, in its original direction, once. Workers.
 #include <errno.h>
 #include "vswitch/session.h"
 

@@ -33,7 +33,7 @@ static inline uint32_t session_high_water(const struct session_table *t)
 	return __atomic_load_n(&t->header->high_water, __ATOMIC_ACQUIRE);
 }
 
-// Removal in two steps, so that a callback can look at the record in between: claim makes it not exist
-// (false: somebody else did, or it was free), forget drops counts and retires the id.
+// Removal in two steps, so that a callback can look at the record in between: claim makes it not
+// exist (false: somebody else did, or it was free), forget drops counts and retires the id.
 bool session_claim(struct session_table *t, uint32_t id);
 void session_forget(struct session_table *t, uint32_t id);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// A session's life: what each packet does to its state, how long it may be silent, and the scans that
-// end it. session_touch runs on any worker for every packet; the scans have one owner, the control
-// thread.
+// A session's life: what each packet does to its state, how long it may be silent, and the scans
+// that end it. session_touch runs on any worker for every packet; the scans have one owner, the
+// control thread.
 #include "vswitch/session_private.h"
 
 #include <netinet/in.h>
@@ -79,7 +79,8 @@ static void advance(struct session_record *r, enum session_dir dir, uint8_t tcp_
 		next = tcp ? tcp_next(old, dir, tcp_flags) : other_next(old, dir);
 		if (next == old)
 			return;
-		// Relaxed: the word stands for itself. A lost race starts from what the winner made.
+		// Relaxed: the word stands for itself. A lost race starts from what the winner
+		// made.
 	} while (!__atomic_compare_exchange_n(
 		&r->state, &old, next, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
 }

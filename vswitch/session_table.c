@@ -27,8 +27,8 @@ size_t session_table_file_size(uint32_t capacity)
 	return record_file_size(&session_kind, capacity);
 }
 
-// Whether an index value names a committed record whose direction has this key. No lock is held: the
-// record may be removed and even written anew meanwhile.
+// Whether an index value names a committed record whose direction has this key. No lock is held:
+// the record may be removed and even written anew meanwhile.
 static inline bool value_matches(const void *arg, uint32_t value, const void *key)
 {
 	const struct session_table *t = arg;
@@ -211,8 +211,9 @@ bool session_claim(struct session_table *t, uint32_t id)
 	for (unsigned dir = 0; dir < 2; dir++)
 		hash[dir] = tuple_hash(&t->index, &r->d.key[dir]);
 	tuple_index_lock(&t->index, hash[0], hash[1]);
-	// Of several that remove it one wins here. From here on it does not exist, crash or no crash;
-	// the index forgets it before the stripes are released, so an insert finds neither or both.
+	// Of several that remove it one wins here. From here on it does not exist, crash or no
+	// crash; the index forgets it before the stripes are released, so an insert finds neither
+	// or both.
 	claimed = __atomic_compare_exchange_n(
 		&r->commit, &commit, 0, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 	if (claimed) {
@@ -307,8 +308,8 @@ uint32_t session_port_count(const struct session_table *t, uint32_t port)
 	       __atomic_load_n(&t->ports[port].destination, __ATOMIC_RELAXED);
 }
 
-// Whether a record of the file can be believed. Nobody but us writes it; this keeps a damaged file from
-// becoming a wild index.
+// Whether a record of the file can be believed. Nobody but us writes it; this keeps a damaged file
+// from becoming a wild index.
 static bool record_sane(const struct session_table *t, const struct session_record *r)
 {
 	return r->commit < t->header->next_commit && r->d.src_port <= SESSION_PORT_MAX &&

@@ -193,8 +193,8 @@ int switch_port_add(
 	struct switch_ *sw, const struct port_params *params, char *err, size_t err_size)
 {
 	if (params->kind >= PROTO_PORT_KIND_COUNT) {
-		snprintf(
-			err, err_size, "port %s: kind %u is not known", params->name, params->kind);
+		snprintf(err, err_size, "port %s: kind %u is not known", params->name,
+			(unsigned)params->kind);
 		return -EINVAL;
 	}
 	return switch_port_add_kind(sw, params, kinds[params->kind], err, err_size);
@@ -264,7 +264,8 @@ static void serve_ports(struct switch_ *sw, const struct policy *pol)
 	}
 }
 
-// Static forwarding entries follow the policy: what the new one no longer has goes, the rest is set.
+// Static forwarding entries follow the policy: what the new one no longer has goes, the rest is
+// set.
 static void publish_fdb(struct switch_ *sw, const struct policy *old, const struct policy *pol)
 {
 	for (uint32_t i = 0; i < old->n_ports; i++) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The two tables that outlive the switch, in files of the run directory (a tmpfs): RUN_DIR/sessions and
-// RUN_DIR/mappings. Opened once at start, by the main thread, before privileges are dropped.
+// The two tables that outlive the switch, in files of the run directory (a tmpfs): RUN_DIR/sessions
+// and RUN_DIR/mappings. Opened once at start, by the main thread, before privileges are dropped.
 #pragma once
 
 #include "vswitch/nat_table.h"
@@ -31,11 +31,12 @@ struct tables {
 	struct tables_file file[2];
 };
 
-// Creates or attaches both files, starts one of another boot or layout anew, rebuilds references. Files
-// are locked: a second switch on the same directory is refused. 0 or -errno with a sentence in err.
+// Creates or attaches both files, starts one of another boot or layout anew, rebuilds references.
+// Files are locked: a second switch on the same directory is refused. 0 or -errno with a sentence
+// in err.
 int tables_open(const struct tables_options *o, struct tables *ret, char *err, size_t err_size);
 // Lets go of memory and files; their content stays for the next switch.
 void tables_close(struct tables *t);
-// session_reclaim and nat_reclaim: the control thread calls it each time a grace period has passed since
-// the last call. True while removed ids still wait.
+// session_reclaim and nat_reclaim: the control thread calls it each time a grace period has passed
+// since the last call. True while removed ids still wait.
 bool tables_reclaim(struct tables *t);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Writers' side of the hash index; see tuple_index.h. Called by workers (insert, removal) and the control
-// thread (expiry, reclaim), each holding the stripe or table lock the header asks for.
+// Writers' side of the hash index; see tuple_index.h. Called by workers (insert, removal) and the
+// control thread (expiry, reclaim), each holding the stripe or table lock the header asks for.
 #include "vswitch/tuple_index.h"
 
 #include <errno.h>
@@ -31,8 +31,8 @@ int tuple_index_open(struct tuple_index *x, uint32_t n_entries, uint64_t seed)
 	// Four entries a bucket when full: one bucket in twenty overflows then.
 	while (n_home < n_entries / 4)
 		n_home *= 2;
-	// All entries in one chain need n_entries / 7; the rest is for chains that wait to be reclaimed
-	// or hold few entries. Never touched means never allocated.
+	// All entries in one chain need n_entries / 7; the rest is for chains that wait to be
+	// reclaimed or hold few entries. Never touched means never allocated.
 	n_overflow = n_entries / TUPLE_BUCKET_ENTRIES + n_home;
 	x->mask = n_home - 1;
 	x->n_buckets = n_home + n_overflow;
@@ -74,7 +74,8 @@ int tuple_index_add(struct tuple_index *x, uint64_t hash, uint32_t value)
 	for (;;) {
 		for (unsigned i = 0; i < TUPLE_BUCKET_ENTRIES; i++) {
 			if (__atomic_load_n(&b->entry[i], __ATOMIC_RELAXED) == 0) {
-				// Release: who finds the entry finds the committed record behind it.
+				// Release: who finds the entry finds the committed record behind
+				// it.
 				__atomic_store_n(&b->entry[i], e, __ATOMIC_RELEASE);
 				return 0;
 			}
@@ -113,7 +114,8 @@ void tuple_index_del(struct tuple_index *x, uint64_t hash, uint32_t value)
 				continue;
 			__atomic_store_n(&b->entry[i], 0, __ATOMIC_RELAXED);
 			if (prev != NULL && bucket_empty(b)) {
-				// Its own link stays: a reader inside it goes on to the rest of the chain.
+				// Its own link stays: a reader inside it goes on to the rest of the
+				// chain.
 				uint32_t id = prev->next - (x->mask + 1);
 
 				__atomic_store_n(&prev->next, b->next, __ATOMIC_RELEASE);

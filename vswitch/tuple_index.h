@@ -2,9 +2,9 @@
 // Hash index over the 20-byte keys of the session and NAT tables: key -> a 32-bit value. The keys
 // themselves stay in the records; the index holds 32-bit tags. Private memory, rebuilt at start.
 //
-// Threads: readers take no lock; a writer holds the stripe of the hash (sessions) or a lock of the whole
-// table (NAT). An entry never moves while it exists, so a reader cannot miss one. A bucket is one
-// cache line; what does not fit hangs behind it in overflow buckets, which go back to their
+// Threads: readers take no lock; a writer holds the stripe of the hash (sessions) or a lock of the
+// whole table (NAT). An entry never moves while it exists, so a reader cannot miss one. A bucket is
+// one cache line; what does not fit hangs behind it in overflow buckets, which go back to their
 // pool only after a grace period, because a reader may be walking them.
 #pragma once
 
@@ -87,8 +87,8 @@ static inline struct tuple_bucket *tuple_home(const struct tuple_index *x, uint6
 static inline uint32_t tuple_bucket_next(const struct tuple_bucket *b, uint64_t hash, unsigned *pos)
 {
 	for (unsigned i = *pos; i < TUPLE_BUCKET_ENTRIES; i++) {
-		// Acquire: the record an entry names is read after the entry, so its commit word and
-		// key are those stored before the entry was published.
+		// Acquire: the record an entry names is read after the entry, so its commit word
+		// and key are those stored before the entry was published.
 		uint64_t e = __atomic_load_n(&b->entry[i], __ATOMIC_ACQUIRE);
 
 		if ((e >> 32) == (hash >> 32) && (uint32_t)e != 0) {

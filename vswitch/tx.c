@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Stage: sends. Groups a burst by port, replicates what is for a whole segment, does in software the
-// checksums and segments that the far end cannot. Workers.
+// Stage: sends. Groups a burst by port, replicates what is for a whole segment, does in software
+// the checksums and segments that the far end cannot. Workers.
 #include "vswitch/gso.h"
 #include "vswitch/switch.h"
 #include "vswitch/vlan_egress.h"

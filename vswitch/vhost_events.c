@@ -24,8 +24,8 @@ enum {
 	CLOSED_FDS_MAX = 128,
 };
 
-// librte_vhost hands callbacks a device number and nothing else. A device's slot is written when its
-// connection begins and cleared when it ends; `enabled` collects its vrings until it attaches.
+// librte_vhost hands callbacks a device number and nothing else. A device's slot is written when
+// its connection begins and cleared when it ends; `enabled` collects its vrings until it attaches.
 static struct {
 	_Atomic(struct vhost_port *) vp;
 	_Atomic uint32_t enabled;
@@ -100,7 +100,8 @@ static void drop_kick(struct vhost_queue *q)
 {
 	if (q->kick_fd < 0)
 		return;
-	// Removed by hand: the VMM shares the open file, so closing alone would leave it in the set.
+	// Removed by hand: the VMM shares the open file, so closing alone would leave it in the
+	// set.
 	epoll_ctl(q->epoll_fd, EPOLL_CTL_DEL, q->kick_fd, NULL);
 	close(q->kick_fd);
 	q->kick_fd = -1;
@@ -177,7 +178,8 @@ static int new_device(int vid)
 
 	if (vp == NULL)
 		return -1;
-	// The newest ready device wins: a front end killed and back at once must not wait for its ghost.
+	// The newest ready device wins: a front end killed and back at once must not wait for its
+	// ghost.
 	if (vp->vid >= 0 && vp->vid != vid)
 		detach(vp);
 
@@ -228,9 +230,9 @@ static int vring_state_changed(int vid, uint16_t vring, int enable)
 	return 0;
 }
 
-// librte_vhost reads a message's payload blockingly on the one thread all ports share. Its fd is not
-// shown to us, but every unix stream socket of this process is a vhost-user connection. A new fd is the
-// lowest free one: behind a stretch of closed ones there is none.
+// librte_vhost reads a message's payload blockingly on the one thread all ports share. Its fd is
+// not shown to us, but every unix stream socket of this process is a vhost-user connection. A new
+// fd is the lowest free one: behind a stretch of closed ones there is none.
 static void set_timeouts(void)
 {
 	struct timeval timeout = { .tv_usec = IO_TIMEOUT_US };
@@ -252,8 +254,8 @@ static void set_timeouts(void)
 	}
 }
 
-// A peer that accepts and hangs up at once would make librte_vhost reconnect without a pause. The pause
-// is the other ports' too, which is why it is short.
+// A peer that accepts and hangs up at once would make librte_vhost reconnect without a pause. The
+// pause is the other ports' too, which is why it is short.
 static void throttle(struct vhost_port *vp)
 {
 	struct timespec now, pause = { .tv_nsec = CONNECT_PAUSE_NS };

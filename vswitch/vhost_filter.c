@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Port kind vhost-user, what the far end may say: every message passes here before librte_vhost
 // handles it (known request, exact size, index and count in range) and after (are the fds it kept
-// what they should be). Also answers GET_QUEUE_NUM, which librte_vhost would answer with 128. Runs on
-// librte_vhost's event thread, with its access locks held: no lock of ours is taken. A refusal closes
-// the connection. Message layout: QEMU docs/interop/vhost-user.rst.
+// what they should be). Also answers GET_QUEUE_NUM, which librte_vhost would answer with 128. Runs
+// on librte_vhost's event thread, with its access locks held: no lock of ours is taken. A refusal
+// closes the connection. Message layout: QEMU docs/interop/vhost-user.rst.
 
 #include <fcntl.h>
 #include <stdio.h>

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Port kind vhost-user: a guest's virtio-net queues, over librte_vhost. rx, tx, arm and disarm run on
-// workers; create and destroy on the control thread; the far end comes and goes in vhost_events.c. The
-// offload metadata of librte_vhost's mbufs becomes struct packet's here and back.
+// Port kind vhost-user: a guest's virtio-net queues, over librte_vhost. rx, tx, arm and disarm run
+// on workers; create and destroy on the control thread; the far end comes and goes in
+// vhost_events.c. The offload metadata of librte_vhost's mbufs becomes struct packet's here and
+// back.
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -26,8 +27,8 @@ enum {
 	IPV6_HEADER_SIZE = 40,
 };
 
-// What librte_vhost speaks and we cannot carry: packed rings (arm needs the avail count), UFO (refused
-// by parse), ECN (its mbufs lose the bit), the dirty log.
+// What librte_vhost speaks and we cannot carry: packed rings (arm needs the avail count), UFO
+// (refused by parse), ECN (its mbufs lose the bit), the dirty log.
 #define FEATURES_OFF \
 	(1ULL << VIRTIO_F_RING_PACKED | 1ULL << VIRTIO_NET_F_HOST_UFO | \
 		1ULL << VIRTIO_NET_F_GUEST_UFO | 1ULL << VIRTIO_NET_F_HOST_ECN | \
@@ -227,8 +228,8 @@ static bool vhost_arm(struct port *p, uint16_t queue)
 		return false;
 	if (q->rx.vid >= 0 && vring_enabled(vp, vring)) {
 		rte_vhost_enable_guest_notification(q->rx.vid, vring, 1);
-		// The guest must see the request before we look whether it came too late: forbids the
-		// store (flags or avail_event) to pass the load of avail->idx.
+		// The guest must see the request before we look whether it came too late: forbids
+		// the store (flags or avail_event) to pass the load of avail->idx.
 		atomic_thread_fence(memory_order_seq_cst);
 		quiet = rte_vhost_rx_queue_count(q->rx.vid, vring) == 0;
 		if (!quiet)
@@ -322,7 +323,8 @@ static int remove_stale_socket(const char *path)
 
 static int start_driver(struct vhost_port *vp)
 {
-	// Legacy flags: the other kind walks headers with rte_net_get_ptype, which is not fit for them.
+	// Legacy flags: the other kind walks headers with rte_net_get_ptype, which is not fit for
+	// them.
 	uint64_t flags = vp->is_server ? 0 : RTE_VHOST_USER_CLIENT;
 
 	// What it logs, a guest can make it log, at any rate; `refused` and `up` tell what matters.

@@ -5,10 +5,10 @@
 // librte_vhost is scaffolding: nothing outside vswitch/vhost_* names it.
 //
 // Locks. A vring's `lock` is held by the worker over each call into librte_vhost for that vring, so
-// that destroy_device, which takes the locks of all vrings to clear `vid`, returns only when no worker
-// is inside; after that librte_vhost may free the device. Order: our lock, then librte_vhost's access
-// lock. vring_state_changed and the message filter run WITH the access locks held: they touch
-// atomics and epoll sets only and never take ours.
+// that destroy_device, which takes the locks of all vrings to clear `vid`, returns only when no
+// worker is inside; after that librte_vhost may free the device. Order: our lock, then
+// librte_vhost's access lock. vring_state_changed and the message filter run WITH the access locks
+// held: they touch atomics and epoll sets only and never take ours.
 #pragma once
 
 #include <rte_spinlock.h>
@@ -23,9 +23,10 @@ struct vhost_vring {
 // Port queue q is vring 2q + 1 for rx (the guest transmits there) and 2q for tx.
 struct vhost_queue {
 	struct vhost_vring rx, tx;
-	// Becomes readable when the queue wants polling: it holds `wake_fd` and, edge-triggered, our
-	// duplicate of the guest's kick eventfd. It lives as long as the port, so workers never see the
-	// fds change at a reconnect, and the guest's fd, which may be anything, is never read.
+	// Becomes readable when the queue wants polling: it holds `wake_fd` and, edge-triggered,
+	// our duplicate of the guest's kick eventfd. It lives as long as the port, so workers never
+	// see the fds change at a reconnect, and the guest's fd, which may be anything, is never
+	// read.
 	int epoll_fd; // immutable
 	int wake_fd; // immutable; eventfd, written at attach: "poll each queue once"
 	int kick_fd; // our duplicate or -1; callback threads (serialised by librte_vhost)

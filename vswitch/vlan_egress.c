@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Stage: puts the tags on that the way out wants, and makes sure that a frame never leaves on a port that
-// does not carry its segment. Replicated frames get theirs copy by copy in tx. Workers.
+// Stage: puts the tags on that the way out wants, and makes sure that a frame never leaves on a
+// port that does not carry its segment. Replicated frames get theirs copy by copy in tx. Workers.
 #include "vswitch/vlan_egress.h"
 
 // Makes room for n tags behind the MACs; every offset moves with them.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// A worker: one thread that runs packets to completion over the queues given to it. Everything here is
-// written by the worker itself unless a field says otherwise.
+// A worker: one thread that runs packets to completion over the queues given to it. Everything here
+// is written by the worker itself unless a field says otherwise.
 #pragma once
 
 #include <pthread.h>

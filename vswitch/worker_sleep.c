@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Adaptive sleeping: after some empty rounds a worker arms notifications and waits in epoll, so that an
-// idle switch costs next to nothing and the first packet wakes it in tens of microseconds.
+// Adaptive sleeping: after some empty rounds a worker arms notifications and waits in epoll, so
+// that an idle switch costs next to nothing and the first packet wakes it in tens of microseconds.
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>

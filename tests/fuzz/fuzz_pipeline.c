@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Frames of hostile tenants and a hostile uplink through the whole pipeline, and the one promise above all:
-// nothing that red sends reaches blue, nothing that blue sends reaches red. Input: frames, each a byte that
-// chooses the port and whether to mend the checksums, a 16-bit size, the bytes.
+// Frames of hostile tenants and a hostile uplink through the whole pipeline, and the one promise
+// above all: nothing that red sends reaches blue, nothing that blue sends reaches red. Input:
+// frames, each a byte that chooses the port and whether to mend the checksums, a 16-bit size, the
+// bytes.
 #include "tests/unit/switch_fixture.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Policy sections and roots as a hostile insulad would send them, through the validating loader and the
-// builder. What is accepted is then asked the questions workers ask. Input: a policy_root's reference
-// count byte, then sections, each a 16-bit size and its bytes; the header's size field is mended, so that
-// mutations reach further than the first check.
+// Policy sections and roots as a hostile insulad would send them, through the validating loader and
+// the builder. What is accepted is then asked the questions workers ask. Input: a policy_root's
+// reference count byte, then sections, each a 16-bit size and its bytes; the header's size field is
+// mended, so that mutations reach further than the first check.
 #include <stdlib.h>
 #include "vswitch/policy.h"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Bytes of the control protocol, through the real socket code and the checks of both ends. Input: one
-// message; magic, version and size are mended when the first byte is odd.
+// Bytes of the control protocol, through the real socket code and the checks of both ends. Input:
+// one message; magic, version and size are mended when the first byte is odd.
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>

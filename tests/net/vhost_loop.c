@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Two ports of the switch's own kinds and one worker that forwards between them, nothing else: proves and
-// measures port kinds vhost-user and ethdev against real peers (tests/net/*.sh, tests/hostile/*.sh).
+// Two ports of the switch's own kinds and one worker that forwards between them, nothing else:
+// proves and measures port kinds vhost-user and ethdev against real peers (tests/net/*.sh,
+// tests/hostile/*.sh).
 //   vhost_loop [-s] [-q QUEUES] [-p] [-i] [-n] [--] PORT PORT
-// PORT is the path of a vhost-user socket (-s: listen on it) or devargs of an ethdev. -p polls and never
-// sleeps, -i echoes each port's packets back to it, -n sends nothing. Prints a line whenever a port changes; on SIGUSR1
-// the totals; stops on SIGTERM or SIGINT, destroying the ports.
+// PORT is the path of a vhost-user socket (-s: listen on it) or devargs of an ethdev. -p polls and
+// never sleeps, -i echoes each port's packets back to it, -n sends nothing. Prints a line whenever
+// a port changes; on SIGUSR1 the totals; stops on SIGTERM or SIGINT, destroying the ports.
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// A whole switch in a test's own thread: one worker run round by round on the test's time, ports that are
-// two arrays of frames, and a policy of two tenants with the same addresses behind one uplink.
+// A whole switch in a test's own thread: one worker run round by round on the test's time, ports
+// that are two arrays of frames, and a policy of two tenants with the same addresses behind one
+// uplink.
 #pragma once
 
 #include <errno.h>

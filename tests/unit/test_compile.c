@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// From YAML to policy sections: the numbers arrive, the host's share and each tenant's are apart, an
-// unchanged tenant keeps its hash and revision, and the order of the file says nothing.
+// From YAML to policy sections: the numbers arrive, the host's share and each tenant's are apart,
+// an unchanged tenant keeps its hash and revision, and the order of the file says nothing.
 #include "tests/unit/desired_fixture.h"
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The NAT mapping table on one thread, by the RFCs' requirement numbers: endpoint-independent mappings,
-// port choice, hold-down, quotas, exhaustion, and what a new process finds in the file.
+// The NAT mapping table on one thread, by the RFCs' requirement numbers: endpoint-independent
+// mappings, port choice, hold-down, quotas, exhaustion, and what a new process finds in the file.
 #include "vswitch/nat_table.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// desired − actual in words: what is new, different and gone, in which order; and the candidates of a port in
-// their order of fallback.
+// desired − actual in words: what is new, different and gone, in which order; and the candidates of
+// a port in their order of fallback.
 #include "tests/unit/desired_fixture.h"
 #include <errno.h>
 #include "control/describe.h"
@@ -152,8 +152,7 @@ static void test_two_ports_with_one_mac(void **state)
 	assert_int_equal(fixture_alloc(yaml, &clash, &errors), -EINVAL);
 	store_rollback(fixture_store);
 	assert_int_equal(errors.n, 1);
-	assert_non_null(
-		strstr(errors.text[0], "'red/one.b' has the MAC of 'red/one.eth0'"));
+	assert_non_null(strstr(errors.text[0], "'red/one.b' has the MAC of 'red/one.eth0'"));
 	model_errors_free(&errors);
 	desired_free(d);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The framing of the control protocol: what is well formed passes with its fds, what lies is refused
-// and leaks no fd.
+// The framing of the control protocol: what is well formed passes with its fds, what lies is
+// refused and leaks no fd.
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>

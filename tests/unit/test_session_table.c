@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The session table on one thread: insert, lookup, removal, grace period, state machine, expiry, quotas,
-// and that a new process finds in the file exactly what the last one left.
+// The session table on one thread: insert, lookup, removal, grace period, state machine, expiry,
+// quotas, and that a new process finds in the file exactly what the last one left.
 #include "vswitch/session_table.h"
 
 #include <errno.h>

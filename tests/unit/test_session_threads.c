@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Both tables under several threads, as workers and the control thread use them: inserts and removals that
-// race for the same keys in a table so small that ids and overflow buckets are reused all the
-// time, lookups that must neither miss what stays nor ever return a wrong record. Clean under TSan.
+// Both tables under several threads, as workers and the control thread use them: inserts and
+// removals that race for the same keys in a table so small that ids and overflow buckets are reused
+// all the time, lookups that must neither miss what stays nor ever return a wrong record. Clean
+// under TSan.
 #include "vswitch/nat_table.h"
 #include "vswitch/session_table.h"
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The tables' files survive kill -9 at any instant: a writer is killed at random points many times, and
-// another one is single-stepped, every state its stores pass through being opened as a crash would
-// leave it. After each, every invariant of both tables is checked. Also: files, lock, boot, capacity.
+// The tables' files survive kill -9 at any instant: a writer is killed at random points many times,
+// and another one is single-stepped, every state its stores pass through being opened as a crash
+// would leave it. After each, every invariant of both tables is checked. Also: files, lock, boot,
+// capacity.
 #include "vswitch/tables.h"
 
 #include <errno.h>
