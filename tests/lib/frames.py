@@ -3,6 +3,7 @@
 # and ICMP, and Wire, a raw socket on one interface of one namespace. A Wire shows tags as they were
 # on the wire (the kernel takes the outer one off and tells it aside). Used by tests/net and
 # tests/hostile.
+import contextlib
 import ctypes
 import os
 import select
@@ -112,8 +113,9 @@ class Frame:
         return f"<{self.src} > {self.dst} {self.tags} {self.kind:#06x} {self.payload[:60].hex()}>"
 
 
-# A socket of namespace `netns` ("" = here), made by entering it for a moment.
-def socket_in(netns, *args):
+# What is done meanwhile is done in namespace `netns` ("" = here): what it opens stays there.
+@contextlib.contextmanager
+def entered(netns):
     libc = ctypes.CDLL(None, use_errno=True)
     own = os.open("/proc/self/ns/net", os.O_RDONLY)
     there = os.open(f"/run/netns/{netns}", os.O_RDONLY) if netns else os.dup(own)
@@ -121,7 +123,7 @@ def socket_in(netns, *args):
         if libc.setns(there, CLONE_NEWNET):
             raise OSError(ctypes.get_errno(), f"setns {netns}")
         try:
-            return socket.socket(*args)
+            yield
         finally:
             if libc.setns(own, CLONE_NEWNET):
                 raise OSError(ctypes.get_errno(), "setns back")
@@ -135,7 +137,8 @@ class Wire:
     def __init__(self, netns, interface, vnet_hdr=False):
         self.netns, self.interface, self.vnet_hdr = netns, interface, vnet_hdr
         # Protocol 0: nothing arrives before it is bound, so nothing of another interface either.
-        self.socket = socket_in(netns, socket.AF_PACKET, socket.SOCK_RAW, 0)
+        with entered(netns):
+            self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         self.socket.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
         self.socket.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
         if vnet_hdr:

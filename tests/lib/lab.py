@@ -8,6 +8,8 @@ import sys
 import time
 import traceback
 
+import yaml
+
 LIB = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(LIB))
 sys.path.insert(0, os.path.join(ROOT, "tests", "demo"))
@@ -19,6 +21,12 @@ import policy as policies
 import sandbox
 
 INTERNET_NETNS = "insdemo-internet"
+
+
+# insulad takes no anchors: what stands in two places is written out twice.
+class NoAliases(yaml.SafeDumper):
+    def ignore_aliases(self, _data):
+        return True
 
 
 class Lab:
@@ -36,6 +44,25 @@ class Lab:
 
     def read(self, policy_file):
         self.policy_file, self.policy = policy_file, policies.read(policy_file)
+
+    # The demo's policy with what `change` does to it. The demo knows instances on taps alone: what it
+    # could not play, and what a test builds itself, is `hidden` from it.
+    def edit(self, change, hidden=()):
+        with open(os.path.join(ROOT, "tests", "demo.yaml"), encoding="utf-8") as file:
+            document = yaml.safe_load(file)
+        change(document)
+        whole, played = (os.path.join(self.directory, f"{n}.yaml") for n in ("policy", "played"))
+        self._write(whole, document)
+        for tenant in document["tenants"]:
+            tenant["instances"] = [i for i in tenant["instances"] if i["name"] not in hidden]
+        self._write(played, document)
+        self.read(played)
+        self.policy_file = whole
+
+    @staticmethod
+    def _write(path, document):
+        with open(path, "w", encoding="utf-8") as file:
+            yaml.dump(document, file, Dumper=NoAliases)
 
     # All of it, up to the leases: what most tests begin with.
     def __enter__(self):

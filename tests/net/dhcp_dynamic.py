@@ -9,8 +9,6 @@ import sqlite3
 import sys
 import time
 
-import yaml
-
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "lib"))
 
@@ -29,9 +27,7 @@ PORT_A, PORT_B, PORT_TINY = "red/desks-a.eth0", "red/desks-b.eth0", "red/tiny.et
 
 
 # The demo's policy and, in red, a large pool behind two ports and a tiny one behind a third.
-def policy_file():
-    with open(os.path.join(labs.ROOT, "tests", "demo.yaml"), encoding="utf-8") as file:
-        document = yaml.safe_load(file)
+def edit(document):
     red = document["tenants"][0]
     red["networks"] += [
         {"name": "desks", "vlan": 30, "subnet": "10.1.0.0/16", "gateway": GATEWAY, "lease": 600,
@@ -42,10 +38,6 @@ def policy_file():
         red["instances"].append({"name": name, "nics": [
             {"network": network, "netns": f"insdemo-{name}", "clients": "many",
              "storm_pps": 0}]})
-    path = os.path.join(sandbox.DIRECTORY, "policy.yaml")
-    with open(path, "w", encoding="utf-8") as file:
-        yaml.safe_dump(document, file)
-    return path
 
 
 class Bench:
@@ -338,7 +330,7 @@ def test_expiry(bench):
 
 def main():
     lab = labs.Lab(None, sandbox.DIRECTORY)
-    lab.read(policy_file())
+    lab.edit(edit)
     lab.without_client = {"desks-a", "desks-b", "tiny"}
     with lab:
         return labs.run_cases(globals(), Bench(lab))
