@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
 # HOSTILE.md A (vhost-user socket) and parts of B (rings) against port kind vhost-user: one port of
-# vhost_loop is attacked, the other is the victim. After every attack the process must live, must answer the
-# victim within a second, must carry the victim's packets, and must hold no more fds or packet buffers
-# than before. Run by test_vhost_socket.sh; argument: the vhost_loop binary.
+# vhost_loop is attacked, the other is the victim. After every attack the process must live, must
+# answer the victim within a second, must carry the victim's packets, and must hold no more fds or
+# packet buffers than before. Run by test_vhost_socket.sh; argument: the vhost_loop binary.
 import atexit
 import os
 import random
@@ -133,7 +133,8 @@ def h02_requests(c):
 
 def odd_fds():
     read, write = os.pipe()
-    return [read, write, os.open("/", os.O_RDONLY), select.epoll().fileno(), os.open("/dev/null", os.O_RDWR),
+    return [read, write, os.open("/", os.O_RDONLY), select.epoll().fileno(),
+            os.open("/dev/null", os.O_RDWR),
             os.eventfd(0), os.memfd_create("odd"), socket.socketpair()[0].detach()]
 
 
@@ -182,7 +183,8 @@ def h04_tables(c):
             ([(0, 0, 0, 0)], 1), ([(0, page, 0, 0), (page // 2, page, page, 0)], 2),
             ([(0, 2 * MEMORY_SIZE, 0, 0)], 1), ([(0, page, 0, MEMORY_SIZE)], 1),
             ([(0, page, 0, 2**64 - 1)], 1), ([(2**64 - 1, page, 0, 0)], 1),
-            ([(0, page, 2**64 - 1, 0)], 1), ([(0, 2**64 - 1, 0, 1)], 1), ([(0, 2**63, 0, 2**63)], 1)):
+            ([(0, page, 2**64 - 1, 0)], 1), ([(0, 2**64 - 1, 0, 1)], 1),
+            ([(0, 2**63, 0, 2**63)], 1)):
         with open_attacker(c) as f:
             f.make_memory()
             f.send(SET_OWNER)
@@ -194,7 +196,8 @@ def h04_tables(c):
         f.receive()
         f.transmit(FRAME, RING_SIZE)
         for i in range(2000):
-            f.send(SET_MEM_TABLE, f.mem_table([(GUEST_BASE, MEMORY_SIZE - 4096 * (i % 2), USER_BASE, 0)]),
+            f.send(SET_MEM_TABLE, f.mem_table([(GUEST_BASE, MEMORY_SIZE - 4096 * (i % 2),
+                                                USER_BASE, 0)]),
                    [f.memfd])
             f.kick()
         f.features()
@@ -240,7 +243,8 @@ def h07_addresses(c):
                 where = [USER_BASE + x for x in f.ring_at(1)]
                 where[part] = address
                 try:
-                    f.send(SET_VRING_ADDR, struct.pack("<IIQQQQ", 1, 0, where[0], where[2], where[1], 0))
+                    f.send(SET_VRING_ADDR, struct.pack("<IIQQQQ", 1, 0, where[0], where[2],
+                                                       where[1], 0))
                     f.transmit(FRAME, 10)
                     f.features()
                 except Closed:
@@ -296,7 +300,8 @@ def rings_noise(c):
         with open_attacker(c) as f:
             f.setup()
             for i in range(RING_SIZE):
-                where = rng.choice((GUEST_BASE + DATA, GUEST_BASE, GUEST_BASE + MEMORY_SIZE - 7, 0, 2**64 - 8,
+                where = rng.choice((GUEST_BASE + DATA, GUEST_BASE, GUEST_BASE + MEMORY_SIZE - 7,
+                                    0, 2**64 - 8,
                                     GUEST_BASE + f.ring_at(1)[0]))
                 f.desc(1, i, where, rng.choice((0, 1, 12, 13, 64, 2000, 4096, 16 * 300, 0x8000)),
                        rng.choice((0, 0, 1, 1, 2, 3, 4, 5, 6, 7)),
@@ -337,7 +342,8 @@ def h12_hang_up(binary):
 def main():
     binary = sys.argv[1]
     c = Check(binary)
-    for attack in (h01_headers, h02_requests, h03_fds, h03_full_call_fd, h04_tables, h06_rings, h07_addresses,
+    for attack in (h01_headers, h02_requests, h03_fds, h03_full_call_fd, h04_tables, h06_rings,
+                   h07_addresses,
                    h12_connects, h13_features, rings_noise):
         if len(sys.argv) > 2 and attack.__name__ not in sys.argv[2:]:
             continue

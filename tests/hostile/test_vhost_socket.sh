@@ -4,4 +4,5 @@
 # build: build build-asan
 # HOSTILE.md A, and rings full of noise, against port kind vhost-user: see test_vhost_socket.py.
 cd "$(dirname "$0")" || exit 1
-exec /usr/bin/python3 test_vhost_socket.py "$(realpath "${INSULA_BUILD:-../../build}")/tests/net/vhost_loop"
+exec /usr/bin/python3 test_vhost_socket.py \
+	"$(realpath "${INSULA_BUILD:-../../build}")/tests/net/vhost_loop"

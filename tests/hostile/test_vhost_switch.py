@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-# Port kind vhost-user inside insula-switch as it runs: unprivileged, under seccomp, workers asleep. A port as
-# server and one as client are added over the control socket, front ends attach, send, receive nothing, leave, come
-# back, and lie once; then the ports go. Run by test_vhost_switch.sh; argument: the insula-switch binary.
+# Port kind vhost-user inside insula-switch as it runs: unprivileged, under seccomp, workers asleep.
+# A port as server and one as client are added over the control socket, front ends attach, send,
+# receive nothing, leave, come back, and lie once; then the ports go. Run by test_vhost_switch.sh;
+# argument: the insula-switch binary.
 import fcntl
 import hashlib
 import os
@@ -44,7 +45,8 @@ class Control:
                 return reply[STATUS:]
 
     def add(self, port, flags, path, queues=1):
-        self.ask(PORT_ADD, struct.pack("<IHHII", port, VHOST, flags, 1500, queues) + name(f"p{port}") +
+        self.ask(PORT_ADD,
+                 struct.pack("<IHHII", port, VHOST, flags, 1500, queues) + name(f"p{port}") +
                  path.encode().ljust(256, b"\0"))
 
     # Workers serve a port once the policy names it: one tenant, one segment, ports 1 and 2.
@@ -73,7 +75,8 @@ def tenant_section():
                      socket.inet_aton(f"10.0.0.1{i}") + struct.pack("<IIII", 0, 0, NONE, NONE) +
                      bytes(4) + name(f"p{i}") for i in (1, 2))
     size = 32 + NAME_SIZE + len(segment) + len(ports)
-    return struct.pack("<IIIIIIII", 0x53504E49, 1, 1, size, 1, 2, 0, 0) + name("t") + segment + ports
+    header = struct.pack("<IIIIIIII", 0x53504E49, 1, 1, size, 1, 2, 0, 0) + name("t")
+    return header + segment + ports
 
 
 def sealed(data):

@@ -4,4 +4,5 @@
 # build: build build-asan
 # vhost-user ports of the running switch, in its sandbox: see test_vhost_switch.py.
 cd "$(dirname "$0")" || exit 1
-exec /usr/bin/python3 test_vhost_switch.py "$(realpath "${INSULA_BUILD:-../../build}")/vswitch/insula-switch"
+exec /usr/bin/python3 test_vhost_switch.py \
+	"$(realpath "${INSULA_BUILD:-../../build}")/vswitch/insula-switch"

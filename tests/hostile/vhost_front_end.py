@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # A vhost-user front end without a VM: a socket, a memfd and two split rings. Polite by default; the
-# tests of HOSTILE.md A and B make it lie. Layout: QEMU docs/interop/vhost-user.rst, virtio 1.1, 2.6.
+# tests of HOSTILE.md A and B make it lie. Layout: QEMU docs/interop/vhost-user.rst, virtio 1.1,
+# 2.6.
 import mmap
 import os
 import socket
@@ -122,7 +123,8 @@ class FrontEnd:
         base = vring * 0x10000
         return base, base + 0x4000, base + 0x8000  # descriptors, avail, used
 
-    def setup(self, features=F_VERSION_1 | F_PROTOCOL | F_MRG_RXBUF | F_CSUM | F_INDIRECT, call=None):
+    def setup(self, features=F_VERSION_1 | F_PROTOCOL | F_MRG_RXBUF | F_CSUM | F_INDIRECT,
+              call=None):
         self.make_memory()
         self.send(SET_OWNER)
         self.send(SET_FEATURES, struct.pack("<Q", features & self.features()))
@@ -146,7 +148,8 @@ class FrontEnd:
         self.features()  # an answer: all of it has been handled
 
     def desc(self, vring, i, address, size, flags, following):
-        struct.pack_into("<QIHH", self.memory, self.ring_at(vring)[0] + 16 * i, address, size, flags,
+        struct.pack_into("<QIHH", self.memory, self.ring_at(vring)[0] + 16 * i, address, size,
+                         flags,
                          following)
 
     def avail(self, vring, index, entries):

@@ -51,7 +51,8 @@ class Client:
     next_xid = 0x10000000
 
     def __init__(self, wire, number, gateway, client_id=b""):
-        self.wire, self.mac = wire, "0a:00:00:00:" + ":".join(f"{b:02x}" for b in divmod(number, 256))
+        self.wire = wire
+        self.mac = "0a:00:00:00:" + ":".join(f"{b:02x}" for b in divmod(number, 256))
         self.gateway, self.client_id, self.address, self.gateway_mac = gateway, client_id, ANY, None
         self.ident = number  # of its echo requests
 

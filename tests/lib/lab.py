@@ -143,8 +143,8 @@ class Lab:
         self.started = False
         return errors + list(self.crashes())
 
-    # What insulad's log, where its and the switch's stderr go, says of crashes and sanitizers. A kill
-    # by the test itself is none.
+    # What insulad's log, where its and the switch's stderr go, says of crashes and sanitizers. A
+    # kill by the test itself is none.
     def crashes(self):
         try:
             with open(os.path.join(os.environ["INSULA_STATE_DIR"], "insulad.log"),
@@ -159,8 +159,8 @@ class Lab:
             yield f"a sanitizer speaks in insulad's log:\n{text}"
 
 
-# Runs every test_* of a test's `names` (its globals()), also after one that failed, and says how each
-# ended. False if one failed.
+# Runs every test_* of a test's `names` (its globals()), also after one that failed, and says how
+# each ended. False if one failed.
 def run_cases(names, *args):
     failed = 0
     for name, case in list(names.items()):

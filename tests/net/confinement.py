@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# insula-switch from outside, while it carries packets: in every thread an ordinary user, no capability,
-# no way to new privileges, a seccomp filter that kills; its fds are of the expected kinds and its
-# tables are readable by root alone. Runs in a sandbox.
+# insula-switch from outside, while it carries packets: in every thread an ordinary user, no
+# capability, no way to new privileges, a seccomp filter that kills; its fds are of the expected
+# kinds and its tables are readable by root alone. Runs in a sandbox.
 import os
 import re
 import stat
@@ -15,8 +15,9 @@ import lab as labs
 import sandbox
 
 POLICY = os.path.join(os.path.dirname(HERE), "demo.yaml")
-FDS = re.compile(r"socket:|anon_inode:\[(eventpoll|eventfd|signalfd|timerfd)\]|/dev/net/tun|/dev/null"
-                 r"|.*/run/(sessions|mappings)|pipe:|.*insulad\.log.*|/dev/zero|/memfd:")
+FDS = re.compile(r"socket:|anon_inode:\[(eventpoll|eventfd|signalfd|timerfd)\]"
+                 r"|/dev/net/tun|/dev/null|/dev/zero|/memfd:|pipe:"
+                 r"|.*/run/(sessions|mappings)|.*insulad\.log.*")
 
 
 def status(pid, tid):

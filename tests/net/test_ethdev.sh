@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 # timeout: 60
-# Port kind ethdev: DPDK's af_packet driver between two network namespaces, its null driver, and devargs that
-# name nothing.
+# Port kind ethdev: DPDK's af_packet driver between two network namespaces, its null driver, and
+# devargs that name nothing.
 set -u
 cd "$(dirname "$0")" || exit 1
 loop_bin=$(realpath "${INSULA_BUILD:-../../build}")/tests/net/vhost_loop

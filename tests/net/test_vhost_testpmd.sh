@@ -1,9 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 # timeout: 180
-# Port kind vhost-user against real front ends: DPDK's virtio-user in testpmd. Two such ports, one worker
-# between them (vhost_loop): bytes, checksum and segmentation offloads both ways, several queues, sleep,
-# either side killed. virtio-user shares its memory only from hugepages; they are given back.
+# Port kind vhost-user against real front ends: DPDK's virtio-user in testpmd. Two such ports, one
+# worker between them (vhost_loop): bytes, checksum and segmentation offloads both ways, several
+# queues, sleep, either side killed. virtio-user shares its memory only from hugepages; they are
+# given back.
 set -u
 cd "$(dirname "$0")" || exit 1
 build=${INSULA_BUILD:-../../build}
@@ -17,7 +18,8 @@ skip()
 	exit 77
 }
 command -v dpdk-testpmd >/dev/null || skip "dpdk-testpmd is missing: apt-get install dpdk-dev"
-/usr/bin/python3 -c 'import scapy.all' 2>/dev/null || skip "scapy is missing: apt-get install python3-scapy"
+/usr/bin/python3 -c 'import scapy.all' 2>/dev/null \
+	|| skip "scapy is missing: apt-get install python3-scapy"
 
 dir=$(mktemp -d)
 free_before=$(awk '/HugePages_Free/ { print $2 }' /proc/meminfo)
@@ -100,7 +102,8 @@ reached()
 	[ "$(totals "$1")" -ge "$2" ]
 }
 
-# peer NAME VDEV... -- TESTPMD-ARGS...: a testpmd whose first device is the virtio-user of socket NAME.
+# peer NAME VDEV... -- TESTPMD-ARGS...: a testpmd whose first device is the virtio-user of socket
+# NAME.
 peer()
 {
 	local name=$1 vdevs=() fd
@@ -116,7 +119,8 @@ peer()
 	exec {fd}<>"$dir/$name.fifo"
 	fifo[$name]=$fd
 	dpdk-testpmd --no-pci --in-memory --single-file-segments -m 256 --lcores 0,1@0-1 \
-		--file-prefix="insula-$$-$name" "${vdevs[@]}" -- -i --no-flush-rx --total-num-mbufs=4096 "$@" \
+		--file-prefix="insula-$$-$name" "${vdevs[@]}" -- -i --no-flush-rx \
+		--total-num-mbufs=4096 "$@" \
 		<"$dir/$name.fifo" >"$dir/$name.out" 2>&1 &
 	pid[$name]=$!
 	wait_for 20 "testpmd $name is up" said "$name" 'testpmd> '
@@ -157,8 +161,8 @@ same()
 	/usr/bin/python3 "$frames" same "$@" >"$dir/same.out" || fail "$(cat "$dir/same.out")"
 }
 
-# Two testpmds with one queue: a sends what is in a capture (every checksum left to the far end), b writes
-# down what it gets.
+# Two testpmds with one queue: a sends what is in a capture (every checksum left to the far end), b
+# writes down what it gets.
 guests()
 {
 	loop
@@ -170,7 +174,8 @@ guests()
 	tell a 'csum mac-swap off 0'
 }
 
-# What b's driver asks of the far end: checksums completed by us, or left to it, or super-frames too.
+# What b's driver asks of the far end: checksums completed by us, or left to it, or super-frames
+# too.
 b_accepts()
 {
 	local offload
@@ -256,7 +261,8 @@ test_tso_never_raw()
 queues_all_reached()
 {
 	totals rx0 >"$dir/null"
-	grep '^totals' "$dir/loop.out" | tail -n 1 | grep -Eq 'queues0 [1-9][0-9]* [1-9][0-9]* [1-9][0-9]* '
+	grep '^totals' "$dir/loop.out" | tail -n 1 \
+		| grep -Eq 'queues0 [1-9][0-9]* [1-9][0-9]* [1-9][0-9]* '
 }
 
 test_queues()
@@ -276,12 +282,14 @@ test_server()
 {
 	loop -s -q 2
 	peer b "net_virtio_user0,path=$dir/b" -- --forward-mode=rxonly --auto-start
-	peer a "net_virtio_user0,path=$dir/a,queues=2" -- --rxq=2 --txq=2 --forward-mode=txonly --auto-start
+	peer a "net_virtio_user0,path=$dir/a,queues=2" -- --rxq=2 --txq=2 --forward-mode=txonly \
+		--auto-start
 	wait_for 10 "packets to b" reached tx1 1000
 	# A server's guest comes back at once, while its ghost may still be attached.
 	end a KILL
 	wait_for 5 "port a is down" said loop '^port 0 down'
-	peer a "net_virtio_user0,path=$dir/a,queues=2" -- --rxq=2 --txq=2 --forward-mode=txonly --auto-start
+	peer a "net_virtio_user0,path=$dir/a,queues=2" -- --rxq=2 --txq=2 --forward-mode=txonly \
+		--auto-start
 	wait_for 10 "packets to b again" reached rx0 $(($(totals rx0) + 1000))
 	guests_end
 	[ ! -e "$dir/a" ] || fail "the server left its socket behind"
@@ -323,7 +331,8 @@ test_sleep()
 	wait_for 10 "port b is up" said loop '^port 1 up'
 	before=$(cpu_ticks)
 	sleep 2 # measures idleness over this time; waits for nothing
-	[ $(($(cpu_ticks) - before)) -le 4 ] || fail "idle, the loop took $(($(cpu_ticks) - before)) ticks in 2 s"
+	[ $(($(cpu_ticks) - before)) -le 4 ] \
+		|| fail "idle, the loop took $(($(cpu_ticks) - before)) ticks in 2 s"
 	tell a 'set burst 1'
 	tell a 'start tx_first 1'
 	wait_for 5 "a lone packet wakes the loop" reached tx1 1

@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
-# 64-byte frames between two virtio-user ports of one guest process (io forwarding, one core), carried by the
-# bare loop of two vhost-user ports on another core, and by testpmd's own vhost driver in its place; alternated.
-# usage: vhost_loop.sh [PATH/TO/vhost_loop] [ROUNDS] [SECONDS]; prints Mpps, both directions summed, and the ratio.
+# 64-byte frames between two virtio-user ports of one guest process (io forwarding, one core),
+# carried by the bare loop of two vhost-user ports on another core, and by testpmd's own vhost
+# driver in its place; alternated. Prints Mpps, both directions summed, and the ratio.
+# usage: vhost_loop.sh [PATH/TO/vhost_loop] [ROUNDS] [SECONDS]
 set -euo pipefail
 loop=$(realpath "${1:-build/tests/net/vhost_loop}") rounds=${2:-3} seconds=${3:-4}
 pages=288
@@ -51,7 +52,8 @@ mpps()
 	rm -f "$dir"/{a,b,guest.in}
 	mkfifo "$dir/guest.in"
 	exec 3<>"$dir/guest.in"
-	stdbuf -oL dpdk-testpmd --no-pci --in-memory --single-file-segments -m 256 --lcores 0@1,1@1 \
+	stdbuf -oL dpdk-testpmd --no-pci --in-memory --single-file-segments -m 256 \
+		--lcores 0@1,1@1 \
 		--file-prefix="insula-perf-$$" --vdev="net_virtio_user0,path=$dir/a,server=1" \
 		--vdev="net_virtio_user1,path=$dir/b,server=1" -- -i --total-num-mbufs=16384 \
 		<"$dir/guest.in" >"$dir/guest.out" 2>&1 &
@@ -80,9 +82,12 @@ mkfifo "$dir/guest.in.none"
 exec 4<>"$dir/guest.in.none"
 for ((r = 0; r < rounds; r++)); do
 	ours=$(mpps "$loop" -p "$dir/a" "$dir/b")
-	theirs=$(mpps dpdk-testpmd --no-pci --no-huge -m 256 --lcores 0@0,1@0 --file-prefix="insula-peer-$$" \
-		--vdev="net_vhost0,iface=$dir/a,client=1" --vdev="net_vhost1,iface=$dir/b,client=1" \
+	theirs=$(mpps dpdk-testpmd --no-pci --no-huge -m 256 --lcores 0@0,1@0 \
+		--file-prefix="insula-peer-$$" \
+		--vdev="net_vhost0,iface=$dir/a,client=1" \
+		--vdev="net_vhost1,iface=$dir/b,client=1" \
 		-- --total-num-mbufs=16384 --forward-mode=io)
 	awk -v a="$ours" -v b="$theirs" \
-		'BEGIN { printf "vhost loop %s Mpps, testpmd vhost io %s Mpps, ratio %.2f\n", a, b, (b > 0 ? a / b : 0) }'
+		'BEGIN { printf "vhost loop %s Mpps, testpmd vhost io %s Mpps, ratio %.2f\n",
+			a, b, (b > 0 ? a / b : 0) }'
 done
