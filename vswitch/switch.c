@@ -189,6 +189,13 @@ static void take_queues(struct switch_ *sw, struct port *p)
 		worker_del_port(sw->workers[i], p);
 }
 
+static void set_static(struct switch_ *sw, const struct policy *pol, const struct policy_prt *prt)
+{
+	if (prt->segment != POLICY_NO_SEGMENT && !mac_is_zero(&prt->p->mac))
+		fdb_set_static(
+			sw->fdb, pol->segments[prt->segment].s->id, &prt->p->mac, prt->p->id);
+}
+
 int switch_port_add(
 	struct switch_ *sw, const struct port_params *params, char *err, size_t err_size)
 {
@@ -226,6 +233,9 @@ int switch_port_add_kind(struct switch_ *sw, const struct port_params *params,
 	}
 	// release: the port is complete before workers can look it up
 	atomic_store_explicit(&sw->ports[p->id], p, memory_order_release);
+	// Made anew under a policy that stays: what left with the old one comes back.
+	if (policy_port(sw->policy, p->id))
+		set_static(sw, sw->policy, policy_port(sw->policy, p->id));
 	r = give_queues(sw, p);
 	if (r < 0) {
 		snprintf(err, err_size, "port %s: no worker can take its queues", params->name);
@@ -278,13 +288,8 @@ static void publish_fdb(struct switch_ *sw, const struct policy *old, const stru
 		if (o->segment != POLICY_NO_SEGMENT && !same)
 			fdb_del_static(sw->fdb, old->segments[o->segment].s->id, &o->p->mac);
 	}
-	for (uint32_t i = 0; i < pol->n_ports; i++) {
-		const struct policy_prt *n = &pol->ports[i];
-
-		if (n->segment != POLICY_NO_SEGMENT && !mac_is_zero(&n->p->mac))
-			fdb_set_static(
-				sw->fdb, pol->segments[n->segment].s->id, &n->p->mac, n->p->id);
-	}
+	for (uint32_t i = 0; i < pol->n_ports; i++)
+		set_static(sw, pol, &pol->ports[i]);
 	for (uint32_t i = 0; i < pol->n_segments; i++)
 		if (pol->segments[i].s->gateway) // nobody else may speak with the gateway's MAC
 			fdb_set_static(sw->fdb, pol->segments[i].s->id,

@@ -387,6 +387,25 @@ static void readme_shows_the_pipeline(void **state)
 	assert_int_equal(next, pipeline_n_stages);
 }
 
+// The policy stays while a port's device is made anew: both the old flow and new ones go on.
+static void port_made_anew(void **state)
+{
+	struct datagram d = udp(mac_of(RED_1), mac_of(RED_2), "10.0.0.11", 1, "10.0.0.12", 2);
+
+	send_udp(RED_1, &d);
+	assert_non_null(fixture_received(RED_2, NULL));
+	assert_int_equal(switch_port_del(fx.sw, RED_2), 0);
+	send_udp(RED_1, &d);
+	fixture_add_port(RED_2);
+	fixture_clear();
+	send_udp(RED_1, &d);
+	assert_non_null(fixture_received(RED_2, NULL));
+	d = udp(mac_of(RED_1), mac_of(RED_2), "10.0.0.11", 3, "10.0.0.12", 4);
+	send_udp(RED_1, &d);
+	assert_non_null(fixture_received(RED_2, NULL));
+	assert_null(fixture_received(TRUNK, NULL));
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
@@ -404,6 +423,7 @@ int main(void)
 		T(sessions_outlive_the_switch),
 		T(policy_change_redecides),
 		cmocka_unit_test(readme_shows_the_pipeline),
+		T(port_made_anew),
 	};
 
 	return cmocka_run_group_tests(tests, fixture_eal, NULL);
