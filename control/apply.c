@@ -511,10 +511,10 @@ int apply_desired(struct daemon *d, struct desired *desired, enum apply_mode mod
 		finish(&a);
 	else
 		undo(&a);
-	bool restarted = a.restarted;
+	bool made_anew = a.restarted || a.n_changes > 0; // their leases went with the old ones
 	apply_free(&a, r);
 	leases_on_apply(d->leases);
-	if (restarted)
+	if (made_anew)
 		leases_restore(d->leases);
 	return r;
 }

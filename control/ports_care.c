@@ -58,6 +58,7 @@ static int adopt(struct daemon *d, struct port *p, const struct proto_port_entry
 		return r;
 	p->in_switch = true;
 	p->up = e->up != 0;
+	vhost_watch_port(d->vhost_watch, p);
 	const struct port_spec *s = port_spec_of(p);
 	bool needs_fds = s->kind == PROTO_PORT_TAP || s->kind == PROTO_PORT_PACKET;
 	if (needs_fds && p->n_fds != s->n_queues)
@@ -166,7 +167,7 @@ void ports_on_link(struct daemon *d, const char *ifname, bool gone)
 void ports_repair(void *arg)
 {
 	struct daemon *d = arg;
-	bool again = false;
+	bool again = false, made_anew = false;
 
 	for (uint32_t id = 1; d->client && id <= d->ports->max_id; id++) {
 		struct port *p = d->ports->by_id[id];
@@ -194,10 +195,13 @@ void ports_repair(void *arg)
 			continue;
 		}
 		port_set_persistent(p, true);
+		made_anew = true;
 		p->broken = false;
 		p->trouble[0] = 0;
 		log_info("port %s: its device is back", p->name);
 	}
+	if (made_anew)
+		leases_restore(d->leases); // of a dynamic pool: they went with the old port
 	if (again)
 		loop_timer_arm(d->repair_timer, REPAIR_INTERVAL_MS * 1000000ull);
 }
