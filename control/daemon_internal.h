@@ -10,6 +10,7 @@
 #include "control/ports.h"
 #include "control/runtime_dir.h"
 #include "control/switch_proc.h"
+#include "control/vhost_watch.h"
 
 struct daemon {
 	struct loop *loop;
@@ -38,6 +39,7 @@ struct daemon {
 
 	struct leases *leases;
 	struct linkwatch *linkwatch;
+	struct vhost_watch *vhost_watch;
 	struct host_care *host_care;
 	be32 dns[POLICY_MAX_DNS]; // the host's, as in the policy
 	unsigned n_dns;

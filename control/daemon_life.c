@@ -58,6 +58,8 @@ int daemon_new(const char *run_dir, const char *state_dir, struct daemon **ret_d
 		r = leases_new(d, &d->leases);
 	if (r == 0)
 		r = host_care_new(d, &d->host_care);
+	if (r == 0)
+		r = vhost_watch_new(d, &d->vhost_watch);
 	if (r == 0) {
 		struct linkwatch_handler h = links;
 		h.arg = d;
@@ -120,6 +122,7 @@ void daemon_free(struct daemon *d)
 		return;
 	linkwatch_free(d->linkwatch);
 	host_care_free(d->host_care);
+	vhost_watch_free(d->vhost_watch);
 	if (d->loop && d->store && d->ports) {
 		if (d->stop_all)
 			stop_all(d);

@@ -165,6 +165,7 @@ int port_add(struct daemon *d, struct port *p, char *err, size_t err_size)
 	memcpy(request.arg, s->arg, sizeof(request.arg));
 	int r = switch_port_add(d->client, &request, p->fds, p->n_fds, err, err_size);
 	p->in_switch = r == 0;
+	vhost_watch_port(d->vhost_watch, p);
 	return r;
 }
 

@@ -321,6 +321,17 @@ static int remove_stale_socket(const char *path)
 	return r;
 }
 
+// A listening socket is open to whoever may enter its folder: front ends run as users of their own.
+// The control thread alone makes files, so the mask is nobody else's for that moment.
+static int start_listening(const struct vhost_port *vp)
+{
+	mode_t mask = umask(0);
+	int r = rte_vhost_driver_start(vp->path);
+
+	umask(mask);
+	return r;
+}
+
 static int start_driver(struct vhost_port *vp)
 {
 	// Legacy flags: the other kind walks headers with rte_net_get_ptype, which is not fit for
@@ -334,7 +345,7 @@ static int start_driver(struct vhost_port *vp)
 	if (rte_vhost_driver_disable_features(vp->path, FEATURES_OFF) != 0 ||
 		rte_vhost_driver_set_protocol_features(vp->path, PROTOCOL_FEATURES) != 0 ||
 		rte_vhost_driver_callback_register(vp->path, &vhost_device_ops) != 0 ||
-		rte_vhost_driver_start(vp->path) != 0) {
+		start_listening(vp) != 0) {
 		rte_vhost_driver_unregister(vp->path);
 		return -EIO;
 	}

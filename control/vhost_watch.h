@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Lets the switch's user into the sockets of vhost-user front ends that listen. Main thread only.
+#pragma once
+
+struct daemon;
+struct port;
+struct vhost_watch;
+
+int vhost_watch_new(struct daemon *d, struct vhost_watch **ret_watch);
+void vhost_watch_free(struct vhost_watch *w);
+// The switch has this port. Of other kinds, and where the switch listens itself: nothing is done.
+void vhost_watch_port(struct vhost_watch *w, const struct port *p);
