@@ -189,4 +189,5 @@ def main():
     assert not left, f"after insula stop: {left}"
 
 
-main()
+if __name__ == "__main__":
+    main()
