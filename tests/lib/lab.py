@@ -45,8 +45,8 @@ class Lab:
     def read(self, policy_file):
         self.policy_file, self.policy = policy_file, policies.read(policy_file)
 
-    # The demo's policy with what `change` does to it. The demo knows instances on taps alone: what it
-    # could not play, and what a test builds itself, is `hidden` from it.
+    # The demo's policy with what `change` does to it. The demo knows instances on taps alone: what
+    # it could not play, and what a test builds itself, is `hidden` from it.
     def edit(self, change, hidden=()):
         with open(os.path.join(ROOT, "tests", "demo.yaml"), encoding="utf-8") as file:
             document = yaml.safe_load(file)
