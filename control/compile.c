@@ -152,6 +152,21 @@ static int compile_host(const struct desired *d, struct policy_blob *b)
 	return r;
 }
 
+static int compare_segments(const void *a, const void *b)
+{
+	const struct policy_segment *x = a, *y = b;
+
+	return x->id < y->id ? -1 : x->id > y->id;
+}
+
+static int compare_ports(const void *a, const void *b)
+{
+	const struct policy_port *x = a, *y = b;
+
+	return x->id < y->id ? -1 : x->id > y->id;
+}
+
+// By number: the same things in another order are the same section.
 static int compile_tenant(const struct desired *d, const struct desired_tenant *t, const be32 *dns,
 	unsigned n_dns, struct policy_blob *b)
 {
@@ -164,6 +179,8 @@ static int compile_tenant(const struct desired *d, const struct desired_tenant *
 		put_segment(&to.segments[i], d, &d->segments[t->first_segment + i], dns, n_dns);
 	for (unsigned i = 0; i < t->n_ports; i++)
 		put_nic(&to.ports[i], d, &d->ports[t->first_port + i]);
+	qsort(to.segments, t->n_segments, sizeof(*to.segments), compare_segments);
+	qsort(to.ports, t->n_ports, sizeof(*to.ports), compare_ports);
 	return 0;
 }
 
