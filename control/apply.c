@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "control/daemon_internal.h"
+#include "control/host_nat.h"
 #include "control/log.h"
 #include "control/resolv.h"
 #include "control/tap.h"
@@ -17,7 +18,7 @@ struct change {
 	const struct desired_port *desired;
 	struct port *old; // same id, NULL = none
 	struct port *donor; // had the same tap; may be `old`
-	struct port *evicted; // its tap has to go before the new one can be made; may be `old`
+	struct port *evicted; // its tap has the name and is not fit; may be `old`
 	struct port *new; // owned until it is in d->ports
 	bool made;
 };
@@ -102,8 +103,11 @@ static void consider(struct change *c, struct port *other)
 	for (unsigned i = 0; i < c->new->n_want; i++) {
 		if (!c->donor && port_spec_same_tap(port_spec_of(other), &c->new->want[i]))
 			c->donor = other;
-		if (port_spec_replaces_tap(port_spec_of(other), &c->new->want[i]))
-			c->evicted = other;
+		if (!port_spec_replaces_tap(port_spec_of(other), &c->new->want[i]))
+			continue;
+		c->evicted = other;
+		snprintf(c->new->temporary, sizeof(c->new->temporary), "insula-new%u",
+			c->new->id & 0xffff);
 	}
 }
 
@@ -141,9 +145,7 @@ static int step_restart(struct apply *a)
 	a->restarted = true;
 	switch_link_down(d);
 	int r = switch_link_up(d, workers, m->poll, &adopted, why, sizeof(why));
-	for (uint32_t id = 1; id <= d->ports->max_id; id++)
-		if (d->ports->by_id[id])
-			d->ports->by_id[id]->in_switch = false;
+	ports_all_out(d);
 	return r < 0 ? step_error(a, r, "start insula-switch", why) : 0;
 }
 
@@ -158,13 +160,8 @@ static int step_rest(struct apply *a)
 			r = port_del(a->d, c->old, why, sizeof(why));
 		if (r == 0 && c->donor)
 			r = port_del(a->d, c->donor, why, sizeof(why));
-		if (r == 0 && c->evicted) {
+		if (r == 0 && c->evicted)
 			r = port_del(a->d, c->evicted, why, sizeof(why));
-			if (r == 0) {
-				port_set_persistent(c->evicted, false);
-				port_close(c->evicted);
-			}
-		}
 		if (r < 0)
 			return step_error(a, r, c->new->name, why);
 	}
@@ -284,24 +281,39 @@ static bool is_given(const struct apply *a, const struct port *p)
 	return false;
 }
 
-// Devices of removed ports lose their persistence before the commit: a crash right after it then
-// leaves none behind, and one right before it costs nothing, as the next start makes them again.
-static void set_removed_persistent(struct apply *a, bool on)
+// Ports whose device is nobody's after this.
+static struct port **leaving(const struct apply *a, unsigned *ret_n)
 {
-	for (unsigned i = 0; i < a->n_removed; i++)
+	struct port **gone = calloc(a->n_removed + a->n_changes + 1, sizeof(struct port *));
+
+	*ret_n = 0;
+	for (unsigned i = 0; gone && i < a->n_removed; i++)
 		if (!is_given(a, a->removed[i]))
-			port_set_persistent(a->removed[i], on);
+			gone[(*ret_n)++] = a->removed[i];
+	for (unsigned i = 0; gone && i < a->n_changes; i++)
+		if (a->changes[i].old && !is_given(a, a->changes[i].old))
+			gone[(*ret_n)++] = a->changes[i].old;
+	return gone;
+}
+
+// They lose their persistence before the commit: a crash right after it then leaves none behind,
+// and one right before it costs nothing, as the next start makes them again.
+static void set_leaving_persistent(struct apply *a, bool on)
+{
+	unsigned n;
+	struct port **gone = leaving(a, &n);
+
+	for (unsigned i = 0; i < n; i++)
+		port_set_persistent(gone[i], on);
+	free(gone);
 }
 
 // All at once: one by one, each would wait 20 ms for the kernel.
-static void delete_removed_taps(struct apply *a)
+static void delete_leaving_taps(struct apply *a)
 {
-	struct port **gone = calloc(a->n_removed + 1, sizeof(struct port *));
-	unsigned n = 0;
+	unsigned n;
+	struct port **gone = leaving(a, &n);
 
-	for (unsigned i = 0; gone && i < a->n_removed; i++)
-		if (!is_given(a, a->removed[i]))
-			gone[n++] = a->removed[i];
 	if (n)
 		ports_delete_taps(gone, n);
 	free(gone);
@@ -330,11 +342,11 @@ static int store_all(struct apply *a, const char *file, const char *yaml, size_t
 
 static int step_store(struct apply *a, const char *file, const char *yaml, size_t yaml_size)
 {
-	set_removed_persistent(a, false);
+	set_leaving_persistent(a, false);
 	int r = store_all(a, file, yaml, yaml_size);
 	if (r == 0)
 		return 0;
-	set_removed_persistent(a, true);
+	set_leaving_persistent(a, true);
 	return step_error(a, r, "state", store_error(a->d->store));
 }
 
@@ -345,7 +357,7 @@ static void finish(struct apply *a)
 	bool broken = false;
 	char why[512];
 
-	delete_removed_taps(a); // first: with its device gone, closing a tap's fd costs nothing
+	delete_leaving_taps(a); // first: with its device gone, closing a tap's fd costs nothing
 	for (unsigned i = 0; i < a->n_removed; i++) {
 		struct port *p = a->removed[i];
 		d->ports->by_id[p->id] = NULL;
@@ -359,17 +371,14 @@ static void finish(struct apply *a)
 		ports_put(d->ports, new);
 		if (new->fallback[0] || (old && old->fallback[0]))
 			port_keep_fallback(d, new);
+		if (new->temporary[0] && port_take_name(new, why, sizeof(why)) < 0)
+			log_error("port %s: %s", new->name, why);
 		port_set_persistent(new, true);
 		broken = broken || new->broken;
 	}
-	// A tap that is not anybody's any more goes with its last fd.
-	for (unsigned i = 0; i < a->n_changes; i++) {
-		struct port *old = a->changes[i].old;
-		if (old && !is_given(a, old))
-			port_set_persistent(old, false);
-		if (old)
-			port_close(old);
-	}
+	for (unsigned i = 0; i < a->n_changes; i++)
+		if (a->changes[i].old)
+			port_close(a->changes[i].old);
 	for (unsigned i = 0; i < a->n_changes; i++)
 		if (a->changes[i].old) {
 			port_restore_host(d, d->ports, a->changes[i].old);
@@ -403,18 +412,18 @@ static void reset_device(struct apply *a, struct port *p)
 	char why[512] = "";
 	int r = 0;
 
-	if (s->kind == PROTO_PORT_TAP && !p->n_fds && !p->broken) { // it was evicted
-		r = port_open(a->d, p, NULL, why, sizeof(why));
-		if (r == 0)
-			port_set_persistent(p, true);
-	} else if (s->kind == PROTO_PORT_TAP && p->n_fds)
+	if (s->kind == PROTO_PORT_TAP && p->n_fds)
 		r = tap_open(&params, p->fds, p->n_fds, why, sizeof(why));
+	if (r == 0 && s->host_nat && p->n_fds)
+		r = host_nat_up(a->d->store, s, s->ifname, why, sizeof(why));
 	if (s->kind == PROTO_PORT_PACKET && p->n_fds) {
 		port_close(p);
 		r = port_open(a->d, p, NULL, why, sizeof(why));
 	}
 	if (r == 0 && !p->in_switch && !p->broken)
 		r = port_add(a->d, p, why, sizeof(why));
+	if (r == -ENOTCONN || r == -EPIPE || r == -ETIMEDOUT)
+		return; // the device is; the switch gets it when it is spoken with again
 	if (r < 0) {
 		log_error("port %s: cannot be put back: %s", p->name, why);
 		p->broken = true;
@@ -435,6 +444,7 @@ static void undo(struct apply *a)
 			log_error("%s", why);
 			loop_timer_arm(d->respawn_timer, 1000000000);
 		}
+		ports_all_out(d);
 	}
 	for (unsigned i = a->n_changes; i-- > 0;) {
 		struct change *c = &a->changes[i];

@@ -41,7 +41,7 @@ static void restore_table(struct daemon *d)
 
 	if (!tap || host_nat_table_exists())
 		return;
-	if (host_nat_up(d->store, tap, err, sizeof(err)) < 0)
+	if (host_nat_up(d->store, tap, tap->ifname, err, sizeof(err)) < 0)
 		log_error("uplink mode nat: %s", err);
 	else
 		log_warning("nft table ip insula was deleted underneath: it is there again");

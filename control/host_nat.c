@@ -42,28 +42,29 @@ static int run_nft(const char *commands, char *err, size_t err_size)
 	return r;
 }
 
-static int set_address(const struct port_spec *tap, char *err, size_t err_size)
+static int set_address(const struct port_spec *tap, const char *ifname, char *err, size_t err_size)
 {
 	struct nl_sock *nl;
 	struct link_info info;
 	int r = link_socket_open(&nl);
 
 	if (r == 0) {
-		r = link_get(nl, tap->ifname, &info);
+		r = link_get(nl, ifname, &info);
 		if (r == 0)
 			r = link_add_address(nl, info.ifindex, tap->nat_host, tap->nat_prefix);
 		link_socket_close(nl);
 	}
 	if (r < 0)
-		log_reason(r, err, err_size, "tap %s: cannot add its address: %s", tap->ifname,
+		log_reason(r, err, err_size, "tap %s: cannot add its address: %s", ifname,
 			strerror(-r));
 	return r;
 }
 
-int host_nat_up(struct store *s, const struct port_spec *tap, char *err, size_t err_size)
+int host_nat_up(struct store *s, const struct port_spec *tap, const char *ifname, char *err,
+	size_t err_size)
 {
 	char commands[sizeof(ruleset) + 64], address[INET_ADDRSTRLEN];
-	int r = set_address(tap, err, err_size);
+	int r = set_address(tap, ifname, err, err_size);
 
 	if (r < 0)
 		return r;

@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include "control/daemon_internal.h"
 #include "control/log.h"
+#include "control/privileges.h"
 
 struct options {
 	const char *run_dir, *state_dir;
@@ -164,6 +165,9 @@ static int run(const struct options *o, char *err, size_t err_size)
 	if (r < 0)
 		return log_reason(r, err, err_size, "signalfd: %s", strerror(-r));
 	raise_fd_limit();
+	r = privileges_check(err, err_size);
+	if (r < 0)
+		goto out;
 	r = daemon_new(o->run_dir, o->state_dir, &d, err, err_size);
 	if (r < 0)
 		goto out;

@@ -103,6 +103,8 @@ int link_set(struct nl_sock *s, int ifindex, const struct link_change *change)
 		rtnl_link_set_mtu(to, change->mtu);
 	if (change->alias)
 		rtnl_link_set_ifalias(to, change->alias);
+	if (change->name)
+		rtnl_link_set_name(to, change->name);
 	if (change->up)
 		rtnl_link_set_flags(to, IFF_UP);
 	if (change->down)

@@ -22,6 +22,7 @@ struct link_change {
 	const struct mac *mac;
 	uint32_t mtu; // 0 = leave
 	const char *alias; // NULL = leave
+	const char *name; // NULL = leave; before it comes up
 	bool up, down;
 };
 

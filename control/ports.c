@@ -48,7 +48,8 @@ static int open_tap(
 {
 	const struct port_spec *s = port_spec_of(p);
 	const struct tap_params params = { .netns = s->netns,
-		.ifname = s->ifname,
+		.ifname = p->temporary[0] ? p->temporary : s->ifname,
+		.down = p->temporary[0] != 0,
 		.port = p->name,
 		.mac = s->mac,
 		.mtu = s->mtu,
@@ -70,7 +71,7 @@ static int open_tap(
 	int r = tap_open(&params, p->fds, n_have, err, err_size);
 	p->n_fds = r == 0 ? s->n_queues : n_have;
 	if (r == 0 && s->host_nat)
-		r = host_nat_up(d->store, s, err, err_size);
+		r = host_nat_up(d->store, s, params.ifname, err, err_size);
 	if (r < 0)
 		port_close(p);
 	return r;
@@ -268,6 +269,17 @@ void ports_delete_taps(struct port *const *ports, unsigned n)
 			port_set_persistent(ports[i], false);
 	free(done);
 	free(names);
+}
+
+int port_take_name(struct port *p, char *err, size_t err_size)
+{
+	const struct port_spec *s = port_spec_of(p);
+	int r = 0;
+
+	if (s->kind == PROTO_PORT_TAP && p->n_fds)
+		r = tap_rename(s->netns, p->temporary, s->ifname, err, err_size);
+	p->temporary[0] = 0;
+	return r;
 }
 
 static void fallback_key(const struct port *p, char *key, size_t size)

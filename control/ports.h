@@ -17,6 +17,8 @@ struct port {
 	unsigned missing; // bit i: what candidate i needs was not there
 	int fds[PROTO_MAX_QUEUES];
 	unsigned n_fds;
+	char temporary
+		[16]; // its tap's name until another device has let go of the real one; "" = none
 	bool in_switch;
 	bool up; // as the switch says: the other end is there
 	bool broken; // its device is gone; repaired by and by
@@ -58,6 +60,8 @@ void port_recall_fallback(struct daemon *d, struct port *p);
 // What was missing when it fell back is there now. Never so for DPDK devices: only trying would
 // tell.
 bool port_may_improve(const struct port *p);
+// The name is free now: the tap takes it, and comes up.
+int port_take_name(struct port *p, char *err, size_t err_size);
 void port_set_persistent(struct port *p, bool on);
 // The port is gone for good (its fds are closed): puts back what it changed on the host, but for
 // what another port in `ports` uses.
@@ -66,7 +70,12 @@ void port_restore_host(struct daemon *d, const struct ports *ports, const struct
 void ports_put(struct ports *ports, struct port *p);
 // A live switch's ports that are desired are taken over with their fds; others are deleted.
 int ports_adopt(struct daemon *d, const struct desired *desired, char *err, size_t err_size);
-// After the switch was started anew: gives it all ports.
+// The connection broke in the middle of something: gives the living switch what it lacks and takes
+// from it what it should not have.
+int ports_resync(struct daemon *d, char *err, size_t err_size);
+// The switch was started anew: it has none.
+void ports_all_out(struct daemon *d);
+// Gives it those it has not.
 void ports_add_all(struct daemon *d);
 // PROTO_EVENT_PORT
 void ports_on_event(struct daemon *d, const struct proto_port_event *e);

@@ -36,13 +36,19 @@ static void collect(void *arg, const struct proto_port_entry *e)
 	grown[l->n++] = *e;
 }
 
+static bool is_as_wanted(const struct port *p, const struct proto_port_entry *e)
+{
+	const struct port_spec *s = port_spec_of(p);
+
+	return s->kind == e->kind && s->flags == e->flags && s->mtu == e->mtu &&
+	       s->n_queues == e->n_queues && strcmp(s->arg, e->arg) == 0;
+}
+
 // Is the switch's port one of the candidates? Then it is the one chosen before.
 static bool matches(struct port *p, const struct proto_port_entry *e)
 {
 	for (p->chosen = 0; p->chosen < p->n_want; p->chosen++) {
-		const struct port_spec *s = port_spec_of(p);
-		if (s->kind == e->kind && s->flags == e->flags && s->mtu == e->mtu &&
-			s->n_queues == e->n_queues && strcmp(s->arg, e->arg) == 0)
+		if (is_as_wanted(p, e))
 			return true;
 	}
 	p->chosen = 0;
@@ -65,9 +71,38 @@ static int adopt(struct daemon *d, struct port *p, const struct proto_port_entry
 		return -EPROTO;
 	if (s->kind == PROTO_PORT_TAP && !tap_alive(p->fds[0]))
 		return -ENODEV;
+	// Killed between an apply's commit and its last step.
+	if (s->kind == PROTO_PORT_TAP && tap_name(p->fds[0], p->temporary) == 0 &&
+		strcmp(p->temporary, s->ifname) != 0)
+		r = port_take_name(p, err, sizeof(err));
+	p->temporary[0] = 0;
+	if (r < 0)
+		log_error("port %s: %s", p->name, err);
 	if (p->chosen > 0)
 		port_recall_fallback(d, p);
 	return 0;
+}
+
+int ports_resync(struct daemon *d, char *err, size_t err_size)
+{
+	struct entry_list l = { 0 };
+	int r = switch_port_list(d->client, collect, &l, err, err_size);
+
+	if (r == 0)
+		ports_all_out(d);
+	for (size_t i = 0; r == 0 && i < l.n; i++) {
+		struct port *p = l.e[i].id <= d->ports->max_id ? d->ports->by_id[l.e[i].id] : NULL;
+		if (p && !p->broken && is_as_wanted(p, &l.e[i])) {
+			p->in_switch = true;
+			p->up = l.e[i].up == 1;
+		} else {
+			r = switch_port_del(d->client, l.e[i].id, err, err_size);
+		}
+	}
+	free(l.e);
+	if (r == 0)
+		ports_add_all(d);
+	return r;
 }
 
 int ports_adopt(struct daemon *d, const struct desired *desired, char *err, size_t err_size)
@@ -102,15 +137,21 @@ int ports_adopt(struct daemon *d, const struct desired *desired, char *err, size
 	return r;
 }
 
+void ports_all_out(struct daemon *d)
+{
+	for (uint32_t id = 1; id <= d->ports->max_id; id++)
+		if (d->ports->by_id[id])
+			d->ports->by_id[id]->in_switch = d->ports->by_id[id]->up = false;
+}
+
 void ports_add_all(struct daemon *d)
 {
 	char err[256];
 
 	for (uint32_t id = 1; id <= d->ports->max_id; id++) {
 		struct port *p = d->ports->by_id[id];
-		if (!p || p->broken)
+		if (!p || p->broken || p->in_switch)
 			continue;
-		p->in_switch = p->up = false;
 		int r = port_add(d, p, err, sizeof(err));
 		if (r == -EPIPE || r == -ETIMEDOUT || r == -ENOTCONN)
 			return; // dead again: its next life gets them

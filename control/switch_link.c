@@ -237,6 +237,15 @@ static int reconnect(struct daemon *d)
 		return -ETIMEDOUT;
 	}
 	d->quick_deaths = 0;
+	// It may have done what it was asked for after we gave up waiting.
+	int r = ports_resync(d, err, sizeof(err));
+	if (r == 0 && d->compiled)
+		r = switch_link_push(d, d->compiled, NULL, err, sizeof(err));
+	if (r < 0)
+		log_error("insula-switch (pid %d): %s", d->proc.pid, err);
+	else
+		log_info("insula-switch (pid %d) is spoken with again", d->proc.pid);
+	d->switch_has_policy = r == 0;
 	return 0;
 }
 
@@ -262,6 +271,7 @@ static void respawn(void *arg)
 			loop_timer_arm(d->respawn_timer, 1000000000);
 			return;
 		}
+		ports_all_out(d);
 		ports_add_all(d);
 		if (d->compiled && switch_link_push(d, d->compiled, NULL, err, sizeof(err)) < 0)
 			log_error("policy: %s", err);

@@ -36,7 +36,8 @@ static int open_queue(const struct tap_params *p, int *ret_fd, char *err, size_t
 
 	if (fd < 0)
 		return log_reason(-errno, err, err_size,
-			"cannot open /dev/net/tun (%m); load it with `modprobe tun`");
+			"cannot open /dev/net/tun (%m); load it with `modprobe tun`, or in a "
+			"container `mkdir -p /dev/net; mknod /dev/net/tun c 10 200`");
 	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", p->ifname);
 	if (ioctl(fd, TUNSETIFF, &ifr) < 0) {
 		int r = -errno;
@@ -73,9 +74,10 @@ static int check_name(struct nl_sock *nl, const struct tap_params *p, const char
 	if (p->adopt && strcmp(info.alias, alias) == 0)
 		return 0;
 	return log_reason(-EEXIST, err, err_size,
-		"interface %s in %s exists already and is not this port's; delete it or name "
-		"another",
-		p->ifname, where(p));
+		"interface %s in %s exists already and is not this port's; name another, or delete "
+		"it with `ip %s%s%slink del %s`",
+		p->ifname, where(p), p->netns[0] ? "-n " : "", p->netns, p->netns[0] ? " " : "",
+		p->ifname);
 }
 
 static int make(const struct tap_params *p, int fds[], unsigned n_have, char *err, size_t err_size)
@@ -97,7 +99,9 @@ static int make(const struct tap_params *p, int fds[], unsigned n_have, char *er
 	}
 	if (r < 0)
 		goto out;
-	struct link_change change = { .mac = &p->mac, .mtu = p->mtu, .alias = alias, .up = true };
+	struct link_change change = {
+		.mac = &p->mac, .mtu = p->mtu, .alias = alias, .up = !p->down
+	};
 	r = link_get(nl, p->ifname, &info);
 	if (r == 0)
 		r = link_set(nl, info.ifindex, &change);
@@ -127,6 +131,41 @@ int tap_open(const struct tap_params *p, int fds[PROTO_MAX_QUEUES], unsigned n_h
 	r = make(p, fds, n_have, err, err_size);
 	netns_leave(back);
 	return r;
+}
+
+int tap_rename(const char *netns, const char *from, const char *to, char *err, size_t err_size)
+{
+	struct nl_sock *nl = NULL;
+	struct link_info info;
+	int back, r = netns_enter(netns, &back);
+
+	if (r < 0)
+		return log_reason(
+			r, err, err_size, "network namespace %s: %s", netns, strerror(-r));
+	r = link_socket_open(&nl);
+	if (r == 0)
+		r = link_get(nl, from, &info);
+	if (r == 0) {
+		struct link_change change = { .name = to, .up = true };
+		r = link_set(nl, info.ifindex, &change);
+	}
+	link_socket_close(nl);
+	netns_leave(back);
+	if (r < 0)
+		return log_reason(r, err, err_size, "tap %s cannot be renamed to %s: %s", from, to,
+			strerror(-r));
+	return 0;
+}
+
+int tap_name(int fd, char ret_ifname[16])
+{
+	struct ifreq ifr = { 0 };
+
+	if (ioctl(fd, TUNGETIFF, &ifr) < 0)
+		return -errno;
+	memcpy(ret_ifname, ifr.ifr_name, 16);
+	ret_ifname[15] = 0;
+	return 0;
 }
 
 int tap_set_persistent(int fd, bool on)

@@ -14,6 +14,7 @@ struct tap_params {
 	struct mac mac; // of the device: the guest's
 	uint32_t mtu;
 	unsigned n_queues;
+	bool down; // leaves it down
 	bool adopt; // a tap of ours with this name may be there already
 };
 
@@ -23,6 +24,10 @@ struct tap_params {
 int tap_open(const struct tap_params *p, int fds[PROTO_MAX_QUEUES], unsigned n_have, char *err,
 	size_t err_size);
 
+// The device gets its name and comes up; it must be down.
+int tap_rename(const char *netns, const char *from, const char *to, char *err, size_t err_size);
+// The name of the device behind the queue.
+int tap_name(int fd, char ret_ifname[16]);
 int tap_set_persistent(int fd, bool on);
 
 // Does the device behind this queue still exist under that name? Its index in *ret_ifindex.

@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import subprocess
+import time
 
 import yaml
 
@@ -123,8 +124,11 @@ class Laptop(labs.Lab):
         args = {"count": 1, "interval": 0.2} if proto == "ping" else {}
         args |= {"timeout": timeout, "address": address, "nonce": nonce}
         answer = self.agents[name].call(proto, **args)
-        seen = self.agents[to].call("collect")[proto]
         if not answer["answered"]:
             return None
+        deadline = time.monotonic() + 5  # the kernel answers a ping before the agent has seen it
+        while nonce not in (seen := self.agents[to].call("collect")[proto]):
+            if time.monotonic() > deadline:
+                break
         assert nonce in seen, f"{proto} {name} -> {to}: answered, but not by {to}"
         return seen[nonce] if proto == "ping" else seen[nonce][0].split(":")[0]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # The file is the whole desired state: diff says what apply then does, the same file again does
-# nothing, and a running port that is renamed, moved or changed works on as the file now says, while
-# tenant blue's datagrams, inside and through SNAT, lose and double none. Runs in a sandbox.
+# nothing, and a running port that is renamed, moved or changed works on as the file now says,
+# while tenant blue's datagrams, inside and through SNAT, lose and double none. Runs in a sandbox.
 import copy
 import os
 import sys
@@ -18,7 +18,8 @@ import sandbox
 
 INTERVAL_S = 0.005
 STREAMS = ("blue-2", "internet")  # from blue-1
-DMZ = {"name": "dmz", "vlan": 11, "subnet": "10.0.1.0/24", "gateway": "10.0.1.1", "snat": "internet"}
+DMZ = {"name": "dmz", "vlan": 11, "subnet": "10.0.1.0/24", "gateway": "10.0.1.1",
+       "snat": "internet"}
 
 
 def first_document():
@@ -49,7 +50,8 @@ class Bystander:
         return f"{self.n}-{to}"
 
     def numbers(self, to):
-        return [a[0] for a in self.lab.agents[to].call("arrivals", label=self.label(to))["arrivals"]]
+        answer = self.lab.agents[to].call("arrivals", label=self.label(to))
+        return [number for number, *_ in answer["arrivals"]]
 
     def wait(self, to, n):
         deadline = time.monotonic() + 5

@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# What is missing is named with the command that mends it: capabilities, /dev/net/tun, namespaces,
+# interfaces, names that are somebody else's, a full disk, a switch that does not answer. A failing
+# apply leaves everything as it was, at whichever step it fails and whatever else the file changed;
+# a failing start leaves nothing. Where a command is named it is run, and must help. In a sandbox.
+import errno
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), "lib"))
+
+# pylint: disable=wrong-import-position
+import lab as labs
+import laptop as laptops
+import netns
+import sandbox
+import snapshot
+
+STATE = os.path.join(sandbox.DIRECTORY, "state")
+VOLATILE = ("rx_packets", "rx_bytes", "tx_packets", "tx_bytes", "drops", "state", "expires_s")
+
+
+def first_document():
+    uplink = {"name": "internet", "mode": "routed", "address": "198.51.100.9/24",
+              "gateway": laptops.ROUTER, "interface": "wlan0"}
+    return {"version": 1, "uplinks": [uplink],
+            "tenants": [laptops.tenant("red", 10, ["10.0.0.11", "10.0.0.12"], "internet"),
+                        laptops.tenant("blue", 20, ["10.0.0.11", "10.0.0.12"], "internet")]}
+
+
+# As much as one file can change at once, so that all of it has to be put back.
+def changed_document():
+    document = first_document()
+    red, blue = document["tenants"]
+    document["uplinks"][0]["mtu"] = 1400
+    red["networks"][0] |= {"vlan": 99, "mtu": 1400}
+    red["instances"][0]["name"] = "renamed"
+    red["instances"][0]["nics"][0]["mac"] = "02:aa:bb:cc:dd:01"
+    red["instances"][1]["nics"][0]["queues"] = 2
+    blue["instances"][0]["nics"][0]["address"] = "10.0.0.77"
+    blue["instances"][0]["nics"][0]["interface"] = "other0"
+    del blue["instances"][1]
+    document["tenants"].append(laptops.tenant("green", 30, []))
+    green = document["tenants"][2]["instances"]
+    green.append({"name": "new", "nics": [{"network": "lan", "netns": "spare"}]})
+    green.append({"name": "last", "nics": []})
+    return document
+
+
+# changed_document() and one more nic, made last.
+def changed_with(**nic):
+    document = changed_document()
+    document["tenants"][2]["instances"][1]["nics"].append({"network": "lan", **nic})
+    return document
+
+
+def spaces(lab):
+    return ["", *lab.spaces(), "spare"]
+
+
+# Everything that an apply may touch.
+def state(lab):
+    found = {"config": lab.insula("config"), "generation": lab.status()["generation"],
+             "workers": lab.status()["switch"]["workers"], "warnings": lab.warnings()}
+    for kind in ("tenant", "network", "port", "uplink", "lease"):
+        found[kind] = [{k: v for k, v in o.items() if k not in VOLATILE} for o in lab.list(kind)]
+    for space in spaces(lab):
+        for what in (("-d", "link"), ("address",), ("route", "show", "table", "all")):
+            text = netns.ip(space, "-4", "-o", *what)
+            text = re.sub(r" (qlen|promiscuity|valid_lft|preferred_lft) \S+", "", text)
+            found[f"{space} {what[-1]}"] = text
+    found["nft"] = netns.run("nft", "list", "ruleset").stdout
+    return found
+
+
+def differences(before, after):
+    return "\n".join(f"{k}:\n  {before[k]}\n  {v}" for k, v in after.items() if before[k] != v)
+
+
+def works(lab):
+    return all(lab.probe("tcp", g, "internet", laptops.ROUTER) for g in ("red-1", "blue-1"))
+
+
+def mend(text):
+    found = re.search("`([^`]*)`", text)
+    assert found, f"no command is named: {text}"
+    netns.run("sh", "-c", found[1])
+
+
+# It fails with all of `words`, and nothing is different.
+def check_fails(lab, document, *words):
+    before = state(lab)
+    status, text = lab.try_document("apply", document)
+    assert status == 1 and "nothing has been changed" in text, f"{status} {text}"
+    for word in words:
+        assert word in text, f"no '{word}' in: {text}"
+    left = differences(before, state(lab))
+    assert not left, f"after: {text}\n{left}"
+    assert works(lab), text
+    return text
+
+
+def back(lab):
+    lab.apply_document(first_document())
+    lab.lease_again()
+
+
+def test_netns(lab):
+    text = check_fails(lab, changed_with(netns="nowhere"), "green/last.eth0", "nowhere")
+    mend(text)
+    lab.apply_document(changed_with(netns="nowhere"))
+    back(lab)
+
+
+def test_interface(lab):
+    check_fails(lab, changed_with(type="packet", interface="nosuch0"), "nosuch0", "`ip link`")
+    document = changed_document()
+    document["trunks"] = [{"name": "lab", "interface": "nosuch0", "allowed": [30]}]
+    check_fails(lab, document, "port lab", "nosuch0", "`ip link`")
+
+
+# Somebody else's device of that name is neither taken nor touched.
+def test_name_taken(lab):
+    for kind in (("type", "bridge"), ("type", "veth", "peer", "name", "peer0")):
+        netns.ip("spare", "link", "add", "taken0", *kind)
+        text = check_fails(lab, changed_with(netns="spare", interface="taken0"), "taken0", "spare")
+        mend(text)
+        assert "taken0" not in netns.ip("spare", "link")
+    netns.ip("spare", "tuntap", "add", "taken0", "mode", "tap")
+    check_fails(lab, changed_with(netns="spare", interface="taken0"), "taken0", "spare")
+    netns.ip("spare", "link", "del", "taken0")
+
+
+def test_device(lab):
+    check_fails(lab, changed_with(type="ethdev", devargs="0000:99:00.0"), "0000:99:00.0")
+
+
+# Another number of workers is another switch; the old one comes back.
+def test_restarted_switch(lab):
+    document = changed_with(netns="nowhere2") | {"settings": {"workers": 2}}
+    check_fails(lab, document, "`ip netns add nowhere2`")
+
+
+def test_no_tun(lab):
+    netns.run("mount", "-t", "tmpfs", "tmpfs", "/dev/net")
+    text = check_fails(lab, changed_document(), "/dev/net/tun", "modprobe tun")
+    assert "mknod" in text, text
+    netns.run("mknod", "/dev/net/tun", "c", "10", "200")
+    lab.apply_document(changed_document())
+    netns.run("umount", "--lazy", "/dev/net")
+    back(lab)
+
+
+# No room for the state: nothing is acknowledged that would be lost.
+def test_full_disk(lab):
+    ballast = os.open(os.path.join(STATE, "ballast"), os.O_CREAT | os.O_WRONLY)
+    try:
+        while os.write(ballast, b"\0" * 4096):
+            pass
+    except OSError as error:
+        assert error.errno == errno.ENOSPC, error
+    os.close(ballast)
+    # A little more room each time, so that it ends at one write after another.
+    steps = set()
+    while (before := state(lab)) and (tried := lab.try_document("apply", changed_document()))[0]:
+        assert "full" in tried[1] and "nothing has been changed" in tried[1], tried
+        left = differences(before, state(lab))
+        assert not left and works(lab), f"after: {tried}\n{left}"
+        steps.add(tried[1])
+        os.truncate(f"{STATE}/ballast", os.stat(f"{STATE}/ballast").st_size - (16 << 10))
+    print(f"{len(steps)} kinds of failure: {steps}")
+    os.unlink(f"{STATE}/ballast")
+    back(lab)
+
+
+# A switch that hangs: the apply fails, and when the switch goes on so does all else.
+def test_hanging_switch(lab):
+    [switch] = labs.processes("insula-switch")
+    before = state(lab)
+    os.kill(switch, signal.SIGSTOP)
+    try:
+        status, text = lab.try_document("apply", changed_document())
+    finally:
+        os.kill(switch, signal.SIGCONT)
+    assert status == 1 and "did not answer within" in text, text
+    deadline = time.monotonic() + 20
+    while differences(before, now := state(lab)) or lab.status()["switch"]["state"] != "running":
+        assert time.monotonic() < deadline, differences(before, now)
+        time.sleep(0.1)
+    assert works(lab)
+
+
+# ---- starting
+
+def start_without(lab, *capabilities, **env):
+    drop = ",".join(f"-{c}" for c in capabilities)
+    prefix = ["setpriv", "--bounding-set", drop, "--inh-caps", drop] if drop else []
+    done = subprocess.run([*prefix, lab.insula_program, "start"], env=os.environ | env, text=True,
+                          capture_output=True, timeout=60, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+# A start that fails says why, and leaves no mount, process, folder or device.
+def check_start_fails(lab, status, text, *words):
+    assert status == 1, text
+    for word in words:
+        assert word in text, f"no '{word}' in: {text}"
+    deadline = time.monotonic() + 5  # it says why just before it ends
+    while left := labs.processes("insulad") + labs.processes("insula-switch"):
+        assert time.monotonic() < deadline, f"still there: {left}"
+        time.sleep(0.01)
+    run_dir = os.environ["INSULA_RUN_DIR"]
+    assert not os.path.ismount(run_dir), f"{run_dir} is still mounted"
+
+
+def test_start(lab):
+    assert not lab.stop_insulad()
+    before = snapshot.network() | snapshot.machine(["insula"], [])
+    for lacking in (("sys_admin",), ("net_admin",), ("net_raw", "setuid", "setgid", "kill")):
+        check_start_fails(lab, *start_without(lab, *lacking), "`sudo insula start`",
+                          *(f"CAP_{c.upper()}" for c in lacking),
+                          *(f"--cap-add={c.upper()}" for c in lacking))
+    check_start_fails(lab, *start_without(lab, INSULA_SWITCH="/nowhere/insula-switch"),
+                      "/nowhere/insula-switch")
+    with open("/etc/passwd", encoding="utf-8") as file:
+        users = file.read()
+    with open("/etc/passwd", "w", encoding="utf-8") as file:
+        file.write(re.sub("(?m)^nobody:.*\n", "", users))
+    with open("/etc/nsswitch.conf", "w", encoding="utf-8") as file:
+        file.write("passwd: files\n")  # systemd's module knows nobody by heart
+    check_start_fails(lab, *start_without(lab), "no user nobody", "useradd")
+    with open("/etc/passwd", "w", encoding="utf-8") as file:
+        file.write(users)
+    left = snapshot.compare(before, snapshot.network() | snapshot.machine(["insula"], []))
+    assert not left, "\n".join(left)
+    lab.start()
+    lab.lease_again()
+    assert works(lab)
+
+
+def main():
+    laptops.private_files()
+    lab = laptops.Laptop(sandbox.DIRECTORY)
+    os.makedirs(STATE)
+    netns.run("mount", "-t", "tmpfs", "-o", "size=8m,mode=700", "tmpfs", STATE)
+    lab.build_for(first_document())
+    netns.create("spare")
+    try:
+        lab.start()
+        lab.apply_document(first_document())
+        lab.lease()
+        for name, test in list(globals().items()):
+            if name.startswith("test_"):
+                test(lab)
+                print(f"ok {name}", flush=True)
+    finally:
+        lab.stop()
+
+
+main()
