@@ -71,7 +71,8 @@ static int create(struct port *p, const struct port_ops *ops, const int *fds, un
 {
 	*p = (struct port){ .id = 7, .ops = ops, .n_queues = (uint16_t)n };
 	p->params = (struct port_params){ .id = 7, .n_fds = n, .n_queues = n, .name = "x" };
-	memcpy(p->params.fds, fds, n * sizeof(*fds));
+	if (n)
+		memcpy(p->params.fds, fds, n * sizeof(*fds));
 	err[0] = '\0';
 	return ops->create(p, &p->params, err, sizeof(err));
 }
