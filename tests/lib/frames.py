@@ -187,5 +187,8 @@ class Wire:
                     return frame
         return None
 
+    def fileno(self):
+        return self.socket.fileno()
+
     def close(self):
         self.socket.close()
