@@ -2,21 +2,9 @@
 // Builds the policy workers read from validated sections: flat arrays and indices over all
 // tenants. Called by the control thread for each commit; the result is immutable.
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include "vswitch/policy.h"
-
-__attribute__((format(printf, 3, 4))) static int refuse(
-	char *err, size_t err_size, const char *format, ...)
-{
-	va_list ap;
-
-	va_start(ap, format);
-	vsnprintf(err, err_size, format, ap);
-	va_end(ap);
-	return -EINVAL;
-}
 
 static uint32_t host_hash(uint32_t zone, be32 address)
 {
@@ -63,7 +51,7 @@ static int host_add(
 
 	while (pol->hosts[i].port != UINT32_MAX) {
 		if (pol->hosts[i].zone == zone && pol->hosts[i].address == address)
-			return refuse(err, err_size, "port %s: address is taken by port %s",
+			return policy_refuse(err, err_size, "port %s: address is taken by port %s",
 				pol->ports[port].p->name, pol->ports[pol->hosts[i].port].p->name);
 		i = (i + 1) & pol->hosts_mask;
 	}
@@ -80,7 +68,7 @@ static int add_segments(
 		struct policy_seg *seg = &pol->segments[pol->n_segments];
 
 		if (pol->vlan_segment[s->vlan] != POLICY_NO_SEGMENT)
-			return refuse(
+			return policy_refuse(
 				err, err_size, "segment %s: VLAN %u is taken", s->name, s->vlan);
 		pol->vlan_segment[s->vlan] = pol->n_segments++;
 		seg->s = s;
@@ -116,14 +104,15 @@ static int add_port(struct policy *pol, const struct policy_part *part, uint32_t
 	struct policy_prt *prt = &pol->ports[index];
 
 	if (pol->port_index[p->id])
-		return refuse(err, err_size, "port %s: id %u is taken", p->name, p->id);
+		return policy_refuse(err, err_size, "port %s: id %u is taken", p->name, p->id);
 	*prt = (struct policy_prt){
 		.p = p, .segment = POLICY_NO_SEGMENT, .revision = (uint32_t)part->revision
 	};
 	if (p->mode == POLICY_PORT_ACCESS) {
 		prt->segment = own_segment(pol, part, first_segment, p->segment);
 		if (prt->segment == POLICY_NO_SEGMENT)
-			return refuse(err, err_size, "port %s: no segment %u", p->name, p->segment);
+			return policy_refuse(
+				err, err_size, "port %s: no segment %u", p->name, p->segment);
 		prt->vlan.mode = VLAN_MODE_ACCESS;
 		prt->vlan.access_vid = pol->segments[prt->segment].s->vlan;
 	} else if (p->mode == POLICY_PORT_TRUNK) {
@@ -136,7 +125,8 @@ static int add_port(struct policy *pol, const struct policy_part *part, uint32_t
 	} else {
 		prt->uplink = &part->uplinks[p->uplink];
 		if (prt->uplink->zone != (0x80000000u | p->id))
-			return refuse(err, err_size, "uplink %s: zone is not its port's", p->name);
+			return policy_refuse(
+				err, err_size, "uplink %s: zone is not its port's", p->name);
 	}
 	pol->n_ports++;
 	pol->port_index[p->id] = (uint16_t)(index + 1);
@@ -211,8 +201,8 @@ static int references_check(const struct policy *pol, char *err, size_t err_size
 		const struct policy_prt *u = s->snat_port ? policy_port(pol, s->snat_port) : NULL;
 
 		if (s->snat_port && (!u || !u->uplink))
-			return refuse(err, err_size, "segment %s: SNAT names port %u, no uplink",
-				s->name, s->snat_port);
+			return policy_refuse(err, err_size,
+				"segment %s: SNAT names port %u, no uplink", s->name, s->snat_port);
 	}
 	return 0;
 }
@@ -257,8 +247,8 @@ int policy_build(const struct policy_root *root, struct policy_part **parts, str
 		pol->n_parts++;
 	}
 	if (n_segments > POLICY_MAX_SEGMENTS || n_ports > POLICY_MAX_PORTS) {
-		r = refuse(err, err_size, "%u segments and %u ports are too many", n_segments,
-			n_ports);
+		r = policy_refuse(err, err_size, "%u segments and %u ports are too many",
+			n_segments, n_ports);
 		goto fail;
 	}
 	r = allocate(pol, n_segments, n_ports);

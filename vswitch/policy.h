@@ -86,3 +86,6 @@ int policy_part_load(
 void policy_part_unref(struct policy_part *part);
 // Validates a root's bytes: 0 or -EINVAL with a sentence.
 int policy_root_check(const void *data, size_t size, char *err, size_t err_size);
+// Writes the sentence and returns -EINVAL.
+__attribute__((format(printf, 3, 4))) int policy_refuse(
+	char *err, size_t err_size, const char *format, ...);

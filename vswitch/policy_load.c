@@ -9,8 +9,7 @@
 #include <sha2.h>
 #include "vswitch/policy.h"
 
-__attribute__((format(printf, 3, 4))) static int refuse(
-	char *err, size_t err_size, const char *format, ...)
+int policy_refuse(char *err, size_t err_size, const char *format, ...)
 {
 	va_list ap;
 
@@ -53,31 +52,32 @@ static bool unicast_mac(const struct mac *m)
 static int segment_check(const struct policy_segment *s, uint32_t tenant, char *err, size_t n)
 {
 	if (!name_ok(s->name))
-		return refuse(err, n, "segment %u: bad name", s->id);
+		return policy_refuse(err, n, "segment %u: bad name", s->id);
 	if (s->id == 0 || s->zone != tenant)
-		return refuse(err, n, "segment %s: id 0 or zone of another tenant", s->name);
+		return policy_refuse(err, n, "segment %s: id 0 or zone of another tenant", s->name);
 	if (s->vlan < 1 || s->vlan > 4094)
-		return refuse(err, n, "segment %s: VLAN %u", s->name, s->vlan);
+		return policy_refuse(err, n, "segment %s: VLAN %u", s->name, s->vlan);
 	if (s->mtu < 576 || s->mtu > 9216)
-		return refuse(err, n, "segment %s: MTU %u", s->name, s->mtu);
+		return policy_refuse(err, n, "segment %s: MTU %u", s->name, s->mtu);
 	if (s->prefix_len < 1 || s->prefix_len > 30)
-		return refuse(err, n, "segment %s: prefix length %u", s->name, s->prefix_len);
+		return policy_refuse(
+			err, n, "segment %s: prefix length %u", s->name, s->prefix_len);
 	if (ntohl(s->subnet) & ~ipv4_mask(s->prefix_len))
-		return refuse(err, n, "segment %s: subnet has host bits", s->name);
+		return policy_refuse(err, n, "segment %s: subnet has host bits", s->name);
 	if (s->gateway && (!ipv4_in_prefix(s->gateway, s->subnet, s->prefix_len) ||
 				  !unicast_mac(&s->gateway_mac)))
-		return refuse(
+		return policy_refuse(
 			err, n, "segment %s: gateway outside the subnet or without MAC", s->name);
 	if (s->n_dns > POLICY_MAX_DNS)
-		return refuse(err, n, "segment %s: %u DNS servers", s->name, s->n_dns);
+		return policy_refuse(err, n, "segment %s: %u DNS servers", s->name, s->n_dns);
 	if (!s->pool_first != !s->pool_last || ntohl(s->pool_first) > ntohl(s->pool_last) ||
 		(s->pool_first && (!ipv4_in_prefix(s->pool_first, s->subnet, s->prefix_len) ||
 					  !ipv4_in_prefix(s->pool_last, s->subnet, s->prefix_len))))
-		return refuse(err, n, "segment %s: pool outside the subnet", s->name);
+		return policy_refuse(err, n, "segment %s: pool outside the subnet", s->name);
 	if (s->lease_s < 10)
-		return refuse(err, n, "segment %s: lease of %u s", s->name, s->lease_s);
+		return policy_refuse(err, n, "segment %s: lease of %u s", s->name, s->lease_s);
 	if (s->snat_port > POLICY_MAX_PORT_ID || (s->snat_port && !s->gateway))
-		return refuse(err, n, "segment %s: SNAT without gateway or port", s->name);
+		return policy_refuse(err, n, "segment %s: SNAT without gateway or port", s->name);
 	return 0;
 }
 
@@ -87,46 +87,47 @@ static int port_check(
 	uint8_t known = POLICY_PORT_CLIENTS_MANY | POLICY_PORT_ALLOW_NON_IP;
 
 	if (!name_ok(p->name))
-		return refuse(err, n, "port %u: bad name", p->id);
+		return policy_refuse(err, n, "port %u: bad name", p->id);
 	if (p->id == 0 || p->id > POLICY_MAX_PORT_ID)
-		return refuse(err, n, "port %s: id %u", p->name, p->id);
+		return policy_refuse(err, n, "port %s: id %u", p->name, p->id);
 	if (p->flags & ~known || !zero(p->spare, sizeof(p->spare)))
-		return refuse(err, n, "port %s: unknown flags", p->name);
+		return policy_refuse(err, n, "port %s: unknown flags", p->name);
 	if (p->mode >= POLICY_PORT_MODE_COUNT)
-		return refuse(err, n, "port %s: mode %u", p->name, p->mode);
+		return policy_refuse(err, n, "port %s: mode %u", p->name, p->mode);
 	if ((p->mode == POLICY_PORT_ACCESS) != (p->segment != 0))
-		return refuse(err, n, "port %s: segment does not fit its mode", p->name);
+		return policy_refuse(err, n, "port %s: segment does not fit its mode", p->name);
 	if ((p->mode == POLICY_PORT_TRUNK) ? p->trunk >= sec->n_trunks : p->trunk != UINT32_MAX)
-		return refuse(err, n, "port %s: trunk index", p->name);
+		return policy_refuse(err, n, "port %s: trunk index", p->name);
 	if ((p->mode == POLICY_PORT_UPLINK) ? p->uplink >= sec->n_uplinks : p->uplink != UINT32_MAX)
-		return refuse(err, n, "port %s: uplink index", p->name);
+		return policy_refuse(err, n, "port %s: uplink index", p->name);
 	if (p->mode != POLICY_PORT_ACCESS && sec->tenant != POLICY_HOST_TENANT)
-		return refuse(err, n, "port %s: only the host has trunks and uplinks", p->name);
+		return policy_refuse(
+			err, n, "port %s: only the host has trunks and uplinks", p->name);
 	if (p->mode != POLICY_PORT_TRUNK && !(p->flags & POLICY_PORT_CLIENTS_MANY) &&
 		!unicast_mac(&p->mac))
-		return refuse(err, n, "port %s: MAC is zero or multicast", p->name);
+		return policy_refuse(err, n, "port %s: MAC is zero or multicast", p->name);
 	if (p->mode == POLICY_PORT_UPLINK && !p->address)
-		return refuse(err, n, "port %s: uplink without address", p->name);
+		return policy_refuse(err, n, "port %s: uplink without address", p->name);
 	return 0;
 }
 
 static int trunk_check(const struct policy_trunk *t, char *err, size_t n)
 {
 	if (t->native_vid > 4094 || t->outer_vid > 4094 || !zero(t->spare, sizeof(t->spare)))
-		return refuse(err, n, "trunk: native or outer VLAN out of range");
+		return policy_refuse(err, n, "trunk: native or outer VLAN out of range");
 	if ((t->allowed[0] & 1) || (t->allowed[511] & 0x80))
-		return refuse(err, n, "trunk: VLAN 0 or 4095 allowed");
+		return policy_refuse(err, n, "trunk: VLAN 0 or 4095 allowed");
 	return 0;
 }
 
 static int uplink_check(const struct policy_uplink *u, char *err, size_t n)
 {
 	if (!(u->zone & 0x80000000u) || u->spare)
-		return refuse(err, n, "uplink: zone %#x is not an uplink's", u->zone);
+		return policy_refuse(err, n, "uplink: zone %#x is not an uplink's", u->zone);
 	if (u->prefix_len < 1 || u->prefix_len > 32 || u->mtu < 576 || u->mtu > 9216)
-		return refuse(err, n, "uplink: prefix length or MTU out of range");
+		return policy_refuse(err, n, "uplink: prefix length or MTU out of range");
 	if (u->nat_port_first < 1 || u->nat_port_first > u->nat_port_last)
-		return refuse(err, n, "uplink: NAT port range");
+		return policy_refuse(err, n, "uplink: NAT port range");
 	return 0;
 }
 
@@ -151,19 +152,20 @@ static int header_check(const struct policy_section *sec, size_t size, char *err
 	uint64_t want;
 
 	if (sec->magic != POLICY_SECTION_MAGIC || sec->version != POLICY_VERSION)
-		return refuse(err, n, "section: magic or version unknown");
+		return policy_refuse(err, n, "section: magic or version unknown");
 	if (sec->n_segments > POLICY_MAX_SEGMENTS || sec->n_ports > POLICY_MAX_PORTS ||
 		sec->n_trunks > POLICY_MAX_PORTS || sec->n_uplinks > POLICY_MAX_UPLINKS)
-		return refuse(err, n, "section: too many entries");
+		return policy_refuse(err, n, "section: too many entries");
 	want = sizeof(*sec) + (uint64_t)sec->n_segments * sizeof(struct policy_segment) +
 	       (uint64_t)sec->n_ports * sizeof(struct policy_port) +
 	       (uint64_t)sec->n_trunks * sizeof(struct policy_trunk) +
 	       (uint64_t)sec->n_uplinks * sizeof(struct policy_uplink);
 	if (sec->size != size || want != size)
-		return refuse(err, n, "section: %zu bytes, header says %u, entries need %llu", size,
-			sec->size, (unsigned long long)want);
+		return policy_refuse(err, n,
+			"section: %zu bytes, header says %u, entries need %llu", size, sec->size,
+			(unsigned long long)want);
 	if (!name_ok(sec->name) || (sec->tenant & 0x80000000u))
-		return refuse(err, n, "section: bad name or tenant id");
+		return policy_refuse(err, n, "section: bad name or tenant id");
 	return 0;
 }
 
@@ -176,7 +178,7 @@ int policy_part_load(
 	int r;
 
 	if (size < sizeof(*raw) || size > POLICY_MAX_SECTION_SIZE)
-		return refuse(err, err_size, "section: %zu bytes", size);
+		return policy_refuse(err, err_size, "section: %zu bytes", size);
 	part = calloc(1, sizeof(*part));
 	raw = malloc(size);
 	if (!part || !raw) {
@@ -220,14 +222,14 @@ int policy_root_check(const void *data, size_t size, char *err, size_t err_size)
 	const struct policy_root *root = data;
 
 	if (size < sizeof(*root))
-		return refuse(err, err_size, "root: %zu bytes", size);
+		return policy_refuse(err, err_size, "root: %zu bytes", size);
 	if (root->magic != POLICY_ROOT_MAGIC || root->version != POLICY_VERSION)
-		return refuse(err, err_size, "root: magic or version unknown");
+		return policy_refuse(err, err_size, "root: magic or version unknown");
 	if (root->n_sections > POLICY_MAX_SECTIONS || root->size != size ||
 		size != sizeof(*root) + root->n_sections * sizeof(root->sections[0]))
-		return refuse(
+		return policy_refuse(
 			err, err_size, "root: %zu bytes for %u sections", size, root->n_sections);
 	if (root->generation == 0)
-		return refuse(err, err_size, "root: generation 0");
+		return policy_refuse(err, err_size, "root: generation 0");
 	return 0;
 }
