@@ -153,7 +153,7 @@ int sandbox_seccomp(void)
 	if (r == 0)
 		r = seccomp_rule_add(
 			ctx, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
-	// A DPDK driver that wants another kind fails to make its port; that must not end the switch.
+	// A DPDK driver that wants another kind fails to make its port; the switch lives on.
 	if (r == 0)
 		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(socket), 1,
 			SCMP_A0(SCMP_CMP_NE, AF_UNIX));

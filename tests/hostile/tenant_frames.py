@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# HOSTILE.md D where a tenant's port is concerned: a guest sends frames that are malformed, spoofed or
-# not a guest's business. Each is a named drop at its port and nobody sees a byte of it; nothing dies,
-# the neighbour's traffic goes on, and the log stays short. Cases carry their numbers; what a VLAN
-# trunk sends is in tests/net/trunk.py. Runs in a sandbox.
+# HOSTILE.md D where a tenant's port is concerned: a guest sends frames that are malformed, spoofed
+# or not a guest's business. Each is a named drop at its port and nobody sees a byte of it; nothing
+# dies, the neighbour's traffic goes on, and the log stays short. Cases carry their numbers; what a
+# VLAN trunk sends is in tests/net/trunk.py. Runs in a sandbox.
 import os
 import random
 import struct

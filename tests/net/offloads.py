@@ -53,7 +53,8 @@ class OffloadLab(labs.Lab):
             netns.ip(space, "address", "add", f"{address}/24", "dev", "eth0")
             netns.ip(space, "route", "add", "default", "via", "10.0.0.1")
 
-    # A card without offloads; behind the trunk, a veth whose sender does in software what it cannot.
+    # A card without offloads; behind the trunk, a veth whose sender does in software what it
+    # cannot.
     def plain_cable(self, name, space):
         far = cable.Tap(space, "eth0")
         if name == "behind":
