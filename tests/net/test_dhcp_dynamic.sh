@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 # timeout: 120
+# build: build build-asan
 # See dhcp_dynamic.py, which runs in a sandbox.
 set -euo pipefail
 here=$(dirname "$0")
