@@ -103,6 +103,8 @@ static void add_fallbacks(struct daemon *d, json_t *changes)
 
 static int remember(struct daemon *d, const char *file, const char *yaml, size_t size)
 {
+	if (yaml == d->yaml) // host_care.c applies again what is remembered
+		return 0;
 	char *f = strdup(file), *y = malloc(size + 1);
 
 	if (!f || !y) {
