@@ -51,6 +51,9 @@ def probe(lab, pairs=((GUEST, NEIGHBOUR), (NEIGHBOUR, GUEST), (GUEST, INTERNET))
             answer = lab.agents[source].call(proto, timeout=5, address=lab.addresses[target],
                                              nonce=nonce, **args)
             assert answer["answered"], f"{proto} {source} -> {target}: {answer}"
+            # The kernel answers a ping before the agent has noted it.
+            vhost.until(f"{target} notes {proto} of {source}",
+                        lambda n=nonce, p=proto, a=lab.agents[target]: n in a.call("collect")[p])
             reached = [n for n, a in lab.agents.items() if nonce in a.call("collect")[proto]]
             assert reached == [target], f"{proto} {source} -> {target} reached {reached}"
 
