@@ -1,0 +1,8 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+# timeout: 120
+# build: build build-asan
+# See uplink_frames.py, which runs in a sandbox.
+set -euo pipefail
+here=$(dirname "$0")
+exec /usr/bin/python3 "$here/../lib/sandbox.py" /usr/bin/python3 "$here/uplink_frames.py"
