@@ -14,8 +14,6 @@
 #include "vswitch/switch.h"
 #include "vswitch/worker_sleep.h"
 
-enum { EVENTS_MAX = 64 };
-
 struct rte_mempool *worker_small_pool(struct worker *w)
 {
 	return w->small;
@@ -198,20 +196,22 @@ static void forget_dead(struct worker *w, const struct worker_slot *slot)
 
 static unsigned receive_ready(struct worker *w)
 {
-	struct epoll_event ev[EVENTS_MAX];
-	int n_events = epoll_wait(w->epoll_fd, ev, EVENTS_MAX, 0);
 	unsigned n = 0;
 
-	for (int i = 0; i < n_events; i++) {
+	if (w->n_ready == 0)
+		w->n_ready = epoll_wait(w->epoll_fd, w->ready, WORKER_EVENTS, 0);
+	for (int i = 0; i < w->n_ready; i++) {
+		uint32_t slot = w->ready[i].data.u32;
 		unsigned got;
 
-		if (!worker_event(w, ev[i].data.u32))
+		if (!worker_event(w, slot))
 			continue;
-		got = receive(w, &w->slots[ev[i].data.u32]);
+		got = receive(w, &w->slots[slot]);
 		if (got == 0)
-			forget_dead(w, &w->slots[ev[i].data.u32]);
+			forget_dead(w, &w->slots[slot]);
 		n += got;
 	}
+	w->n_ready = 0;
 	return n;
 }
 
@@ -246,6 +246,13 @@ static uint64_t clock_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
 }
 
+// Having nothing to arm, a worker of nothing but level-triggered fds loses nothing by waiting in
+// epoll at once: what it would spin away, the stacks at both ends can use.
+static uint32_t idle_loops_max(struct worker *w)
+{
+	return atomic_load_explicit(&w->polled, memory_order_acquire)->n ? WORKER_IDLE_LOOPS : 0;
+}
+
 static void *worker_main(void *arg)
 {
 	struct worker *w = arg;
@@ -264,7 +271,7 @@ static void *worker_main(void *arg)
 		rte_rcu_qsbr_quiescent(qsbr, w->index);
 		if (n)
 			w->idle_loops = 0;
-		else if (!w->sw->cfg.poll && ++w->idle_loops > WORKER_IDLE_LOOPS)
+		else if (!w->sw->cfg.poll && ++w->idle_loops > idle_loops_max(w))
 			worker_sleep(w);
 	}
 	rte_rcu_qsbr_thread_offline(qsbr, w->index);

@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/epoll.h>
 #include <rte_mempool.h>
 #include <rte_ring.h>
 #include "vswitch/port.h"
@@ -14,7 +15,8 @@ struct switch_;
 enum {
 	WORKER_SLOTS = 16384, // queues one worker can serve
 	WORKER_RING = 1024,
-	// Loops without a packet before the worker arms notifications and sleeps.
+	WORKER_EVENTS = 64,
+	// Loops without a packet before a worker with polled queues arms notifications and sleeps.
 	WORKER_IDLE_LOOPS = 64,
 };
 
@@ -41,6 +43,8 @@ struct worker {
 		*_Atomic polled; // control publishes: queues without a level-triggered fd
 	struct rte_mempool *small, *big;
 	struct rte_ring *to_control, *from_control; // struct worker_message
+	struct epoll_event ready[WORKER_EVENTS]; // what a wake-up told, for the round after it
+	int n_ready;
 	uint64_t now_ns; // CLOCK_MONOTONIC when this round began
 	uint64_t ring_full; // messages to control that found no room
 	uint64_t rounds, busy_rounds;

@@ -67,7 +67,6 @@ static void disarm(struct worker *w, const struct worker_polled *polled, uint32_
 void worker_sleep(struct worker *w)
 {
 	struct worker_polled *polled = atomic_load_explicit(&w->polled, memory_order_acquire);
-	struct epoll_event ev;
 	uint32_t armed;
 	bool quiet;
 
@@ -79,7 +78,8 @@ void worker_sleep(struct worker *w)
 		atomic_store(&w->sleeping, true);
 		if (rte_ring_empty(w->from_control)) {
 			rte_rcu_qsbr_thread_offline(w->sw->qsbr, w->index);
-			epoll_wait(w->epoll_fd, &ev, 1, w->index == 0 ? TICK_MS : -1);
+			w->n_ready = epoll_wait(
+				w->epoll_fd, w->ready, WORKER_EVENTS, w->index == 0 ? TICK_MS : -1);
 			rte_rcu_qsbr_thread_online(w->sw->qsbr, w->index);
 		}
 		atomic_store(&w->sleeping, false);
