@@ -215,6 +215,24 @@ static unsigned step(
 	return n;
 }
 
+void neighbours_forget(struct neighbours *n, uint32_t uplink_port)
+{
+	uint32_t count = atomic_load_explicit(&n->n, memory_order_acquire);
+
+	for (uint32_t i = 0; i < count; i++) {
+		struct neighbour *e = &n->entries[i];
+
+		if (e->nh->domain != uplink_port)
+			continue;
+		rte_spinlock_lock(&e->lock);
+		enter(e, NEIGHBOUR_NONE, e->since_ns);
+		atomic_store_explicit(&e->nh->where, 0, memory_order_relaxed);
+		rte_pktmbuf_free_bulk(e->held, e->n_held);
+		e->n_held = 0;
+		rte_spinlock_unlock(&e->lock);
+	}
+}
+
 void neighbour_tick(struct worker *w, const struct burst *b)
 {
 	struct neighbours *n = w->sw->neighbours;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 #include "vswitch/message.h"
 #include "vswitch/switch.h"
@@ -259,6 +260,7 @@ int switch_port_del(struct switch_ *sw, uint32_t id)
 	p->ops->destroy(p);
 	fdb_flush_port(sw->fdb, id);
 	binding_del_port(sw->bindings, id);
+	neighbours_forget(sw->neighbours, id);
 	port_free(p);
 	return 0;
 }
@@ -314,6 +316,44 @@ static void refresh_nexthop(void *arg, struct nexthop *nh)
 		atomic_store(&nh->where, 0);
 }
 
+struct pruning {
+	struct switch_ *sw;
+	const struct policy *pol;
+	uint64_t now_ns;
+};
+
+static bool is_orphan(void *arg, const struct session_record *rec)
+{
+	const struct pruning *p = arg;
+
+	return !policy_port(p->pol, rec->d.src_port) || !policy_port(p->pol, rec->d.dst_port);
+}
+
+static void release_mapping(void *arg, const struct session_record *rec)
+{
+	const struct pruning *p = arg;
+
+	if (rec->d.mapping != MAPPING_NONE)
+		nat_unref(p->sw->mappings, rec->d.mapping, p->now_ns);
+}
+
+// Sessions of ports that the policy no longer names end with it. A port made anew keeps its sessions.
+static void prune_sessions(struct switch_ *sw, const struct policy *old, const struct policy *pol)
+{
+	struct timespec ts;
+	bool lost =
+		old->generation == 0; // the first policy of this process: sessions of another life
+
+	for (uint32_t i = 0; i < old->n_ports && !lost; i++)
+		lost = !policy_port(pol, old->ports[i].p->id);
+	if (!lost)
+		return;
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	session_remove_if(sw->sessions, is_orphan, release_mapping,
+		&(struct pruning){
+			sw, pol, (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec });
+}
+
 static void retire_policy(void *pol)
 {
 	policy_free(pol);
@@ -327,6 +367,7 @@ void switch_policy_publish(struct switch_ *sw, struct policy *pol)
 	publish_fdb(sw, old, pol);
 	// release: everything the policy points to is complete before workers see it
 	atomic_store_explicit(&sw->policy, pol, memory_order_release);
+	prune_sessions(sw, old, pol);
 	serve_ports(sw, pol);
 	nexthop_each(sw->nexthops, refresh_nexthop, &r);
 	if (old != policy_empty())

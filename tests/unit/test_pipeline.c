@@ -363,6 +363,39 @@ static void policy_change_redecides(void **state)
 	assert_int_equal(fixture_drops(UPLINK, DROP_TX_NO_PORT), 1);
 }
 
+static void neighbours_are_forgotten_with_their_port(void **state)
+{
+	struct datagram o = out_through_snat(RED_1, red_gw, 5000);
+	struct datagram d = udp(mac_of(RED_1), red_gw, "10.0.0.11", 5000, "203.0.113.9", 53);
+
+	assert_int_equal(switch_port_del(fx.sw, UPLINK), 0);
+	fixture_add_port(UPLINK); // another wire, with another router
+	fixture_round();
+	fixture_clear();
+	send_udp(RED_1, &d);
+	answer_arp("198.51.100.1"); // asked at once, not when the old entry has aged
+	assert_int_equal(((const struct datagram *)(const void *)fixture_received(UPLINK, NULL))
+				 ->udp.src_port,
+		o.udp.src_port);
+}
+
+static void sessions_end_with_their_tenant(void **state)
+{
+	struct policy_root root = { POLICY_ROOT_MAGIC, POLICY_VERSION, 2, 2, 0 };
+	struct policy_part *parts[2] = { host_part(), tenant_part(BLUE, 20, 1) };
+	struct policy *pol;
+	char err[256];
+
+	out_through_snat(RED_1, red_gw, 5000);
+	out_through_snat(BLUE_1, blue_gw, 5000);
+	assert_int_equal(session_count(fx.sw->sessions), 2);
+	assert_int_equal(policy_build(&root, parts, &pol, err, sizeof(err)), 0);
+	for (unsigned i = 0; i < 2; i++)
+		policy_part_unref(parts[i]);
+	switch_policy_publish(fx.sw, pol);
+	assert_int_equal(session_count(fx.sw->sessions), 1); // blue's
+}
+
 // The picture in the folder's README is the array, stage by stage.
 static void readme_shows_the_pipeline(void **state)
 {
@@ -422,6 +455,8 @@ int main(void)
 		T(fragments_are_named),
 		T(sessions_outlive_the_switch),
 		T(policy_change_redecides),
+		T(neighbours_are_forgotten_with_their_port),
+		T(sessions_end_with_their_tenant),
 		cmocka_unit_test(readme_shows_the_pipeline),
 		T(port_made_anew),
 	};
