@@ -32,7 +32,7 @@ To stop it and compare what is left:
 
 
 def parse():
-    parser = argparse.ArgumentParser(prog="./dev demo", add_help=False)
+    parser = argparse.ArgumentParser(prog="./dev demo", add_help=False, allow_abbrev=False)
     parser.add_argument("--json", default="")
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("--stop", action="store_true")
@@ -90,8 +90,18 @@ def wait_for(sock, child):
     return verdict["exit"]
 
 
+# Words that are no options end here, without the directory that run.sh made for us.
+def parse_or_leave():
+    try:
+        return parse()
+    except SystemExit:
+        if os.path.isdir(f"/proc/self/fd/{lock.HELD}"):
+            lock.remove()
+        raise
+
+
 def main():
-    options = parse()
+    options = parse_or_leave()
     if os.geteuid():
         sys.exit("the demo needs root: sudo ./dev demo")
     if options.enter is not None:

@@ -30,8 +30,28 @@ example: sudo ./dev demo --json out.json
 END
 }
 
-build=1 control=0
+# Whether --json can be written, before minutes of building and probing.
+check_json() {
+	local why=
+	if [ -d "$1" ]; then
+		why="is a directory"
+	elif [ -e "$1" ]; then
+		[ -w "$1" ] || why="is not writable"
+	elif [ ! -d "$(dirname "$1")" ]; then
+		why="there is no directory $(dirname "$1")"
+	elif [ ! -w "$(dirname "$1")" ]; then
+		why="the directory is not writable"
+	fi
+	[ -z "$why" ] || {
+		echo "dev demo: --json $1: $why; name a file that can be written" >&2
+		exit 2
+	}
+}
+
+build=1 control=0 before=
 for word in "$@"; do
+	[ "$before" != --json ] || check_json "$word"
+	before=$word
 	case "$word" in
 	-h | --help)
 		usage
@@ -43,6 +63,7 @@ for word in "$@"; do
 		;;
 	--stop) build=0 control=1 ;;
 	--build | --build=*) build=0 ;;
+	--json=*) check_json "${word#*=}" ;;
 	esac
 done
 if [ "$(id -u)" != 0 ]; then

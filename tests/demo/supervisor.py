@@ -24,18 +24,33 @@ import lock
 import report
 
 OURS = ("insdemo", "insula")
+MARK = "INSULA_DEMO_SUPERVISOR"  # in the environment of whatever we start, and what that starts
 PATHS = ("/run/insula", "/run/dpdk", "/var/lib/insula", "/run/netns")
 STOP_S = 60  # for an orderly stop; then the sandbox is killed
 
 
 # Whether a difference is the demo's business, on a machine where others work too. In the sandbox
-# everything is, and inside.py compares all of it. Here an interface, mount or process that came or
-# went counts if it has one of our names; what changed, and firewall and files, always.
-def ours(line):
-    kind = line.split(": ")[1]
-    if line.startswith("changed: ") or kind in ("file", "nft"):
+# everything is, and inside.py compares all of it. Here an interface or mount that came or went
+# counts if it has one of our names; a process if it is left behind and descends from us, whatever
+# its name (another lab on the machine uses the same ones, and ends when it likes); what changed,
+# and firewall and files, always.
+def ours(line, mark):
+    how, kind, name = line.split(": ", 2)
+    if kind == "process":
+        return how == "left behind" and carries(name.split(" ")[0], mark)
+    if how == "changed" or kind in ("file", "nft"):
         return True
     return any(word in line for word in OURS)
+
+
+# Whether a process has inherited what begins with `mark`. One that is gone by now is not left
+# behind.
+def carries(pid, mark):
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return any(word.startswith(mark.encode()) for word in file.read().split(b"\0"))
+    except OSError:
+        return False
 
 
 class Supervisor:
@@ -44,15 +59,17 @@ class Supervisor:
         self.results, self.problems = {}, []
         self.kept = self.silent = self.stopping = False
         self.first, self.process, self.askers, self.pending = 0, None, [], b""
+        self.mark = f"{MARK}={os.getpid()}.{time.monotonic_ns()}"
         self.select = selectors.DefaultSelector()
         self.had_netns = os.path.isdir("/run/netns")
         self.before = self.look()
 
     def look(self):
-        return snapshot.network() | snapshot.machine((lock.DIRECTORY, "insdemo-"), PATHS)
+        return snapshot.network() | snapshot.machine((), PATHS)
 
     def start(self):
-        o, env = self.options, os.environ | lock.environment()
+        o = self.options
+        env = os.environ | lock.environment() | {MARK: self.mark.partition("=")[2]}
         read_report, write_report = os.pipe()
         command = [sys.executable, os.path.join(HERE, "inside.py"), "--policy", o["policy"],
                    "--insula", os.environ.get("INSULA", f"{o['build']}/control/insula"),
@@ -90,13 +107,16 @@ class Supervisor:
 
     # The verdict to the front, once; when the demo is kept, words end here.
     def tell_front(self):
+        if self.options["json"]:
+            try:
+                report.write(self.options["json"], self.results, not self.problems)
+            except OSError as error:
+                self.problems.append(f"cannot write {self.options['json']}: {error.strerror}")
         ok = not self.problems
         if self.problems:
             self.say("\nNot as it should be:\n".encode())
             self.say("".join(f"  {p}\n" for p in self.problems).encode())
         self.say(b"\nok\n" if ok else b"\nFAILED\n")
-        if self.options["json"]:
-            report.write(self.options["json"], self.results, ok)
         self.tell(self.front)
         if self.kept:
             self.silent = True
@@ -173,12 +193,13 @@ class Supervisor:
         deadline = time.monotonic() + 10
         while True:
             lines = snapshot.compare(self.before, self.look())
-            left = [line for line in lines if ours(line)]
+            left = [line for line in lines if ours(line, self.mark)]
             if not left or time.monotonic() > deadline:
                 break
             time.sleep(0.1)
         self.problems += left
-        others = [line for line in lines if not ours(line) and "sysctl: " not in line]
+        others = [line for line in lines if line not in left
+                  and not any(word in line for word in (": sysctl: ", ": process: "))]
         for line in others:
             self.say(f"note, another's doing meanwhile: {line}\n".encode())
 

@@ -198,7 +198,7 @@ def processes(name):
     return found
 
 
-# Proportional set size, in KiB.
+# What is resident, shared pages included, in KiB: what `insula status` says too.
 def memory_kib(pid):
-    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith("Pss:"))
+    with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("VmRSS:"))

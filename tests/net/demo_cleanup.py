@@ -5,19 +5,26 @@ import fcntl
 import itertools
 import os
 import signal
+import subprocess
+import sys
 import tempfile
 import time
 
 import demo_lib
 import lock
 import snapshot
+import supervisor
 
 MOMENTS = ("applied in", "Leases, as the", "Through SNAT")  # begins of lines
 
 
+# Processes by the mark that a demo's inherit: other labs use the same names.
 def look():
-    items = snapshot.network() | snapshot.machine((lock.DIRECTORY, "insdemo"), (lock.DIRECTORY,))
-    return {k: v for k, v in items.items() if "insdemo" in k or "insula" in k or "resolv" in k}
+    items = snapshot.network() | snapshot.machine((), (lock.DIRECTORY,))
+    return {k: v for k, v in items.items()
+            if (supervisor.carries(k.split()[1], f"{supervisor.MARK}=")
+                if k.startswith("process: ") else
+                "insdemo" in k or "insula" in k or "resolv" in k)}
 
 
 # Waits until nobody holds the lock any more: the supervisor has ended.
@@ -57,12 +64,12 @@ def interrupted(before, moment):
 def killed(before, moment, whom):
     demo = demo_lib.start()
     demo_lib.wait_line(demo, moment)
-    supervisor = state()["supervisor"]
+    pid = state()["supervisor"]
     allowed = ()
     if whom != "supervisor":
         demo.kill()
     if whom != "front":
-        os.kill(supervisor, signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
     if whom == "both":  # the one thing nobody is left to remove; the next start does
         allowed = (f"left behind: file: {lock.DIRECTORY} there",)
     demo.communicate(timeout=90)
@@ -90,6 +97,31 @@ def twice(before):
     check_gone(before)
 
 
+# Another lab's process with our names: one that ends meanwhile, and one that starts.
+def others(before):
+    words = [sys.executable, "-c", "import sys; sys.stdin.read()", "insdemo-red-1", "insula-switch"]
+    ends = subprocess.Popen(words, stdin=subprocess.PIPE)
+    demo = demo_lib.start()
+    demo_lib.wait_line(demo, "applied in")
+    ends.communicate()
+    with subprocess.Popen(words, stdin=subprocess.PIPE) as stays:
+        demo.send_signal(signal.SIGINT)
+        text, _ = demo.communicate(timeout=90)
+        stays.stdin.close()
+    assert demo_lib.problems(text) == ["stopped before the end"], text
+    check_gone(before)
+
+
+# Told at once, in one line.
+def refused(before):
+    for words in (("--json", "/nonexistent/x.json"), ("--json=/etc",), ("--nonsense",)):
+        code, text = demo_lib.run(*words)
+        assert code == 2 and "Traceback" not in text and "applied" not in text, (code, text)
+        assert words[0] == "--nonsense" or len(text.splitlines()) == 1, text
+        assert not os.path.exists(lock.DIRECTORY), "the lock's directory is left"
+    check_gone(before)
+
+
 def kept(before):
     code, text = demo_lib.run("--keep")
     assert code == 0 and "./dev demo --stop" in text, (code, text)
@@ -110,7 +142,7 @@ def main():
     for moment, victim in zip(MOMENTS, whom):
         print(f"{victim} killed at '{moment}'", flush=True)
         killed(before, moment, victim)
-    for case in (failing, twice, kept):
+    for case in (refused, failing, others, twice, kept):
         print(case.__name__, flush=True)
         case(before)
 
