@@ -14,6 +14,7 @@
 enum {
 	OFFER_S = 30,
 	DECLINED_S = 600,
+	MAX_OFFERS = 64, // outstanding, of one port: a flood of DISCOVERs pushes out its own only
 };
 
 struct lease {
@@ -180,9 +181,11 @@ void leases_free(struct leases *l)
 
 // --- deciding ---
 
+// The port is part of who a client is: an identifier or a MAC can be imitated behind another one, so
+// a lease moves to another port only after its RELEASE or expiry.
 static bool same_client(const struct store_lease *s, const struct proto_lease_event *e)
 {
-	if (s->segment != e->segment)
+	if (s->segment != e->segment || s->port != e->port)
 		return false;
 	if (e->client_id_size || s->client_id_size) // RFC 2131 §4.2: the identifier, else the MAC
 		return s->client_id_size == e->client_id_size &&
@@ -196,6 +199,18 @@ static struct lease *find_client(struct leases *l, const struct proto_lease_even
 		if (!l->v[i].gone && !l->v[i].s.declined && same_client(&l->v[i].s, e))
 			return &l->v[i];
 	return NULL;
+}
+
+// The guard knows one port for a MAC: as long as it has a lease behind another, it gets none here.
+static bool mac_elsewhere(const struct leases *l, const struct proto_lease_event *e)
+{
+	for (size_t i = 0; i < l->n; i++) {
+		const struct lease *x = &l->v[i];
+		if (!x->gone && !x->offered && !x->s.declined && x->s.segment == e->segment &&
+			x->s.port != e->port && mac_equal(&x->s.mac, &e->mac))
+			return true;
+	}
+	return false;
 }
 
 static const struct desired_segment *find_pool(struct leases *l, const struct proto_lease_event *e)
@@ -255,6 +270,43 @@ static be32 choose(struct leases *l, const struct desired_segment *s, be32 wish,
 	return chosen;
 }
 
+// How many addresses of a pool one port may take: half of them when there is another port for many.
+static uint32_t share(const struct desired *d, const struct desired_segment *s)
+{
+	uint32_t size = ntohl(s->network->pool_last) - ntohl(s->network->pool_first) + 1;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < d->n_ports; i++)
+		n += d->ports[i].kind == DESIRED_NIC && d->ports[i].nic->clients_many &&
+		     d->segments[d->ports[i].segment].id == s->id;
+	return n > 1 ? (size + 1) / 2 : size;
+}
+
+// Is there room for one more lease of this port? Its oldest offer makes room; a client that asks
+// for an offer forgotten gets it all the same if nobody else has it. Entries are in their order of
+// age.
+static bool make_room(
+	struct leases *l, const struct desired_segment *s, const struct proto_lease_event *e)
+{
+	uint32_t n = 0, n_offers = 0;
+	struct lease *oldest = NULL;
+
+	for (size_t i = 0; i < l->n; i++) {
+		struct lease *x = &l->v[i];
+		if (x->gone || x->s.segment != s->id || x->s.port != e->port)
+			continue;
+		n++;
+		n_offers += x->offered;
+		if (x->offered && !oldest)
+			oldest = x;
+	}
+	if (n_offers < MAX_OFFERS && n < share(l->d->desired, s))
+		return true;
+	if (oldest)
+		oldest->gone = true;
+	return oldest;
+}
+
 // exact: the address that the client names, or none.
 static struct lease *new_lease(struct leases *l, const struct desired_segment *s,
 	const struct proto_lease_event *e, bool exact)
@@ -262,9 +314,11 @@ static struct lease *new_lease(struct leases *l, const struct desired_segment *s
 	// Clients scatter by their MAC, so that one gets the same address again if it can.
 	uint32_t salt = (uint32_t)e->mac.b[2] << 24 | (uint32_t)e->mac.b[3] << 16 |
 			(uint32_t)e->mac.b[4] << 8 | e->mac.b[5];
-	be32 address = choose(l, s, e->address, salt * 2654435761u);
 	struct lease *x = NULL;
+	be32 address = 0;
 
+	if (!mac_elsewhere(l, e) && make_room(l, s, e))
+		address = choose(l, s, e->address, salt * 2654435761u);
 	if (address && (!exact || address == e->address))
 		x = append(l);
 	if (!x)
@@ -325,10 +379,8 @@ static int on_discover(struct leases *l, const struct proto_lease_event *e)
 		x = NULL;
 	if (s && !x)
 		x = new_lease(l, s, e, false);
-	if (x && x->offered) {
-		x->s.port = e->port;
+	if (x && x->offered)
 		x->s.mac = e->mac;
-	}
 	reply(l, e->token, x ? x->s.address : 0);
 	return 0;
 }
@@ -361,16 +413,16 @@ static int on_request(struct leases *l, const struct proto_lease_event *e)
 
 	if (s && !x && e->address && in_pool(s, e->address))
 		x = new_lease(l, s, e, true);
-	if (!x || !in_pool(s, x->s.address) || (e->address && x->s.address != e->address)) {
+	if (!x || !in_pool(s, x->s.address) || (e->address && x->s.address != e->address) ||
+		mac_elsewhere(l, e)) {
 		reply(l, e->token, 0);
 		return 0;
 	}
-	// It moved to another port or has another MAC: the old place is closed.
-	if (!x->offered && (x->s.port != e->port || !mac_equal(&x->s.mac, &e->mac)))
+	// It has another MAC: the old one's place is closed.
+	if (!x->offered && !mac_equal(&x->s.mac, &e->mac))
 		set(l, &x->s, 0);
 	int r = end_former(l, x, e);
 	x->offered = false;
-	x->s.port = e->port;
 	x->s.mac = e->mac;
 	x->s.expires_at = now_s() + s->network->lease_s;
 	memcpy(x->s.hostname, e->hostname, sizeof(x->s.hostname));
@@ -386,8 +438,7 @@ static int on_end(struct leases *l, const struct proto_lease_event *e)
 	struct lease *x = find_client(l, e);
 
 	// An identifier can be imitated; a MAC behind this port was let through by the guard.
-	if (!x || x->s.address != e->address || x->s.port != e->port ||
-		!mac_equal(&x->s.mac, &e->mac))
+	if (!x || x->s.address != e->address || !mac_equal(&x->s.mac, &e->mac))
 		return 0;
 	if (!x->offered)
 		set(l, &x->s, 0);

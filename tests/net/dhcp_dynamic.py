@@ -20,21 +20,27 @@ import netns
 import sandbox
 from dhcp_frames import ACK, NAK, OFFER
 
-GATEWAY, TINY_GATEWAY, INTERNET = "10.1.0.1", "10.2.0.1", "198.51.100.1"
+GATEWAY, TINY_GATEWAY, HALF_GATEWAY = "10.1.0.1", "10.2.0.1", "10.3.0.1"
+INTERNET = "198.51.100.1"
 TINY_POOL = ["10.2.0.100", "10.2.0.101"]
 MANY, FLOOD = 200, 600
-PORT_A, PORT_B, PORT_TINY = "red/desks-a.eth0", "red/desks-b.eth0", "red/tiny.eth0"
+NETWORKS = {"desks-a": "desks", "desks-b": "desks", "tiny": "tiny", "half-a": "half",
+            "half-b": "half"}
+PORT_A, PORT_B, PORT_TINY, PORT_HALF = (f"red/{n}.eth0" for n in list(NETWORKS)[:4])
 
 
-# The demo's policy and, in red, a large pool behind two ports and a tiny one behind a third.
+# The demo's policy and, in red, a large pool behind two ports a tiny one behind a third,
+# and one of four behind two.
 def edit(document):
     red = document["tenants"][0]
     red["networks"] += [
         {"name": "desks", "vlan": 30, "subnet": "10.1.0.0/16", "gateway": GATEWAY, "lease": 600,
          "pool": "10.1.1.0-10.1.8.255", "snat": "internet", "dns": [INTERNET]},
         {"name": "tiny", "vlan": 31, "subnet": "10.2.0.0/24", "gateway": TINY_GATEWAY,
-         "lease": 600, "pool": f"{TINY_POOL[0]}-{TINY_POOL[-1]}", "dns": [INTERNET]}]
-    for name, network in (("desks-a", "desks"), ("desks-b", "desks"), ("tiny", "tiny")):
+         "lease": 600, "pool": f"{TINY_POOL[0]}-{TINY_POOL[-1]}", "dns": [INTERNET]},
+        {"name": "half", "vlan": 32, "subnet": "10.3.0.0/24", "gateway": HALF_GATEWAY,
+         "lease": 600, "pool": "10.3.0.100-10.3.0.103", "dns": [INTERNET]}]
+    for name, network in NETWORKS.items():
         red["instances"].append({"name": name, "nics": [
             {"network": network, "netns": f"insdemo-{name}", "clients": "many",
              "storm_pps": 0}]})
@@ -45,10 +51,10 @@ class Bench:
 
     def __init__(self, lab):
         self.lab, self.number = lab, 0
-        for name in ("desks-a", "desks-b", "tiny"):
+        for name in NETWORKS:
             netns.ip(f"insdemo-{name}", "link", "set", "eth0", "up")
-        self.a, self.b, self.tiny = (frames.Wire(f"insdemo-{n}", "eth0")
-                                     for n in ("desks-a", "desks-b", "tiny"))
+        self.a, self.b, self.tiny, self.half_a, self.half_b = (
+            frames.Wire(f"insdemo-{n}", "eth0") for n in NETWORKS)
 
     def client(self, wire=None, gateway=GATEWAY, **words):
         self.number += 1
@@ -297,17 +303,57 @@ def test_other_client_id(bench):
     wait_until("the lease stays", lambda: second not in bench.leases())
 
 
-# A client that takes its identifier to another network card and port: the old place is closed.
+# A lease in force is its port's: neither its client identifier nor its MAC takes it to another port.
+# After a RELEASE it may move.
 def test_moves(bench):
     client = bench.client(client_id=b"\0laptop")
     address = client.lease()
     assert client.pings(INTERNET)
+    thief = bench.client(bench.b, client_id=b"\0laptop")
+    assert thief.reboot(address).kind == NAK, "an identifier took another port's lease"
+    assert thief.lease() != address
+    assert bench.leases()[address]["port"] == PORT_A and client.pings(INTERNET)
+    thief.release()
+    thief.mac = client.mac
+    assert thief.reboot(address, timeout=0.5) is None, "a MAC took another port's lease"
+    assert thief.discover(timeout=0.5) is None, "one MAC behind two ports"
+    assert bench.leases()[address]["port"] == PORT_A and client.pings(INTERNET)
+    client.release()
+    wait_until("the lease stays", lambda: address not in bench.leases())
     moved = bench.client(bench.b, client_id=b"\0laptop")
-    assert moved.lease() == address
-    moved.ident = client.ident  # the same session goes on
-    assert moved.pings(INTERNET) and not client.pings(GATEWAY, tries=1)
+    assert moved.reboot(address).kind == ACK and moved.pings(INTERNET)
     assert bench.leases()[address]["port"] == PORT_B
     moved.release()
+
+
+# DISCOVERs under ever new MACs leave a port with some offers, and the pool to the others.
+def test_starvation(bench):
+    flood(bench, FLOOD)
+    last = bench.client()
+    offers = [last.discover(timeout=1) for _ in range(5)]  # some are lost to the flood
+    offer = next((o for o in offers if o), None)
+    assert offer, "the port's own clients get no offer"
+    states = [row["state"] for row in bench.leases().values() if row["port"] == PORT_A]
+    assert 0 < states.count("offered") <= 64, f"{states.count('offered')} offers to one port"
+    # The newest offer is kept, and another port is served.
+    assert last.request(offer.address).kind == ACK
+    other = bench.client(bench.b)
+    other.lease()
+    last.release()
+    other.release()
+
+
+# One of two ports cannot lease more than half of their pool.
+def test_share(bench):
+    clients = [bench.client(bench.half_a, HALF_GATEWAY) for _ in range(3)]
+    other = bench.client(bench.half_b, HALF_GATEWAY)
+    clients[0].lease()
+    clients[1].lease()
+    assert clients[2].discover(timeout=0.5) is None, "more than half of the pool"
+    assert bench.drops(PORT_HALF, "service_dhcp_exhausted") >= 1, "not counted"
+    other.lease()
+    for client in (*clients[:2], other):
+        client.release()
 
 
 # A lease about to end (by the store: waiting for a whole one takes too long).
@@ -331,7 +377,7 @@ def test_expiry(bench):
 def main():
     lab = labs.Lab(None, sandbox.DIRECTORY)
     lab.edit(edit)
-    lab.without_client = {"desks-a", "desks-b", "tiny"}
+    lab.without_client = set(NETWORKS)
     with lab:
         return labs.run_cases(globals(), Bench(lab))
 
