@@ -194,19 +194,6 @@ static int add_members(struct policy *pol)
 	return 0;
 }
 
-static int references_check(const struct policy *pol, char *err, size_t err_size)
-{
-	for (uint32_t i = 0; i < pol->n_segments; i++) {
-		const struct policy_segment *s = pol->segments[i].s;
-		const struct policy_prt *u = s->snat_port ? policy_port(pol, s->snat_port) : NULL;
-
-		if (s->snat_port && (!u || !u->uplink))
-			return policy_refuse(err, err_size,
-				"segment %s: SNAT names port %u, no uplink", s->name, s->snat_port);
-	}
-	return 0;
-}
-
 static int allocate(struct policy *pol, uint32_t n_segments, uint32_t n_ports)
 {
 	uint32_t slots = 16;
@@ -260,7 +247,7 @@ int policy_build(const struct policy_root *root, struct policy_part **parts, str
 			r = add_port(pol, parts[i], first, &parts[i]->ports[k], err, err_size);
 	}
 	if (r == 0)
-		r = references_check(pol, err, err_size);
+		r = policy_check(pol, err, err_size);
 	if (r == 0)
 		r = add_members(pol);
 	if (r < 0)

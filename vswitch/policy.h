@@ -77,6 +77,9 @@ const struct policy_prt *policy_uplink_of_zone(const struct policy *pol, uint32_
 // -EINVAL with a sentence in err when parts contradict each other.
 int policy_build(const struct policy_root *root, struct policy_part **parts, struct policy **ret,
 	char *err, size_t err_size);
+// The last step of policy_build: do the parts contradict each other? 0, -EINVAL with a sentence,
+// -ENOMEM.
+int policy_check(const struct policy *pol, char *err, size_t err_size);
 void policy_free(struct policy *pol);
 const struct policy *policy_empty(void); // generation 0: knows no port
 

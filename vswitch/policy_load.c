@@ -49,6 +49,14 @@ static bool unicast_mac(const struct mac *m)
 	return !mac_is_multicast(m) && !mac_is_zero(m);
 }
 
+// An address one host can have in the world outside: not 0/8, 127/8, multicast, reserved.
+static bool uplink_address(be32 address)
+{
+	uint32_t net = ntohl(address) >> 24;
+
+	return net != 0 && net != 127 && net < 224;
+}
+
 static int segment_check(const struct policy_segment *s, uint32_t tenant, char *err, size_t n)
 {
 	if (!name_ok(s->name))
@@ -106,8 +114,11 @@ static int port_check(
 	if (p->mode != POLICY_PORT_TRUNK && !(p->flags & POLICY_PORT_CLIENTS_MANY) &&
 		!unicast_mac(&p->mac))
 		return policy_refuse(err, n, "port %s: MAC is zero or multicast", p->name);
-	if (p->mode == POLICY_PORT_UPLINK && !p->address)
-		return policy_refuse(err, n, "port %s: uplink without address", p->name);
+	if ((p->flags & POLICY_PORT_CLIENTS_MANY) && mac_is_multicast(&p->mac))
+		return policy_refuse(err, n, "port %s: MAC is multicast", p->name);
+	if (p->mode == POLICY_PORT_UPLINK && !uplink_address(p->address))
+		return policy_refuse(
+			err, n, "port %s: uplink address is missing or no host's", p->name);
 	return 0;
 }
 
