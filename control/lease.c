@@ -232,6 +232,20 @@ static bool in_pool(const struct desired_segment *s, be32 address)
 	return a >= ntohl(s->network->pool_first) && a <= ntohl(s->network->pool_last);
 }
 
+// An address of the pool that no port has by configuration: what a lease may hold.
+static bool may_lease(struct leases *l, const struct desired_segment *s, be32 address)
+{
+	const struct desired *d = l->d->desired;
+
+	if (!in_pool(s, address))
+		return false;
+	for (unsigned i = 0; i < d->n_ports; i++)
+		if (d->ports[i].address == address && d->ports[i].kind == DESIRED_NIC &&
+			d->segments[d->ports[i].segment].id == s->id)
+			return false;
+	return true;
+}
+
 static void mark(uint8_t *used, const struct desired_segment *s, be32 address)
 {
 	uint32_t bit = ntohl(address) - ntohl(s->network->pool_first);
@@ -375,7 +389,7 @@ static int on_discover(struct leases *l, const struct proto_lease_event *e)
 	const struct desired_segment *s = find_pool(l, e);
 	struct lease *x = s ? find_client(l, e) : NULL;
 
-	if (x && !in_pool(s, x->s.address))
+	if (x && !may_lease(l, s, x->s.address))
 		x = NULL;
 	if (s && !x)
 		x = new_lease(l, s, e, false);
@@ -413,7 +427,7 @@ static int on_request(struct leases *l, const struct proto_lease_event *e)
 
 	if (s && !x && e->address && in_pool(s, e->address))
 		x = new_lease(l, s, e, true);
-	if (!x || !in_pool(s, x->s.address) || (e->address && x->s.address != e->address) ||
+	if (!x || !may_lease(l, s, x->s.address) || (e->address && x->s.address != e->address) ||
 		mac_elsewhere(l, e)) {
 		reply(l, e->token, 0);
 		return 0;
@@ -537,10 +551,58 @@ void leases_batch_end(struct leases *l)
 	arm(l);
 }
 
+static uint64_t key_of(uint32_t segment, be32 address)
+{
+	return (uint64_t)segment << 32 | ntohl(address);
+}
+
+static int by_key(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+
+	return *x < *y ? -1 : *x > *y;
+}
+
+// The addresses that ports have by configuration, in order.
+static uint64_t *configured_keys(const struct desired *d, size_t *ret_n)
+{
+	uint64_t *keys = malloc((d->n_ports + 1) * sizeof(*keys));
+	size_t n = 0;
+
+	for (unsigned i = 0; keys && i < d->n_ports; i++)
+		if (d->ports[i].kind == DESIRED_NIC && d->ports[i].address)
+			keys[n++] =
+				key_of(d->segments[d->ports[i].segment].id, d->ports[i].address);
+	if (keys)
+		qsort(keys, n, sizeof(*keys), by_key);
+	*ret_n = n;
+	return keys;
+}
+
+// Marks the leases that the desired state has no room for; returns whether there are any.
+static bool mark_unfit(struct leases *l)
+{
+	size_t n;
+	uint64_t *keys = configured_keys(l->d->desired, &n);
+	bool any = false;
+
+	for (size_t i = 0; i < l->n; i++) {
+		struct lease *x = &l->v[i];
+		const struct proto_lease_event e = { .port = x->s.port, .segment = x->s.segment };
+		const struct desired_segment *s = find_pool(l, &e);
+		uint64_t key = key_of(x->s.segment, x->s.address);
+		if (s && in_pool(s, x->s.address) &&
+			!(keys && bsearch(&key, keys, n, sizeof(key), by_key)))
+			continue;
+		x->gone = any = true;
+	}
+	free(keys);
+	return any;
+}
+
 void leases_on_apply(struct leases *l)
 {
 	const struct desired *d = l->d->desired;
-	bool any = false;
 
 	if (!d)
 		return;
@@ -549,23 +611,19 @@ void leases_on_apply(struct leases *l)
 			free(l->bound[id]);
 			l->bound[id] = NULL;
 		}
-	for (size_t i = 0; i < l->n; i++) {
-		struct lease *x = &l->v[i];
-		const struct proto_lease_event e = { .port = x->s.port, .segment = x->s.segment };
-		const struct desired_segment *s = find_pool(l, &e);
-		if (s && in_pool(s, x->s.address))
-			continue;
-		x->gone = any = true;
-	}
-	if (!any || store_begin(l->d->store) < 0)
+	if (!mark_unfit(l))
 		return;
+	bool ok = store_begin(l->d->store) == 0; // else the next start ends them there
 	for (size_t i = 0; i < l->n; i++)
 		if (l->v[i].gone) {
 			if (!l->v[i].offered)
 				tell(l, &l->v[i].s, 0);
-			store_delete_lease(l->d->store, l->v[i].s.segment, l->v[i].s.address);
+			if (ok)
+				store_delete_lease(
+					l->d->store, l->v[i].s.segment, l->v[i].s.address);
 		}
-	store_commit(l->d->store);
+	if (ok)
+		store_commit(l->d->store);
 	sweep(l);
 	arm(l);
 }

@@ -39,7 +39,8 @@ static bool sender_address(struct worker *w, const struct burst *b, const struct
 	return bound.port == prt->p->id;
 }
 
-static enum drop_reason check_ipv4(const struct packet *p, struct rte_mbuf *m, be32 address)
+static enum drop_reason check_ipv4(
+	const struct packet *p, struct rte_mbuf *m, be32 address, be32 dhcp_server)
 {
 	const struct ipv4_hdr *ip = packet_l3(m);
 
@@ -47,7 +48,11 @@ static enum drop_reason check_ipv4(const struct packet *p, struct rte_mbuf *m, b
 		return DROP_GUARD_DHCP_SERVER;
 	if (address && ip->src == address)
 		return DROP_NONE;
-	return ip->src == 0 && is_dhcp_client(p) ? DROP_NONE : DROP_GUARD_SRC_IPV4;
+	if (!is_dhcp_client(p))
+		return DROP_GUARD_SRC_IPV4;
+	// Whose lease has ended hears so (a NAK) when it renews: from its old address, by unicast.
+	return ip->src == 0 || (dhcp_server && ip->dst == dhcp_server) ? DROP_NONE
+								       : DROP_GUARD_SRC_IPV4;
 }
 
 static enum drop_reason check_arp(struct rte_mbuf *m, const struct mac *src, be32 address)
@@ -71,7 +76,8 @@ static enum drop_reason guard_access(
 	if (!sender_address(w, b, prt, src, &address))
 		return DROP_GUARD_SRC_MAC;
 	if (p->flags & PACKET_IPV4)
-		return check_ipv4(p, m, address);
+		return check_ipv4(
+			p, m, address, !address ? b->policy->segments[prt->segment].s->gateway : 0);
 	if (p->flags & PACKET_ARP)
 		return check_arp(m, src, address);
 	if (p->flags & PACKET_IPV6)

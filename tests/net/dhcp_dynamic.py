@@ -356,6 +356,29 @@ def test_share(bench):
         client.release()
 
 
+# An apply that gives a leased address to a port by configuration ends the lease: nobody shares it.
+def test_configured_over_dynamic(bench):
+    client = bench.client()
+    address = client.lease()
+    assert client.pings(GATEWAY)
+
+    def claim(document):
+        edit(document)
+        document["tenants"][0]["instances"].append({"name": "claims", "nics": [
+            {"network": "desks", "interface": "insclaims0", "address": address}]})
+
+    bench.lab.edit(claim, hidden={"claims"})
+    bench.lab.apply(bench.lab.policy_file)
+    rows = [row for row in bench.lab.list("lease") if row["address"] == address]
+    assert [row["port"] for row in rows] == ["red/claims.eth0"], rows
+    assert not client.pings(GATEWAY, tries=1), "the guard is open for a lease that ended"
+    assert client.renew().kind == NAK
+    assert client.lease() != address
+    client.release()
+    bench.lab.edit(edit)
+    bench.lab.apply(bench.lab.policy_file)
+
+
 # A lease about to end (by the store: waiting for a whole one takes too long).
 def test_expiry(bench):
     client, heir = bench.client(), bench.client(bench.b)
