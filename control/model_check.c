@@ -173,6 +173,11 @@ static void check_once(struct checker *c, struct seen *s, const struct yaml_node
 			value, twin->line);
 }
 
+static bool prefixes_overlap(be32 a, uint8_t a_len, be32 b, uint8_t b_len)
+{
+	return ipv4_in_prefix(a, b, a_len < b_len ? a_len : b_len);
+}
+
 // Can a host of this subnet have that address?
 static bool check_host(
 	struct checker *c, int line, const char *key, be32 address, be32 subnet, uint8_t prefix_len)
@@ -265,20 +270,18 @@ static void check_uplink(struct checker *c, const struct model_uplink *u, const 
 	check_once(c, &c->devargs, n, "devargs", u->devargs);
 }
 
-// The host routes to a nat uplink's subnet: no two may overlap. (Routed ones are worlds of their
-// own.)
-static void check_nat_overlap(
+// Two uplinks that both reach a subnet leave open through which: no two may overlap.
+static void check_uplink_overlap(
 	struct checker *c, const struct model_uplink *u, unsigned i, const struct yaml_node *n)
 {
 	for (unsigned j = 0; j < i; j++) {
 		const struct model_uplink *v = &c->m->uplinks[j];
-		unsigned len = u->prefix_len < v->prefix_len ? u->prefix_len : v->prefix_len;
 
-		if (u->mode == MODEL_UPLINK_NAT && v->mode == MODEL_UPLINK_NAT && u->address != 0 &&
-			v->address != 0 && ipv4_in_prefix(u->address, v->address, len))
+		if (u->address != 0 && v->address != 0 &&
+			prefixes_overlap(u->address, u->prefix_len, v->address, v->prefix_len))
 			report(c->r, line_of(n, "address"),
-				"transit subnet %s overlaps that of uplink %s in line %d; one of "
-				"its own",
+				"subnet %s overlaps that of uplink %s in line %d; allowed: "
+				"disjoint ones",
 				cidr(u->address, u->prefix_len).s, v->name, v->line);
 	}
 }
@@ -294,7 +297,7 @@ static void check_uplinks(struct checker *c, const struct yaml_node *root)
 		check_name(c, &c->host_ports, n, u->name, i);
 		seen_add(&c->uplinks, u->line, i, "%s", u->name);
 		check_uplink(c, u, n);
-		check_nat_overlap(c, u, i, n); // at most 64 of them
+		check_uplink_overlap(c, u, i, n); // at most 64 of them
 	}
 }
 
@@ -337,10 +340,23 @@ static void check_pool(
 			addr(net->gateway).s);
 }
 
+// What the uplink reaches directly and the network has too, guests could not reach.
+static void check_snat_overlap(struct checker *c, const struct model_network *net,
+	const struct model_uplink *u, const struct yaml_node *n)
+{
+	if (net->prefix_len == 0 || u->address == 0 ||
+		!prefixes_overlap(net->subnet, net->prefix_len, u->address, u->prefix_len))
+		return;
+	report(c->r, line_of(n, "subnet"),
+		"subnet %s overlaps %s of its uplink %s in line %d; allowed: one disjoint from it",
+		cidr(net->subnet, net->prefix_len).s, cidr(u->address, u->prefix_len).s, u->name,
+		u->line);
+}
+
 static void check_network(
 	struct checker *c, const struct model_network *net, const struct yaml_node *n)
 {
-	const struct seen_entry *twin = NULL;
+	const struct seen_entry *twin = NULL, *uplink;
 
 	c->n_segments++;
 	if (net->vlan != 0)
@@ -353,9 +369,12 @@ static void check_network(
 	check_pool(c, net, n);
 	if (net->snat[0] == '\0')
 		return;
-	if (seen_find(&c->uplinks, net->snat) == NULL)
+	uplink = seen_find(&c->uplinks, net->snat);
+	if (uplink == NULL)
 		report(c->r, line_of(n, "snat"), "snat names no uplink: \"%s\"; the name of one%s",
 			net->snat, c->m->n_uplinks == 0 ? " (the file has none)" : "");
+	else
+		check_snat_overlap(c, net, &c->m->uplinks[uplink->index], n);
 	if (yaml_get(n, "gateway") == NULL)
 		report(c->r, line_of(n, "snat"),
 			"snat in a network without gateway; a gateway, or no snat");
