@@ -18,7 +18,7 @@
 // Sessions, mappings and headroom; pages are taken only when touched.
 #define TMPFS_SIZE "size=1g,mode=0755"
 
-static int make_dirs(const char *path, mode_t mode)
+static int make_dirs(const char *path, mode_t mode, bool *ret_made)
 {
 	char part[256];
 
@@ -31,9 +31,8 @@ static int make_dirs(const char *path, mode_t mode)
 				return -errno;
 			*p = '/';
 		}
-	if (mkdir(part, mode) < 0 && errno != EEXIST)
-		return -errno;
-	return 0;
+	*ret_made = mkdir(part, mode) == 0;
+	return *ret_made || errno == EEXIST ? 0 : -errno;
 }
 
 // Locks the file, being sure that it is still the one of that name: a stopping insulad removes it.
@@ -99,7 +98,8 @@ static int lock_error(int r, const char *what, const char *path, char *err, size
 int runtime_dir_open(struct runtime_dir *d, const char *run_dir, const char *state_dir, char *err,
 	size_t err_size)
 {
-	char lock[300];
+	char lock[300], state_lock[300];
+	bool made = false, made_state = false;
 	int r;
 
 	*d = (struct runtime_dir){ .run_lock = -1, .state_lock = -1 };
@@ -110,26 +110,34 @@ int runtime_dir_open(struct runtime_dir *d, const char *run_dir, const char *sta
 	snprintf(d->path, sizeof(d->path), "%s", run_dir);
 	for (size_t n = strlen(d->path); n > 1 && d->path[n - 1] == '/'; n--)
 		d->path[n - 1] = 0;
-	r = make_dirs(d->path, 0755);
+	r = make_dirs(d->path, 0755, &made);
 	if (r == 0) {
 		snprintf(lock, sizeof(lock), "%s.lock", d->path);
 		r = take_lock(lock, &d->run_lock);
 	}
 	if (r < 0)
 		return lock_error(r, "run folder", run_dir, err, err_size);
-	r = make_dirs(state_dir, 0700);
+	r = make_dirs(state_dir, 0700, &made_state);
 	if (r == 0 && chmod(state_dir, 0700) < 0)
 		r = -errno;
 	if (r == 0) {
-		snprintf(lock, sizeof(lock), "%s/lock", state_dir);
-		r = take_lock(lock, &d->state_lock);
+		snprintf(state_lock, sizeof(state_lock), "%s/lock", state_dir);
+		r = take_lock(state_lock, &d->state_lock);
 	}
 	if (r < 0)
 		lock_error(r, "state folder", state_dir, err, err_size);
 	else
 		r = mount_tmpfs(d->path, &d->mounted, err, err_size);
-	if (r < 0)
-		runtime_dir_leave(d);
+	if (r == 0)
+		return 0;
+	// What was made goes again, while the locks are held: nobody else has begun to use it.
+	if (made_state && d->state_lock >= 0)
+		unlink(state_lock);
+	if (made_state)
+		rmdir(state_dir);
+	if (made && rmdir(d->path) == 0)
+		unlink(lock);
+	runtime_dir_leave(d);
 	return r;
 }
 
