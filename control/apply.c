@@ -106,7 +106,7 @@ static void consider(struct change *c, struct port *other)
 		if (!port_spec_replaces_tap(port_spec_of(other), &c->new->want[i]))
 			continue;
 		c->evicted = other;
-		snprintf(c->new->temporary, sizeof(c->new->temporary), "insula-new%u",
+		snprintf(c->new->temporary, sizeof(c->new->temporary), PORT_TEMPORARY_PREFIX "%u",
 			c->new->id & 0xffff);
 	}
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 #include "control/daemon_internal.h"
 #include "control/describe.h"
+#include "control/tap_care.h"
 
 static const char *const kind_names[DAEMON_KIND_COUNT] = { "tenants", "networks", "ports", "leases",
 	"sessions", "drops", "uplinks" };
@@ -57,10 +58,10 @@ static void put_runtime(json_t *o, const struct port *p, const struct proto_stat
 	char device[300];
 
 	json_object_set_new(o, "state",
-		json_string(!p || p->broken ? "broken"
-			    : !p->in_switch ? "waiting"
-			    : p->up         ? "up"
-					    : "down"));
+		json_string(!p || p->broken         ? "broken"
+			    : !p->in_switch         ? "waiting"
+			    : p->up && !p->set_down ? "up"
+						    : "down"));
 	if (p && p->n_want) {
 		port_spec_describe(port_spec_of(p), device, sizeof(device));
 		json_object_set_new(o, "device", json_string(device));
@@ -69,7 +70,9 @@ static void put_runtime(json_t *o, const struct port *p, const struct proto_stat
 	}
 	if (p && p->broken)
 		json_object_set_new(o, "trouble", json_string(p->trouble));
-	else if (p && p->fallback[0])
+	else if (p && p->oddity[0])
+		json_object_set_new(o, "trouble", json_string(p->oddity));
+	if (p && !p->broken && p->fallback[0])
 		json_object_set_new(o, "reason", json_string(p->fallback));
 	if (stats)
 		json_object_update_new(
@@ -86,6 +89,7 @@ static int list_ports(struct daemon *d, bool uplinks_only, json_t *list, char *e
 
 	if (!stats)
 		return -ENOMEM;
+	tap_care_check(d);
 	// Without the switch there are ports, but no figures.
 	if (d->client && switch_stats(d->client, take_stats, stats, err, err_size) == 0)
 		switch_port_list(d->client, take_up, d, err, err_size);

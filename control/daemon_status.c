@@ -67,6 +67,9 @@ static json_t *warnings(struct daemon *d)
 			continue;
 		if (!p->broken && p->n_fds && port_spec_of(p)->host_nat)
 			host_nat_check(port_spec_of(p)->ifname, list);
+		if (!p->broken && p->oddity[0])
+			json_array_append_new(
+				list, json_sprintf("port %s: %s", p->name, p->oddity));
 		if (p->broken) {
 			json_array_append_new(
 				list, json_sprintf("port %s: %s", p->name, p->trouble));

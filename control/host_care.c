@@ -14,6 +14,7 @@
 #include "control/host_nat.h"
 #include "control/log.h"
 #include "control/resolv.h"
+#include "control/tap_care.h"
 
 #define RESOLV_INTERVAL_NS 5000000000ull
 
@@ -21,6 +22,7 @@ struct host_care {
 	struct daemon *d;
 	struct mnl_socket *nft; // NULL: this kernel has no nf_tables
 	struct loop_source *source, *timer;
+	struct tap_care *taps;
 };
 
 static const struct port_spec *nat_tap(const struct daemon *d)
@@ -115,8 +117,10 @@ int host_care_new(struct daemon *d, struct host_care **ret_care)
 		return -ENOMEM;
 	c->d = d;
 	int r = loop_add_timer(d->loop, on_timer, c, &c->timer);
+	if (r == 0)
+		r = tap_care_new(d, &c->taps);
 	if (r < 0) {
-		free(c);
+		host_care_free(c);
 		return r;
 	}
 	watch_nft(c);
@@ -129,6 +133,7 @@ void host_care_free(struct host_care *c)
 {
 	if (!c)
 		return;
+	tap_care_free(c->taps);
 	loop_remove(c->d->loop, c->source);
 	loop_remove(c->d->loop, c->timer);
 	if (c->nft)

@@ -133,6 +133,11 @@ bool port_may_improve(const struct port *p)
 	return false;
 }
 
+bool port_may_fall_back(const struct port *p)
+{
+	return p->broken && p->chosen + 1 < p->n_want && is_missing(port_spec_of(p));
+}
+
 int port_open(
 	struct daemon *d, struct port *p, const struct port *donor, char *err, size_t err_size)
 {
@@ -217,6 +222,18 @@ static bool has_tap(const struct port *p)
 	return p && p->n_fds && port_spec_of(p)->kind == PROTO_PORT_TAP;
 }
 
+// By its name, nobody else's interface would be meant.
+static bool is_in_place(const struct port *p)
+{
+	const struct port_spec *s = port_spec_of(p);
+	struct tap_sight sight = { 0 };
+	int r = tap_look(p->fds[0], s->netns, &sight);
+
+	// An older kernel does not tell where it is.
+	return r != -EBADFD && !sight.homeless && !sight.moved &&
+	       strcmp(sight.ifname, s->ifname) == 0;
+}
+
 // Those of ports[first..n) that live in the namespace of ports[first]; they are marked done.
 static unsigned taps_beside(
 	struct port *const *ports, unsigned first, unsigned n, bool *done, const char **ret_names)
@@ -229,7 +246,7 @@ static unsigned taps_beside(
 			strcmp(port_spec_of(ports[i])->netns, netns) != 0)
 			continue;
 		done[i] = true;
-		if (tap_alive(ports[i]->fds[0]))
+		if (is_in_place(ports[i]))
 			ret_names[k++] = port_spec_of(ports[i])->ifname;
 	}
 	return k;

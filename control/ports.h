@@ -9,6 +9,8 @@
 
 struct daemon;
 
+#define PORT_TEMPORARY_PREFIX "insula-new"
+
 struct port {
 	uint32_t id;
 	char name[DESIRED_NAME_SIZE];
@@ -21,10 +23,12 @@ struct port {
 		[16]; // its tap's name until another device has let go of the real one; "" = none
 	bool in_switch;
 	bool up; // as the switch says: the other end is there
+	bool set_down; // its tap, by someone else
 	bool broken; // its device is gone; repaired by and by
 	bool adopt; // the device may be there from an earlier life of insulad
 	char fallback[256]; // why not the first candidate; "" = it is the first
 	char trouble[256]; // broken: what is wrong
+	char oddity[256]; // not broken, but not as it was made either
 };
 
 struct ports {
@@ -60,6 +64,9 @@ void port_recall_fallback(struct daemon *d, struct port *p);
 // What was missing when it fell back is there now. Never so for DPDK devices: only trying would
 // tell.
 bool port_may_improve(const struct port *p);
+// What the broken port needs is missing, and an apply would fall back to the next candidate; the
+// repair does not.
+bool port_may_fall_back(const struct port *p);
 // The name is free now: the tap takes it, and comes up.
 int port_take_name(struct port *p, char *err, size_t err_size);
 void port_set_persistent(struct port *p, bool on);
@@ -77,6 +84,8 @@ int ports_resync(struct daemon *d, char *err, size_t err_size);
 void ports_all_out(struct daemon *d);
 // Gives it those it has not.
 void ports_add_all(struct daemon *d);
+// It is repaired by and by.
+void port_mark_broken(struct daemon *d, struct port *p, const char *why);
 // PROTO_EVENT_PORT
 void ports_on_event(struct daemon *d, const struct proto_port_event *e);
 // From linkwatch: an interface of our own namespace.

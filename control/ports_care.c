@@ -69,11 +69,13 @@ static int adopt(struct daemon *d, struct port *p, const struct proto_port_entry
 	bool needs_fds = s->kind == PROTO_PORT_TAP || s->kind == PROTO_PORT_PACKET;
 	if (needs_fds && p->n_fds != s->n_queues)
 		return -EPROTO;
-	if (s->kind == PROTO_PORT_TAP && !tap_alive(p->fds[0]))
+	struct tap_sight sight = { 0 };
+	if (s->kind == PROTO_PORT_TAP &&
+		(tap_look(p->fds[0], s->netns, &sight) == -EBADFD || sight.homeless))
 		return -ENODEV;
 	// Killed between an apply's commit and its last step.
 	if (s->kind == PROTO_PORT_TAP && tap_name(p->fds[0], p->temporary) == 0 &&
-		strcmp(p->temporary, s->ifname) != 0)
+		strncmp(p->temporary, PORT_TEMPORARY_PREFIX, strlen(PORT_TEMPORARY_PREFIX)) == 0)
 		r = port_take_name(p, err, sizeof(err));
 	p->temporary[0] = 0;
 	if (r < 0)
@@ -164,7 +166,7 @@ void ports_add_all(struct daemon *d)
 	}
 }
 
-static void mark_broken(struct daemon *d, struct port *p, const char *why)
+void port_mark_broken(struct daemon *d, struct port *p, const char *why)
 {
 	if (p->broken)
 		return;
@@ -182,7 +184,7 @@ void ports_on_event(struct daemon *d, const struct proto_port_event *e)
 	if (!p)
 		return;
 	if (e->up == 2)
-		mark_broken(d, p, "its device was deleted underneath");
+		port_mark_broken(d, p, "its device was deleted underneath");
 	else
 		p->up = e->up == 1;
 }
@@ -199,9 +201,9 @@ void ports_on_link(struct daemon *d, const char *ifname, bool gone)
 		if (p->broken && !gone)
 			loop_timer_arm(d->repair_timer, 0);
 		else if (gone && s->kind == PROTO_PORT_TAP && p->n_fds && !tap_alive(p->fds[0]))
-			mark_broken(d, p, "its tap was deleted underneath");
+			port_mark_broken(d, p, "its tap was deleted underneath");
 		else if (gone && s->kind == PROTO_PORT_PACKET)
-			mark_broken(d, p, "its interface was deleted underneath");
+			port_mark_broken(d, p, "its interface was deleted underneath");
 	}
 }
 

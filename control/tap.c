@@ -8,9 +8,12 @@
 #include <fcntl.h>
 #include <linux/if.h>
 #include <linux/if_tun.h>
+#include <linux/sockios.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "control/link.h"
 #include "control/log.h"
@@ -171,6 +174,65 @@ int tap_name(int fd, char ret_ifname[16])
 int tap_set_persistent(int fd, bool on)
 {
 	return ioctl(fd, TUNSETPERSIST, on) < 0 ? -errno : 0;
+}
+
+// The namespace that SIOCGSKNS (where the queue was opened) or TUNGETDEVNETNS (where the device is)
+// gives. An older kernel gives none.
+static int namespace_of(int fd, unsigned long request, struct stat *ret_st)
+{
+	int ns = ioctl(fd, request);
+
+	if (ns < 0)
+		return -errno;
+	int r = fstat(ns, ret_st) < 0 ? -errno : 0;
+	close(ns);
+	return r;
+}
+
+static bool same_file(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+static bool is_up(const char *netns, const char *ifname)
+{
+	struct ifreq ifr = { .ifr_flags = IFF_UP };
+	int back;
+
+	if (netns_enter(netns, &back) < 0)
+		return true;
+	int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", ifname);
+	bool up = s < 0 || ioctl(s, SIOCGIFFLAGS, &ifr) < 0 || ifr.ifr_flags & IFF_UP;
+	if (s >= 0)
+		close(s);
+	netns_leave(back);
+	return up;
+}
+
+int tap_look(int fd, const char *netns, struct tap_sight *ret_sight)
+{
+	char path[128];
+	struct stat home, named, here;
+	int r = tap_alive(fd) ? tap_name(fd, ret_sight->ifname) : -EBADFD;
+
+	if (r == 0)
+		r = namespace_of(fd, SIOCGSKNS, &home);
+	if (r == 0)
+		r = namespace_of(fd, TUNGETDEVNETNS, &here);
+	if (r < 0)
+		return r;
+	ret_sight->homeless = false;
+	if (netns[0]) {
+		snprintf(path, sizeof(path), "/run/netns/%s", netns);
+		r = stat(path, &named) < 0 ? -errno : 0;
+		if (r < 0 && r != -ENOENT)
+			return r;
+		ret_sight->homeless = r < 0 || !same_file(&home, &named);
+	}
+	ret_sight->moved = !same_file(&home, &here);
+	ret_sight->up = ret_sight->homeless || ret_sight->moved || is_up(netns, ret_sight->ifname);
+	return 0;
 }
 
 bool tap_alive(int fd)

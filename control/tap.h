@@ -30,5 +30,16 @@ int tap_rename(const char *netns, const char *from, const char *to, char *err, s
 int tap_name(int fd, char ret_ifname[16]);
 int tap_set_persistent(int fd, bool on);
 
+// What has become of a tap since it was made in network namespace `netns` ("" = our own).
+struct tap_sight {
+	bool homeless; // that name leads elsewhere now, or nowhere
+	bool moved; // it is not in the namespace it was made in
+	bool up; // as it was set; true if that cannot be seen
+	char ifname[16]; // now
+};
+
+// 0, -EBADFD if the device was deleted, or another -errno if nothing can be said.
+int tap_look(int fd, const char *netns, struct tap_sight *ret_sight);
+
 // Does the device behind this queue still exist under that name? Its index in *ret_ifindex.
 bool tap_alive(int fd);

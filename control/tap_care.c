@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Follows the taps, see tap_care.h. Called by host_care.c, by lists and plans, and by the loop: at
+// once when a name under /run/netns comes or goes, and now and then, since no kernel tells of
+// interfaces in a namespace that nobody listens in.
+#include "control/tap_care.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+#include "control/daemon_internal.h"
+#include "control/log.h"
+#include "control/tap.h"
+
+#define INTERVAL_NS 2000000000ull
+
+struct tap_care {
+	struct daemon *d;
+	int fd;
+	struct loop_source *source, *timer;
+};
+
+// The tap would keep the nameless namespace alive: it goes, and ports_repair makes another where
+// the name leads now.
+static void leave_namespace(struct daemon *d, struct port *p)
+{
+	char why[sizeof(p->trouble)];
+
+	snprintf(why, sizeof(why), "network namespace %s was deleted underneath",
+		port_spec_of(p)->netns);
+	port_set_persistent(p, false);
+	port_close(p);
+	port_mark_broken(d, p, why);
+}
+
+// A guest may do with its interface as it likes: said, not undone.
+static void compare(struct port *p, const struct tap_sight *sight)
+{
+	const struct port_spec *s = port_spec_of(p);
+	const char *in = s->netns[0] ? "-n " : "", *space = s->netns[0] ? " " : "";
+	char text[sizeof(p->oddity)] = "";
+
+	if (sight->moved && s->netns[0])
+		snprintf(text, sizeof(text),
+			"its tap was moved to another network namespace; `ip link set %s netns "
+			"%s` there brings it back",
+			sight->ifname, s->netns);
+	else if (sight->moved)
+		snprintf(text, sizeof(text),
+			"its tap was moved to another network namespace; `ip link set %s netns "
+			"%d` there brings it back",
+			sight->ifname, getpid());
+	else if (strcmp(sight->ifname, s->ifname) != 0)
+		snprintf(text, sizeof(text),
+			"its tap %s was renamed to %s; `ip %s%s%slink set %s down` and `ip "
+			"%s%s%slink set %s name %s up` mend it",
+			s->ifname, sight->ifname, in, s->netns, space, sight->ifname, in, s->netns,
+			space, sight->ifname, s->ifname);
+	if (text[0] && strcmp(text, p->oddity) != 0)
+		log_warning("port %s: %s", p->name, text);
+	memcpy(p->oddity, text, sizeof(text));
+	if (p->set_down == sight->up)
+		log_info("port %s: its tap was set %s", p->name, sight->up ? "up" : "down");
+	p->set_down = !sight->up;
+}
+
+void tap_care_check(struct daemon *d)
+{
+	for (uint32_t id = 1; id <= d->ports->max_id; id++) {
+		struct port *p = d->ports->by_id[id];
+		struct tap_sight sight;
+
+		if (!p || p->broken || !p->n_fds || port_spec_of(p)->kind != PROTO_PORT_TAP)
+			continue;
+		int r = tap_look(p->fds[0], port_spec_of(p)->netns, &sight);
+		if (r == -EBADFD)
+			port_mark_broken(d, p, "its tap was deleted underneath");
+		else if (r == 0 && sight.homeless)
+			leave_namespace(d, p);
+		else if (r == 0)
+			compare(p, &sight);
+	}
+}
+
+// Again and again, which changes nothing: the folder may come later than insulad, or be another.
+static void on_timer(void *arg)
+{
+	struct tap_care *c = arg;
+
+	inotify_add_watch(c->fd, "/run/netns",
+		IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_ONLYDIR);
+	tap_care_check(c->d);
+	loop_timer_arm(c->timer, INTERVAL_NS);
+}
+
+static void on_readable(void *arg, uint32_t events)
+{
+	struct tap_care *c = arg;
+	char buffer[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
+
+	// Which one does not matter.
+	while (read(c->fd, buffer, sizeof(buffer)) > 0)
+		;
+	tap_care_check(c->d);
+}
+
+int tap_care_new(struct daemon *d, struct tap_care **ret_care)
+{
+	struct tap_care *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return -ENOMEM;
+	c->d = d;
+	c->fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	int r = c->fd < 0 ? -errno : loop_add(d->loop, c->fd, EPOLLIN, on_readable, c, &c->source);
+	if (r == 0)
+		r = loop_add_timer(d->loop, on_timer, c, &c->timer);
+	if (r < 0) {
+		tap_care_free(c);
+		return r;
+	}
+	loop_timer_arm(c->timer, 0);
+	*ret_care = c;
+	return 0;
+}
+
+void tap_care_free(struct tap_care *c)
+{
+	if (!c)
+		return;
+	loop_remove(c->d->loop, c->source);
+	loop_remove(c->d->loop, c->timer);
+	if (c->fd >= 0)
+		close(c->fd);
+	free(c);
+}
