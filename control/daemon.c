@@ -12,6 +12,7 @@
 #include "control/describe.h"
 #include "control/log.h"
 #include "control/plan.h"
+#include "control/tap_care.h"
 
 static int fail(json_t **ret, int r, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
@@ -58,9 +59,24 @@ static int read_desired(struct daemon *d, const char *file, const char *yaml, si
 
 static const char *const port_kinds[DESIRED_PORT_KIND_COUNT] = { "uplink", "trunk", "port" };
 
-// The plan, with what stands broken now.
-static json_t *changes_to(struct daemon *d, const struct desired *desired)
+static void add_repair(json_t *changes, const struct desired_port *want, const struct port *p)
 {
+	char text[sizeof(p->trouble) + 320], what[300];
+
+	snprintf(text, sizeof(text), "repair: %s", p->trouble);
+	if (port_may_fall_back(p)) {
+		size_t used = strlen(text);
+		port_spec_describe(&p->want[p->chosen + 1], what, sizeof(what));
+		snprintf(text + used, sizeof(text) - used, "; falls back to %s", what);
+	}
+	plan_add_detail(changes, port_kinds[want->kind], p->name, text);
+}
+
+// What the file changes, and what apply would mend beyond what mends itself. An apply repairs what
+// is broken on its way: `repairs` names that too.
+static json_t *changes_to(struct daemon *d, const struct desired *desired, bool repairs)
+{
+	tap_care_check(d);
 	json_t *was = describe_all(d->desired, d->run.path);
 	json_t *will = describe_all(desired, d->run.path);
 	json_t *changes = plan_changes(was, will);
@@ -68,8 +84,8 @@ static json_t *changes_to(struct daemon *d, const struct desired *desired)
 	for (uint32_t id = 1; id <= d->ports->max_id; id++) {
 		const struct port *p = d->ports->by_id[id];
 		const struct desired_port *want = p ? desired_port_by_id(desired, id) : NULL;
-		if (want && p->broken)
-			plan_add_detail(changes, port_kinds[want->kind], p->name, p->trouble);
+		if (want && p->broken && (repairs || port_may_fall_back(p)))
+			add_repair(changes, want, p);
 		else if (want && port_may_improve(p))
 			plan_add_detail(changes, port_kinds[want->kind], p->name,
 				"what was missing is there now");
@@ -143,7 +159,7 @@ int daemon_apply(struct daemon *d, const char *file, const char *yaml, size_t si
 		desired_free(desired);
 		return fail(ret, r, "state: %s", store_error(d->store));
 	}
-	json_t *changes = changes_to(d, desired);
+	json_t *changes = changes_to(d, desired, true);
 	r = apply_desired(d, desired, APPLY_NEW, file, yaml, size, NULL, err, sizeof(err));
 	if (r < 0) {
 		json_decref(changes);
@@ -172,7 +188,7 @@ int daemon_diff(struct daemon *d, const char *file, const char *yaml, size_t siz
 	store_rollback(d->store); // the numbers shown are those it would get
 	if (r < 0)
 		return r;
-	*ret = json_pack("{s:o}", "changes", changes_to(d, desired));
+	*ret = json_pack("{s:o}", "changes", changes_to(d, desired, false));
 	desired_free(desired);
 	return 0;
 }

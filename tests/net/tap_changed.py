@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# What others do to taps in use. A network namespace is deleted and made again: its tap goes with it
+# and comes back in the new one, by itself or by an apply. A tap renamed, set down or moved inside
+# is told and left alone. A broken port is no change of the file: diff shows it only if apply would
+# fall back to another device. Runs in a sandbox.
+import os
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), "lib"))
+
+# pylint: disable=wrong-import-position
+import lab as labs
+import laptop as laptops
+import netns
+import sandbox
+
+GUEST, SPACE, UPLINK = "red/red-1.eth0", "red-1", "internet"
+
+
+def document(uplink):
+    return {"version": 1, "uplinks": [uplink],
+            "tenants": [laptops.tenant("red", 10, ["10.0.0.11", "10.0.0.12"], UPLINK)]}
+
+
+def routed():
+    return document({"name": UPLINK, "mode": "routed", "address": "198.51.100.9/24",
+                     "gateway": laptops.ROUTER, "interface": "up0"})
+
+
+def port(lab, name=GUEST):
+    return next(p for p in lab.list("port") if p["name"] == name)
+
+
+# Waits until `condition` is true of it.
+def wait_for(condition, what, deadline_s=10):
+    deadline = time.monotonic() + deadline_s
+    while not condition():
+        assert time.monotonic() < deadline, f"{what}: not in {deadline_s} s"
+        time.sleep(0.05)
+
+
+# Without asking insulad, which would make it look.
+def wait_for_log(lab, text, mark):
+    wait_for(lambda: text in lab.log()[mark:], text)
+
+
+def links(space):
+    return [line.split()[0].split("@")[0] for line in
+            netns.ip(space, "-br", "link").splitlines()]
+
+
+def tap_holders():
+    held = []
+    for program in ("insulad", "insula-switch"):
+        [pid] = labs.processes(program)
+        for fd in os.listdir(f"/proc/{pid}/fdinfo"):
+            with open(f"/proc/{pid}/fdinfo/{fd}", encoding="ascii") as file:
+                held += [line for line in file if line.startswith("iff:\t")]
+    return held
+
+
+def check_whole(lab):
+    assert port(lab)["state"] == "up" and "trouble" not in port(lab), port(lab)
+    assert not lab.warnings(), lab.warnings()
+    assert lab.try_document("diff", lab.document) == (0, ""), "something is left to do"
+    assert len(tap_holders()) == 4, tap_holders()  # two taps, each in two processes
+
+
+def enter_again(lab):
+    lab.agents[SPACE].stop()
+    lab.agents |= netns.agents({SPACE: SPACE})
+    netns.ip(SPACE, "address", "replace", "10.0.0.11/24", "dev", "eth0")
+    netns.ip(SPACE, "route", "replace", "default", "via", "10.0.0.1")
+    assert lab.probe("tcp", SPACE, "internet", laptops.ROUTER), "no way out"
+
+
+# The new one takes the name before insulad has seen the old one go.
+def test_namespace_replaced(lab):
+    mark = len(lab.log())
+    netns.run("sh", "-c", f"ip netns del {SPACE}; ip netns add {SPACE}")
+    wait_for_log(lab, f"port {GUEST}: its device is back", mark)
+    assert f"port {GUEST}: network namespace {SPACE} was deleted underneath" in lab.log()[mark:]
+    assert "eth0" in links(SPACE), links(SPACE)
+    check_whole(lab)
+    enter_again(lab)
+
+
+def test_namespace_deleted(lab):
+    mark = len(lab.log())
+    netns.run("ip", "netns", "del", SPACE)
+    wait_for_log(lab, f"port {GUEST}: network namespace {SPACE} does not exist", mark)
+    assert len(tap_holders()) == 2, "the tap lives on, nowhere"
+    now = port(lab)
+    assert now["state"] == "broken" and f"`ip netns add {SPACE}`" in now["trouble"], now
+    assert any(f"`ip netns add {SPACE}`" in w for w in lab.warnings()), lab.warnings()
+    # Nothing that the file would change.
+    assert lab.try_document("diff", lab.document) == (0, "")
+    netns.create(SPACE)
+    wait_for_log(lab, f"port {GUEST}: its device is back", mark)
+    check_whole(lab)
+    enter_again(lab)
+
+
+# While insulad could not notice: killed, and the switch runs on.
+def test_namespace_replaced_unseen(lab):
+    lab.kill("insulad")
+    netns.run("ip", "netns", "del", SPACE)
+    netns.create(SPACE)
+    lab.start()
+    assert "eth0" in links(SPACE), links(SPACE)
+    check_whole(lab)
+    enter_again(lab)
+
+
+# Whoever has made an interface of the same name there keeps it.
+def test_stranger_in_new_namespace(lab):
+    mark = len(lab.log())
+    netns.run("sh", "-c", f"ip netns del {SPACE}; ip netns add {SPACE}; "
+              f"ip -n {SPACE} link add eth0 type bridge && ip -n {SPACE} link set eth0 alias mine")
+    status, text = lab.try_document("apply", lab.document)
+    # Either insulad was faster, and the bridge could not be made, or it is left alone.
+    if "mine" in netns.ip(SPACE, "link"):
+        assert status == 1 and "is not this port's" in text, text
+        assert "mine" in netns.ip(SPACE, "link"), "the stranger's interface was deleted"
+        netns.ip(SPACE, "link", "del", "eth0")
+    wait_for_log(lab, f"port {GUEST}: its device is back", mark)
+    check_whole(lab)
+    enter_again(lab)
+
+
+def test_renamed(lab):
+    mark = len(lab.log())
+    netns.ip(SPACE, "link", "set", "eth0", "down")
+    netns.ip(SPACE, "link", "set", "eth0", "name", "wan")
+    netns.ip(SPACE, "link", "set", "wan", "up")
+    wait_for_log(lab, "was renamed to wan", mark)
+    now = port(lab)
+    assert now["state"] == "up" and "renamed to wan" in now["trouble"], now
+    assert any("renamed to wan" in w for w in lab.warnings()), lab.warnings()
+    commands = now["trouble"].split("`")[1::2]
+    for command in commands:
+        netns.run(*command.split())
+    assert "eth0" in links(SPACE), f"{commands} do not mend it"
+    check_whole(lab)
+    enter_again(lab)
+
+
+def test_set_down(lab):
+    mark = len(lab.log())
+    netns.ip(SPACE, "link", "set", "eth0", "down")
+    wait_for_log(lab, f"port {GUEST}: its tap was set down", mark)
+    assert port(lab)["state"] == "down" and not lab.warnings()
+    assert "UP" not in netns.ip(SPACE, "-br", "link", "show", "eth0").split()[2]
+    netns.ip(SPACE, "link", "set", "eth0", "up")
+    check_whole(lab)
+    enter_again(lab)
+
+
+def test_moved(lab):
+    netns.create("elsewhere")
+    netns.ip(SPACE, "link", "set", "eth0", "netns", "elsewhere")
+    assert "moved to another network namespace" in port(lab)["trouble"]
+    [command] = port(lab)["trouble"].split("`")[1::2]
+    netns.run("ip", "netns", "exec", "elsewhere", *command.split())
+    netns.ip(SPACE, "link", "set", "eth0", "up")
+    netns.run("ip", "netns", "del", "elsewhere")
+    check_whole(lab)
+    enter_again(lab)
+
+
+# The uplink's interface goes: an apply would fall back to nat, and says so as a repair.
+def test_diff_of_uplink(lab):
+    netns.ip("", "link", "del", "up0")
+    wait_for(lambda: port(lab, UPLINK)["state"] == "broken", "the uplink is broken")
+    status, text = lab.try_document("diff", lab.document)
+    assert status == 1 and text.startswith(f"~ uplink {UPLINK}: repair: "), text
+    assert "falls back to nat through tap insula-nat0" in text, text
+    text = lab.apply_document(lab.document)
+    assert text.startswith(f"~ uplink {UPLINK}: repair: "), text
+    assert port(lab, UPLINK)["type"] == "nat", port(lab, UPLINK)
+    assert lab.try_document("diff", lab.document) == (0, "")
+
+
+def main():
+    laptops.private_files()
+    lab = laptops.Laptop(sandbox.DIRECTORY)
+    lab.build_for(routed())
+    lab.go_online()
+    netns.ip("insdemo-internet", "link", "add", "br0", "type", "bridge")
+    netns.ip("insdemo-internet", "link", "set", "br0", "up")
+    netns.ip("insdemo-internet", "address", "flush", "dev", "eth0")
+    netns.ip("insdemo-internet", "link", "set", "eth0", "master", "br0")
+    netns.ip("insdemo-internet", "address", "add", f"{laptops.ROUTER}/24", "dev", "br0")
+    netns.veth("", "up0", "insdemo-internet", "eth1")
+    netns.ip("insdemo-internet", "link", "set", "eth1", "master", "br0")
+    try:
+        lab.start()
+        lab.apply_document(lab.document)
+        lab.lease()
+        done = labs.run_cases(globals(), lab)
+    finally:
+        errors = lab.stop()
+    assert not errors, errors
+    sys.exit(0 if done else 1)
+
+
+main()
