@@ -5,7 +5,7 @@
 #include "dhcp/arp.h"
 #include "vswitch/switch.h"
 
-enum { LEARNED_AGE_S = 300, STORM_BURST = 64 };
+enum { LEARNED_AGE_S = 300, STORM_BURST = 128 };
 
 #define SECOND 1000000000ull
 
@@ -135,6 +135,20 @@ static enum drop_reason guard_uplink(const struct policy_prt *prt, struct rte_mb
 	return p->flags & (PACKET_IPV4 | PACKET_ARP) ? DROP_NONE : DROP_GUARD_NON_IP;
 }
 
+// A super-frame is charged as what it becomes on the wire.
+static bool storm_admits(const struct burst *b, const struct policy_prt *prt, struct port *port,
+	const struct rte_mbuf *m, const struct packet *p)
+{
+	uint32_t n = 1, headers = (uint32_t)p->l4_off + p->l4_hdr_size;
+
+	if (p->gso_type != PACKET_GSO_NONE && p->gso_size)
+		n = (m->pkt_len - headers + p->gso_size - 1) / p->gso_size;
+	while (n--)
+		if (!storm_admit(&port->storm, prt->p->storm_pps, STORM_BURST, b->now_ns))
+			return false;
+	return true;
+}
+
 static enum drop_reason guard(struct worker *w, struct burst *b, struct rte_mbuf *m)
 {
 	const struct packet *p = packet_of(m);
@@ -150,7 +164,7 @@ static enum drop_reason guard(struct worker *w, struct burst *b, struct rte_mbuf
 	if (r == DROP_NONE && (p->flags & PACKET_MULTICAST)) {
 		struct port *port = switch_port(w->sw, p->in_port);
 
-		if (port && !storm_admit(&port->storm, prt->p->storm_pps, STORM_BURST, b->now_ns))
+		if (port && !storm_admits(b, prt, port, m, p))
 			r = DROP_GUARD_STORM;
 	}
 	return r;

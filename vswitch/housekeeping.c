@@ -3,6 +3,7 @@
 // addresses that ran out, memory whose grace period has passed, ports that died. Idle, it wakes
 // once a second.
 #include "vswitch/control.h"
+#include "vswitch/session.h"
 
 #define SECOND 1000000000ull
 
@@ -19,8 +20,7 @@ static void session_gone(void *arg, const struct session_record *rec)
 {
 	struct control *c = arg;
 
-	if (rec->d.mapping != MAPPING_NONE)
-		nat_unref(c->sw->mappings, rec->d.mapping, control_now_ns(CLOCK_MONOTONIC));
+	session_released(c->sw, rec, control_now_ns(CLOCK_MONOTONIC));
 }
 
 void control_watch_port(struct control *c, struct port *p)

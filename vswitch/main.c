@@ -215,6 +215,8 @@ int main(int argc, char **argv)
 		return fail("DPDK", r, NULL);
 	r = switch_new(&(struct switch_config){ .n_workers = o.n_workers,
 			       .poll = o.poll,
+			       .n_sessions = TABLES_SESSIONS_DEFAULT,
+			       .n_mappings = TABLES_MAPPINGS_DEFAULT,
 			       .n_small = 4096,
 			       .n_big = 128,
 			       .seed = seed },

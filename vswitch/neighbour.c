@@ -13,6 +13,8 @@ enum {
 	DELAY_FIRST_PROBE_S = 5, // DELAY_FIRST_PROBE_TIME
 	MAX_SOLICIT = 3, // MAX_UNICAST_SOLICIT, MAX_MULTICAST_SOLICIT
 	FAILED_PAUSE_S = 3, // before a failed neighbour is asked again
+	HELD_TOTAL_MAX = 256, // of the packet pool: who scans a subnet cannot pin it
+	REUSE_STEPS = 64, // entries looked at when the table is full
 };
 
 struct neighbour {
@@ -29,6 +31,8 @@ struct neighbours {
 	uint32_t capacity;
 	rte_spinlock_t lock; // making entries
 	_Atomic uint32_t n;
+	_Atomic uint32_t n_held; // packets that wait, all entries
+	uint32_t hand; // where to look for an entry to reuse; under the lock
 	uint64_t ticked_ns; // worker 0
 	struct neighbour *entries;
 };
@@ -58,6 +62,28 @@ void neighbours_free(struct neighbours *n)
 	free(n);
 }
 
+// The table is full: an entry whose neighbour never answered serves another. The lock is held.
+static uint32_t reuse(struct neighbours *n, struct nexthop *nh)
+{
+	for (unsigned step = 0; step < REUSE_STEPS; step++) {
+		uint32_t i = n->hand++ % n->capacity;
+		struct neighbour *e = &n->entries[i];
+		bool mine;
+
+		rte_spinlock_lock(&e->lock);
+		mine = e->state == NEIGHBOUR_FAILED && e->n_held == 0;
+		if (mine) {
+			__atomic_store_n(&e->nh->neighbour, UINT32_MAX, __ATOMIC_RELEASE);
+			e->nh = nh;
+			e->state = NEIGHBOUR_NONE;
+		}
+		rte_spinlock_unlock(&e->lock);
+		if (mine)
+			return i;
+	}
+	return UINT32_MAX;
+}
+
 static struct neighbour *entry_of(struct neighbours *n, struct nexthop *nh)
 {
 	uint32_t i = __atomic_load_n(&nh->neighbour, __ATOMIC_ACQUIRE);
@@ -71,9 +97,11 @@ static struct neighbour *entry_of(struct neighbours *n, struct nexthop *nh)
 		n->entries[i].nh = nh;
 		n->entries[i].state = NEIGHBOUR_NONE;
 		atomic_store_explicit(&n->n, i + 1, memory_order_release);
-		// release: the entry is complete before its index is seen
-		__atomic_store_n(&nh->neighbour, i, __ATOMIC_RELEASE);
+	} else if (i == UINT32_MAX) {
+		i = reuse(n, nh);
 	}
+	// release: the entry is complete before its index is seen
+	__atomic_store_n(&nh->neighbour, i, __ATOMIC_RELEASE);
 	rte_spinlock_unlock(&n->lock);
 	return i == UINT32_MAX ? NULL : &n->entries[i];
 }
@@ -92,7 +120,7 @@ static void ask(struct worker *w, const struct burst *b, struct neighbour *e)
 	nexthop_unpack(where, &port, &mac);
 	arp_build_request(&up->p->mac, up->p->address, e->nh->address,
 		e->state == NEIGHBOUR_PROBE && where ? &mac : NULL, frame);
-	worker_emit(w, up->p->id, POLICY_NO_SEGMENT, frame, sizeof(frame));
+	worker_emit(w, b->policy, up->p->id, POLICY_NO_SEGMENT, frame, sizeof(frame));
 }
 
 static void enter(struct neighbour *e, enum neighbour_state state, uint64_t now_ns)
@@ -106,6 +134,9 @@ static void enter(struct neighbour *e, enum neighbour_state state, uint64_t now_
 static enum drop_reason hold(
 	struct worker *w, const struct burst *b, struct neighbour *e, struct rte_mbuf *m)
 {
+	struct neighbours *n = w->sw->neighbours;
+	bool may_wait;
+
 	if (e->state == NEIGHBOUR_FAILED) {
 		if (b->now_ns - e->since_ns < FAILED_PAUSE_S * SECOND)
 			return DROP_NEXTHOP_UNRESOLVED;
@@ -113,13 +144,18 @@ static enum drop_reason hold(
 	}
 	if (e->n_held == NEIGHBOUR_HELD_MAX)
 		return DROP_NEXTHOP_QUEUE_FULL;
-	e->held[e->n_held++] = m;
+	may_wait = m->nb_segs == 1 && // a super-frame's buffer is too dear to wait
+		   n->n_held < HELD_TOTAL_MAX;
+	if (may_wait) {
+		e->held[e->n_held++] = m;
+		n->n_held++;
+	}
 	if (e->state == NEIGHBOUR_NONE) {
 		enter(e, NEIGHBOUR_INCOMPLETE, b->now_ns);
 		e->n_asked = 1;
 		ask(w, b, e);
 	}
-	return PACKET_CONSUMED;
+	return may_wait ? PACKET_CONSUMED : DROP_NEXTHOP_QUEUE_FULL;
 }
 
 bool neighbour_use(struct worker *w, const struct burst *b, struct nexthop *nh, struct rte_mbuf *m,
@@ -136,6 +172,11 @@ bool neighbour_use(struct worker *w, const struct burst *b, struct nexthop *nh, 
 	if (e->state == NEIGHBOUR_REACHABLE)
 		return true;
 	rte_spinlock_lock(&e->lock);
+	if (e->nh != nh) { // it serves another meanwhile
+		rte_spinlock_unlock(&e->lock);
+		*ret_reason = DROP_NEXTHOP_QUEUE_FULL;
+		return false;
+	}
 	usable = atomic_load_explicit(&nh->where, memory_order_relaxed) != 0;
 	if (usable && e->state == NEIGHBOUR_STALE)
 		enter(e, NEIGHBOUR_DELAY, b->now_ns);
@@ -167,7 +208,8 @@ void neighbour_heard(struct worker *w, const struct burst *b, uint32_t uplink_po
 	struct neighbour *e;
 	struct rte_mbuf *held[NEIGHBOUR_HELD_MAX];
 	unsigned n_held;
-	uint64_t where = nexthop_pack(uplink_port, mac);
+	uint64_t where = nexthop_pack(uplink_port, mac), known;
+	bool asked;
 	uint32_t id = nexthop_find_neighbour(w->sw->nexthops, uplink_port, address);
 
 	nh = nexthop_get(w->sw->nexthops, id);
@@ -175,15 +217,29 @@ void neighbour_heard(struct worker *w, const struct burst *b, uint32_t uplink_po
 		return;
 	e = &w->sw->neighbours->entries[nh->neighbour];
 	rte_spinlock_lock(&e->lock);
-	// An unsolicited change of a working neighbour makes it STALE: it is verified when used.
-	if (solicited || e->state == NEIGHBOUR_INCOMPLETE)
+	if (e->nh != nh) { // the entry serves another meanwhile
+		rte_spinlock_unlock(&e->lock);
+		return;
+	}
+	known = atomic_load_explicit(&nh->where, memory_order_relaxed);
+	asked = e->state == NEIGHBOUR_INCOMPLETE || e->state == NEIGHBOUR_PROBE;
+	if (known && known != where && !(solicited && asked)) {
+		// Anybody can say so. RFC 4861 §7.2.5: the neighbour we know is probed first; only
+		// when it stays silent are we in for another.
+		if (e->state != NEIGHBOUR_PROBE)
+			enter(e, NEIGHBOUR_PROBE, b->now_ns);
+		rte_spinlock_unlock(&e->lock);
+		return;
+	}
+	if ((solicited && asked) || e->state == NEIGHBOUR_INCOMPLETE)
 		enter(e, NEIGHBOUR_REACHABLE, b->now_ns);
-	else if (atomic_load_explicit(&nh->where, memory_order_relaxed) != where)
+	else if (!known)
 		enter(e, NEIGHBOUR_STALE, b->now_ns);
 	atomic_store_explicit(&nh->where, where, memory_order_relaxed);
 	n_held = e->n_held;
 	memcpy(held, e->held, sizeof(held));
 	e->n_held = 0;
+	w->sw->neighbours->n_held -= n_held;
 	rte_spinlock_unlock(&e->lock);
 	release_held(w, b, held, n_held, uplink_port, mac);
 }
@@ -212,6 +268,7 @@ static unsigned step(
 	n = e->n_held;
 	memcpy(lost, e->held, sizeof(e->held));
 	e->n_held = 0;
+	w->sw->neighbours->n_held -= n;
 	return n;
 }
 
@@ -228,6 +285,7 @@ void neighbours_forget(struct neighbours *n, uint32_t uplink_port)
 		enter(e, NEIGHBOUR_NONE, e->since_ns);
 		atomic_store_explicit(&e->nh->where, 0, memory_order_relaxed);
 		rte_pktmbuf_free_bulk(e->held, e->n_held);
+		n->n_held -= e->n_held;
 		e->n_held = 0;
 		rte_spinlock_unlock(&e->lock);
 	}

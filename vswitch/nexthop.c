@@ -13,6 +13,7 @@ struct nexthop_table {
 	uint64_t seed;
 	_Atomic uint32_t n; // entries in use; written under the lock
 	pthread_mutex_t lock;
+	uint32_t n_kind[NEXTHOP_KIND_COUNT]; // entries of each kind; under the lock
 	_Atomic uint32_t *heads; // chain heads by hash: index + 1
 	uint32_t *next; // index + 1 of the next in the chain; immutable once published
 	struct nexthop *entries;
@@ -94,7 +95,18 @@ static uint32_t find(struct nexthop_table *t, const struct nexthop *k, uint32_t 
 	return NEXTHOP_NONE;
 }
 
-static uint32_t find_or_make(struct nexthop_table *t, const struct nexthop *k)
+// No kind can take the others' room: a tenant that scans a subnet makes neighbours, a trunk's MACs
+// make bridged entries. Hosts are made only for addresses that are somebody's.
+static bool may_make(const struct nexthop_table *t, const struct nexthop *k)
+{
+	if (k->kind == NEXTHOP_NEIGHBOUR)
+		return t->n_kind[k->kind] < t->capacity / 4;
+	if (k->kind == NEXTHOP_BRIDGED)
+		return t->n_kind[k->kind] < t->capacity / 2;
+	return true;
+}
+
+static uint32_t find_or_make(struct nexthop_table *t, const struct nexthop *k, bool always)
 {
 	uint32_t slot = hash(t, k) & t->mask, i, id = find(t, k, slot);
 
@@ -103,10 +115,11 @@ static uint32_t find_or_make(struct nexthop_table *t, const struct nexthop *k)
 	pthread_mutex_lock(&t->lock);
 	id = find(t, k, slot);
 	i = atomic_load_explicit(&t->n, memory_order_relaxed);
-	if (id == NEXTHOP_NONE && i < t->capacity) {
+	if (id == NEXTHOP_NONE && i < t->capacity && (always || may_make(t, k))) {
 		struct nexthop *nh = &t->entries[i];
 
 		nh->kind = k->kind;
+		t->n_kind[k->kind]++;
 		nh->domain = k->domain;
 		nh->segment = k->segment;
 		nh->address = k->address;
@@ -128,7 +141,7 @@ uint32_t nexthop_bridged(struct nexthop_table *t, uint32_t segment_id, const str
 		.kind = NEXTHOP_BRIDGED, .domain = segment_id, .segment = segment_id, .mac = *mac
 	};
 
-	return find_or_make(t, &k);
+	return find_or_make(t, &k, false);
 }
 
 uint32_t nexthop_find_bridged(struct nexthop_table *t, uint32_t segment_id, const struct mac *mac)
@@ -146,7 +159,7 @@ uint32_t nexthop_host(struct nexthop_table *t, uint32_t zone, be32 address, uint
 		.kind = NEXTHOP_HOST, .domain = zone, .segment = segment_id, .address = address
 	};
 
-	return find_or_make(t, &k);
+	return find_or_make(t, &k, false);
 }
 
 uint32_t nexthop_find_host(
@@ -159,11 +172,12 @@ uint32_t nexthop_find_host(
 	return find(t, &k, hash(t, &k) & t->mask);
 }
 
-uint32_t nexthop_neighbour(struct nexthop_table *t, uint32_t uplink_port, be32 address)
+uint32_t nexthop_neighbour(
+	struct nexthop_table *t, uint32_t uplink_port, be32 address, bool gateway)
 {
 	struct nexthop k = { .kind = NEXTHOP_NEIGHBOUR, .domain = uplink_port, .address = address };
 
-	return find_or_make(t, &k);
+	return find_or_make(t, &k, gateway);
 }
 
 uint32_t nexthop_find_neighbour(struct nexthop_table *t, uint32_t uplink_port, be32 address)

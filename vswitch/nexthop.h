@@ -42,10 +42,12 @@ void nexthop_table_free(struct nexthop_table *t);
 
 // The entry of an id that this process gave out, else NULL.
 struct nexthop *nexthop_get(struct nexthop_table *t, uint32_t id);
-// Finds or makes an entry. NEXTHOP_NONE when the table is full.
+// Finds or makes an entry. NEXTHOP_NONE when the table, or the kind's share of it, is full.
 uint32_t nexthop_bridged(struct nexthop_table *t, uint32_t segment_id, const struct mac *mac);
 uint32_t nexthop_host(struct nexthop_table *t, uint32_t zone, be32 address, uint32_t segment_id);
-uint32_t nexthop_neighbour(struct nexthop_table *t, uint32_t uplink_port, be32 address);
+// gateway: a router that all depends on; it finds room when ordinary neighbours do not.
+uint32_t nexthop_neighbour(
+	struct nexthop_table *t, uint32_t uplink_port, be32 address, bool gateway);
 // Finds without making.
 uint32_t nexthop_find_bridged(struct nexthop_table *t, uint32_t segment_id, const struct mac *mac);
 uint32_t nexthop_find_host(

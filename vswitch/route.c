@@ -30,11 +30,16 @@ uint64_t route_host_where(struct switch_ *sw, const struct policy *pol, struct n
 static enum drop_reason to_host(
 	struct worker *w, const struct burst *b, struct packet *p, uint32_t zone, be32 address)
 {
-	uint32_t id = nexthop_host(w->sw->nexthops, zone, address, 0), port;
-	struct nexthop *nh = nexthop_get(w->sw->nexthops, id);
+	struct nexthop unmade = { .domain = zone, .address = address }, *nh;
+	uint32_t id, port;
 	struct mac mac;
 	uint64_t where;
 
+	// An entry is made for somebody's address only: entries are few and stay.
+	if (!route_host_where(w->sw, b->policy, &unmade))
+		return DROP_ROUTE_NO_ROUTE;
+	id = nexthop_host(w->sw->nexthops, zone, address, 0);
+	nh = nexthop_get(w->sw->nexthops, id);
 	if (!nh)
 		return DROP_ROUTE_NO_ROUTE;
 	where = route_host_where(w->sw, b->policy, nh);
@@ -56,7 +61,7 @@ static enum drop_reason to_uplink(
 
 	if (!via || via == up->p->address)
 		return DROP_ROUTE_NO_ROUTE;
-	p->nexthop = nexthop_neighbour(w->sw->nexthops, up->p->id, via);
+	p->nexthop = nexthop_neighbour(w->sw->nexthops, up->p->id, via, !on_link);
 	nh = nexthop_get(w->sw->nexthops, p->nexthop);
 	if (!nh)
 		return DROP_NEXTHOP_QUEUE_FULL;
@@ -65,24 +70,32 @@ static enum drop_reason to_uplink(
 	return DROP_NONE;
 }
 
-static bool has_port_id(const struct packet *p)
+// Only TCP, UDP and ICMP echo have what can be told apart behind one address.
+static bool has_port_id(struct rte_mbuf *m)
 {
+	const struct packet *p = packet_of(m);
+
+	if (p->proto == IPPROTO_ICMP && (p->flags & PACKET_HAS_L4) &&
+		((const struct icmp_hdr *)packet_l4(m))->type != ICMP_ECHO_REQUEST)
+		return false;
 	return (p->flags & PACKET_HAS_L4) &&
 	       (p->proto == IPPROTO_TCP || p->proto == IPPROTO_UDP || p->proto == IPPROTO_ICMP);
 }
 
 // Takes the mapping of the sender's endpoint behind the uplink's address.
-static enum drop_reason snat(struct worker *w, const struct burst *b, const struct policy_prt *up,
-	struct packet *p, be32 src)
+static enum drop_reason snat(
+	struct worker *w, const struct burst *b, const struct policy_prt *up, struct rte_mbuf *m)
 {
+	struct packet *p = packet_of(m);
+	be32 src = ((const struct ipv4_hdr *)packet_l3(m))->src;
 	struct nat_pool pool = { .zone = up->uplink->zone,
 		.address = up->p->address,
 		.port_first = up->uplink->nat_port_first,
 		.port_last = up->uplink->nat_port_last };
 	uint32_t mapping;
 
-	if (!has_port_id(p))
-		return DROP_POLICY_DENY; // only TCP, UDP and ICMP echo can share an address
+	if (!has_port_id(m))
+		return DROP_POLICY_DENY;
 	if (nat_map(w->sw->mappings, &pool, p->zone, p->proto, src, p->src_port, b->now_ns,
 		    &mapping) < 0)
 		return DROP_NAT_EXHAUSTED;
@@ -113,7 +126,7 @@ static enum drop_reason route_new(struct worker *w, struct burst *b, struct rte_
 	if (!up)
 		return DROP_ROUTE_NO_ROUTE;
 	r = to_uplink(w, up, p, ip->dst);
-	return r == DROP_NONE ? snat(w, b, up, p, ip->src) : r;
+	return r == DROP_NONE ? snat(w, b, up, m) : r;
 }
 
 // A hit without a usable next hop: a fresh process, or an entry that changed its meaning.

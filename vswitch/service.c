@@ -18,7 +18,7 @@ static enum drop_reason reply_in_place(struct worker *w, struct burst *b, struct
 	return PACKET_CONSUMED;
 }
 
-static enum drop_reason arp_answer(struct worker *w, const struct packet *p,
+static enum drop_reason arp_answer(struct worker *w, const struct burst *b, const struct packet *p,
 	const struct arp_msg *arp, const struct mac *mac, struct rte_mbuf *m)
 {
 	uint8_t frame[ARP_FRAME_SIZE];
@@ -26,7 +26,7 @@ static enum drop_reason arp_answer(struct worker *w, const struct packet *p,
 
 	arp_build_reply(arp, mac, frame);
 	rte_pktmbuf_free(m);
-	worker_emit(w, port, segment, frame, sizeof(frame));
+	worker_emit(w, b->policy, port, segment, frame, sizeof(frame));
 	return PACKET_CONSUMED;
 }
 
@@ -43,7 +43,7 @@ static enum drop_reason arp_in_segment(struct worker *w, struct burst *b, struct
 	if (arp.spa == s->gateway) // nobody else speaks for the gateway
 		return DROP_GUARD_ARP;
 	if (arp.op == ARP_OP_REQUEST && arp.tpa == s->gateway)
-		return arp_answer(w, p, &arp, &s->gateway_mac, m);
+		return arp_answer(w, b, p, &arp, &s->gateway_mac, m);
 	return mac_equal(&arp.eth_dst, &s->gateway_mac) ? DROP_SERVICE_ARP_UNWANTED : DROP_NONE;
 }
 
@@ -61,7 +61,7 @@ static enum drop_reason arp_on_uplink(struct worker *w, struct burst *b, struct 
 		neighbour_heard(w, b, p->in_port, arp.spa, &arp.sha,
 			arp.op == ARP_OP_REPLY && mac_equal(&arp.eth_dst, &prt->p->mac));
 	if (arp.op == ARP_OP_REQUEST && arp.tpa == prt->p->address)
-		return arp_answer(w, p, &arp, &prt->p->mac, m);
+		return arp_answer(w, b, p, &arp, &prt->p->mac, m);
 	return DROP_SERVICE_ARP_UNWANTED;
 }
 

@@ -33,8 +33,8 @@ static enum proto_lease_kind parked_kind(const struct dhcp4_msg *msg)
 	return msg->type == DHCP4_DISCOVER ? PROTO_LEASE_DISCOVER : PROTO_LEASE_REQUEST;
 }
 
-static enum drop_reason answer(struct worker *w, struct rte_mbuf *m, const struct dhcp4_msg *msg,
-	const struct dhcp4_config *cfg, const struct dhcp4_decision *d)
+static enum drop_reason answer(struct worker *w, const struct burst *b, struct rte_mbuf *m,
+	const struct dhcp4_msg *msg, const struct dhcp4_config *cfg, const struct dhcp4_decision *d)
 {
 	uint8_t frame[DHCP4_REPLY_MAX];
 	uint32_t port = packet_of(m)->in_port, segment = packet_of(m)->segment;
@@ -43,7 +43,7 @@ static enum drop_reason answer(struct worker *w, struct rte_mbuf *m, const struc
 	if (size < 0)
 		return DROP_SERVICE_DHCP_IGNORED;
 	rte_pktmbuf_free(m);
-	worker_emit(w, port, segment, frame, (size_t)size);
+	worker_emit(w, b->policy, port, segment, frame, (size_t)size);
 	return PACKET_CONSUMED;
 }
 
@@ -96,10 +96,10 @@ enum drop_reason service_dhcp(struct worker *w, struct burst *b, struct rte_mbuf
 	case DHCP4_DO_OFFER:
 	case DHCP4_DO_NAK:
 	case DHCP4_DO_INFORM_ACK:
-		return answer(w, m, &msg, &cfg, &d);
+		return answer(w, b, m, &msg, &cfg, &d);
 	case DHCP4_DO_ACK:
 		tell_control(w, p, seg->s->id, PROTO_LEASE_BOUND, d.yiaddr, &msg);
-		return answer(w, m, &msg, &cfg, &d);
+		return answer(w, b, m, &msg, &cfg, &d);
 	case DHCP4_DO_PARK:
 		// RENEWING and REBINDING name their address in ciaddr.
 		if (!tell_control(w, p, seg->s->id, parked_kind(&msg),

@@ -30,12 +30,30 @@ bool session_is_routed(const struct burst *b, struct rte_mbuf *m)
 	return !seg || (seg->s->gateway && mac_equal(&packet_eth(m)->dst, &seg->s->gateway_mac));
 }
 
+static _Atomic uint32_t *tenant_count(struct switch_ *sw, uint32_t zone)
+{
+	return &sw->tenant_sessions[zone % (sizeof(sw->tenant_sessions) / sizeof(uint32_t))];
+}
+
+void session_counted(struct switch_ *sw, const struct session_record *rec)
+{
+	atomic_fetch_add_explicit(
+		tenant_count(sw, rec->d.key[SESSION_FORWARD].zone), 1, memory_order_relaxed);
+}
+
+void session_released(struct switch_ *sw, const struct session_record *rec, uint64_t now_ns)
+{
+	atomic_fetch_sub_explicit(
+		tenant_count(sw, rec->d.key[SESSION_FORWARD].zone), 1, memory_order_relaxed);
+	if (rec->d.mapping != MAPPING_NONE)
+		nat_unref(sw->mappings, rec->d.mapping, now_ns);
+}
+
 void session_end(struct switch_ *sw, uint32_t id, uint64_t now_ns)
 {
-	uint32_t mapping = session_get(sw->sessions, id)->d.mapping;
-
-	if (session_remove(sw->sessions, id) && mapping != MAPPING_NONE)
-		nat_unref(sw->mappings, mapping, now_ns);
+	// What is removed stays readable until this worker's next quiescent state.
+	if (session_remove(sw->sessions, id))
+		session_released(sw, session_get(sw->sessions, id), now_ns);
 }
 
 static bool still_allowed(const struct policy *pol, const struct session_desc *d,
@@ -172,7 +190,15 @@ static enum drop_reason new_session(struct worker *w, struct burst *b, struct rt
 
 	if (!(p->flags & PACKET_NEW_SESSION))
 		return DROP_NONE;
-	r = describe(w, b, m, &d) ? session_insert(w->sw->sessions, &d, b->now_ns, &id) : -EINVAL;
+	if (atomic_load_explicit(tenant_count(w->sw, p->zone), memory_order_relaxed) >=
+		w->sw->tenant_quota)
+		r = -EDQUOT;
+	else if (!describe(w, b, m, &d))
+		r = -EINVAL;
+	else
+		r = session_insert(w->sw->sessions, &d, b->now_ns, &id);
+	if (r == 0)
+		session_counted(w->sw, session_get(w->sw->sessions, id));
 	if (r < 0 && p->mapping != MAPPING_NONE)
 		nat_unref(w->sw->mappings, p->mapping, b->now_ns);
 	if (r == -EEXIST && (d.flags & SESSION_F_SNAT) &&

@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "vswitch/message.h"
-#include "vswitch/switch.h"
+#include "vswitch/session.h"
 
 enum {
 	FDB_CAPACITY = 65536,
@@ -17,8 +17,9 @@ enum {
 	NEXTHOP_CAPACITY = 131072,
 	NEIGHBOUR_CAPACITY = 8192,
 	MESSAGES = 1023,
-	SESSIONS_PER_PORT = 8192, // no port can fill the table for the others
-	MAPPINGS_PER_TENANT = 16384,
+	// No port, and no tenant with many ports, can fill a table for the others.
+	SESSIONS_PER_PORT = 8192,
+	TENANT_SHARE = 8, // a tenant may hold an eighth of the sessions and of the mappings
 };
 
 struct switch_retired {
@@ -53,6 +54,16 @@ static int shared_new(struct switch_ *sw)
 	return rte_rcu_qsbr_init(sw->qsbr, WORKER_MAX) ? -EINVAL : 0;
 }
 
+// Those of an earlier life count, too.
+static void count_sessions(struct switch_ *sw)
+{
+	struct session_record rec;
+	uint32_t cursor = 0, id;
+
+	while (session_next(sw->sessions, &cursor, &id, &rec))
+		session_counted(sw, &rec);
+}
+
 int switch_new(const struct switch_config *cfg, struct session_table *sessions,
 	struct nat_table *mappings, struct switch_ **ret_switch)
 {
@@ -66,7 +77,9 @@ int switch_new(const struct switch_config *cfg, struct session_table *sessions,
 	sw->sessions = sessions;
 	sw->mappings = mappings;
 	session_set_port_quota(sessions, SESSIONS_PER_PORT);
-	nat_set_quota(mappings, MAPPINGS_PER_TENANT);
+	nat_set_quota(mappings, cfg->n_mappings / TENANT_SHARE);
+	sw->tenant_quota = cfg->n_sessions / TENANT_SHARE;
+	count_sessions(sw);
 	sw->policy = policy_empty();
 	r = shared_new(sw);
 	for (unsigned i = 0; r == 0 && i < cfg->n_workers; i++) {
@@ -333,8 +346,7 @@ static void release_mapping(void *arg, const struct session_record *rec)
 {
 	const struct pruning *p = arg;
 
-	if (rec->d.mapping != MAPPING_NONE)
-		nat_unref(p->sw->mappings, rec->d.mapping, p->now_ns);
+	session_released(p->sw, rec, p->now_ns);
 }
 
 // Sessions of ports that the policy no longer names end with it. A port made anew keeps its sessions.

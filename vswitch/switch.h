@@ -32,6 +32,9 @@ struct switch_ {
 	struct neighbours *neighbours;
 	struct session_table *sessions;
 	struct nat_table *mappings;
+	// Sessions of each tenant (its id modulo the array's size), for its quota: any worker, relaxed.
+	_Atomic uint32_t tenant_sessions[65536];
+	uint32_t tenant_quota; // immutable
 	struct rte_mempool *messages; // struct worker_message; locks for itself
 	struct switch_retired *retired; // control: waiting for their grace period
 	int control_event_fd; // workers write: a message waits in to_control

@@ -7,7 +7,7 @@
 #include "vswitch/session_table.h"
 
 enum {
-	TABLES_SESSIONS_DEFAULT = 65536, // 8 MiB of tmpfs when all are used, nothing when none is
+	TABLES_SESSIONS_DEFAULT = 131072, // 16 MiB of tmpfs when all are used, nothing when none is
 	TABLES_MAPPINGS_DEFAULT = 65536, // 4 MiB likewise
 };
 

@@ -112,13 +112,11 @@ void worker_drop(struct worker *w, struct rte_mbuf *m, enum drop_reason reason)
 	rte_pktmbuf_free(m);
 }
 
-int worker_emit(struct worker *w, uint32_t port, uint32_t segment, const void *frame, size_t size)
+int worker_emit(struct worker *w, const struct policy *policy, uint32_t port, uint32_t segment,
+	const void *frame, size_t size)
 {
 	struct rte_mbuf *m = rte_pktmbuf_alloc(w->small);
-	struct burst b = { .policy = atomic_load_explicit(&w->sw->policy, memory_order_acquire),
-		.now_ns = w->now_ns,
-		.n = 1,
-		.pkts = { m } };
+	struct burst b = { .policy = policy, .now_ns = w->now_ns, .n = 1, .pkts = { m } };
 	struct packet *p;
 	char *data;
 
@@ -153,7 +151,8 @@ static unsigned from_control(struct worker *w)
 		const struct policy_prt *prt = policy_port(pol, msg->port);
 
 		if (msg->kind == MESSAGE_EMIT && prt)
-			worker_emit(w, msg->port, prt->segment, msg->emit.frame, msg->emit.size);
+			worker_emit(
+				w, pol, msg->port, prt->segment, msg->emit.frame, msg->emit.size);
 		rte_mempool_put(w->sw->messages, msg);
 		n++;
 	}

@@ -225,7 +225,12 @@ static inline void fixture_switch_up(bool fresh)
 	struct session_table *sessions;
 	struct nat_table *mappings;
 	const unsigned ids[] = { RED_1, RED_2, BLUE_1, BLUE_2, UPLINK, TRUNK };
-	struct switch_config cfg = { .n_workers = 1, .n_small = 1023, .n_big = 63, .seed = 42 };
+	struct switch_config cfg = { .n_workers = 1,
+		.n_sessions = 1024,
+		.n_mappings = 1024,
+		.n_small = 1023,
+		.n_big = 63,
+		.seed = 42 };
 	size_t s = session_table_file_size(1024), m = nat_table_file_size(1024);
 
 	if (fresh) {

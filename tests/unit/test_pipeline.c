@@ -31,6 +31,11 @@ static const struct mac red_gw = { { 2, 0, 0, 0, 1, RED } };
 static const struct mac blue_gw = { { 2, 0, 0, 0, 1, BLUE } };
 static const struct mac world = { { 2, 9, 9, 9, 9, 9 } };
 
+static void count_nexthop(void *arg, struct nexthop *nh)
+{
+	++*(unsigned *)arg;
+}
+
 static void assert_sums(const uint8_t *frame)
 {
 	const struct datagram *d = (const void *)frame;
@@ -396,6 +401,87 @@ static void sessions_end_with_their_tenant(void **state)
 	assert_int_equal(session_count(fx.sw->sessions), 1); // blue's
 }
 
+static void a_tenant_cannot_fill_the_table(void **state)
+{
+	struct datagram d,
+		blue = udp(mac_of(BLUE_1), mac_of(BLUE_2), "10.0.0.11", 1, "10.0.0.12", 2);
+
+	for (uint16_t i = 0; i < 300; i++) { // a quota is an eighth of 1024
+		d = udp(mac_of(RED_1), mac_of(RED_2), "10.0.0.11", (uint16_t)(1000 + i),
+			"10.0.0.12", 9);
+		send_udp(RED_1, &d);
+		fixture_clear();
+	}
+	assert_int_equal(session_count(fx.sw->sessions), 128);
+	assert_int_equal(fixture_drops(RED_1, DROP_SESSION_FULL), 300 - 128);
+	send_udp(BLUE_1, &blue);
+	assert_non_null(fixture_received(BLUE_2, NULL));
+}
+
+// Whoever scans a subnet behind the gateway makes no entries that stay.
+static void scanning_makes_no_nexthops(void **state)
+{
+	unsigned before = 0, after = 0;
+
+	nexthop_each(fx.sw->nexthops, count_nexthop, &before);
+	for (unsigned i = 20; i < 200; i++) {
+		char to[32];
+		struct datagram d;
+
+		snprintf(to, sizeof(to), "10.0.0.%u", i);
+		d = udp(mac_of(RED_1), red_gw, "10.0.0.11", 1, to, 2);
+		send_udp(RED_1, &d);
+	}
+	assert_int_equal(fixture_drops(RED_1, DROP_ROUTE_NO_ROUTE), 180);
+	nexthop_each(fx.sw->nexthops, count_nexthop, &after);
+	assert_int_equal(after, before);
+}
+
+// A forged ARP reply does not move a neighbour that answers; one that is silent gives way.
+static void a_neighbour_is_not_hijacked(void **state)
+{
+	const struct mac thief = { { 2, 6, 6, 6, 6, 6 } };
+	struct arp_msg ask = { .op = ARP_OP_REQUEST, .tpa = addr("198.51.100.1") };
+	uint8_t forged[ARP_FRAME_SIZE];
+
+	out_through_snat(RED_1, red_gw, 5000);
+	ask.sha = ask.eth_src = mac_of(UPLINK);
+	ask.spa = addr("198.51.100.2");
+	arp_build_reply(&ask, &thief, forged);
+	fixture_send(UPLINK, forged, sizeof(forged));
+	fixture_clear();
+	out_through_snat(RED_1, red_gw, 5000); // asserts that it still goes to `world`
+	for (unsigned i = 0; i < 8; i++) { // probes are not answered
+		fx.now_ns += SECOND;
+		fixture_round();
+	}
+	fixture_clear();
+	struct datagram d = udp(mac_of(RED_1), red_gw, "10.0.0.11", 5000, "203.0.113.9", 53);
+	fx.now_ns += 4 * SECOND;
+	send_udp(RED_1, &d); // asks anew
+	fixture_clear();
+	fixture_send(UPLINK, forged, sizeof(forged));
+	assert_memory_equal(
+		((const struct eth_hdr *)fixture_received(UPLINK, NULL))->dst.b, thief.b, 6);
+}
+
+static void only_echo_shares_an_address(void **state)
+{
+	struct {
+		struct eth_hdr eth;
+		struct ipv4_hdr ip;
+		struct icmp_hdr icmp;
+	} WIRE_PACKED f = { .eth = { red_gw, mac_of(RED_1), htons(ETHTYPE_IPV4) },
+		.ip = { 0x45, 0, htons(28), 1, 0, 64, IPPROTO_ICMP, 0, addr("10.0.0.11"),
+			addr("203.0.113.9") },
+		.icmp = { 9, 0, 0, 0, 0 } }; // router advertisement
+
+	f.ip.csum = csum_finish(csum_add(0, &f.ip, sizeof(f.ip)));
+	f.icmp.csum = csum_finish(csum_add(0, &f.icmp, sizeof(f.icmp)));
+	fixture_send(RED_1, &f, sizeof(f));
+	assert_int_equal(fixture_drops(RED_1, DROP_POLICY_DENY), 1);
+}
+
 // The picture in the folder's README is the array, stage by stage.
 static void readme_shows_the_pipeline(void **state)
 {
@@ -457,6 +543,10 @@ int main(void)
 		T(policy_change_redecides),
 		T(neighbours_are_forgotten_with_their_port),
 		T(sessions_end_with_their_tenant),
+		T(a_tenant_cannot_fill_the_table),
+		T(scanning_makes_no_nexthops),
+		T(a_neighbour_is_not_hijacked),
+		T(only_echo_shares_an_address),
 		cmocka_unit_test(readme_shows_the_pipeline),
 		T(port_made_anew),
 	};

@@ -3,6 +3,7 @@
 // sessions: nothing is lost or freed under anybody's hands. Built for TSan too (pthread_create).
 #include <pthread.h>
 #include <sched.h>
+#include "dhcp/arp.h"
 #include "tests/unit/switch_fixture.h"
 
 enum { ROUNDS = 60, FLOWS = 64 };
@@ -26,6 +27,21 @@ static void source_destroy(struct port *p)
 	free(p->priv);
 }
 
+// Every fourth is an ARP request for the gateway: its answer names a segment of this policy.
+static struct rte_mbuf *arp_request(struct worker *w, const struct port *p)
+{
+	struct rte_mbuf *m = rte_pktmbuf_alloc(worker_small_pool(w));
+	struct mac me = mac_of(p->id);
+
+	if (!m)
+		return NULL;
+	memset(packet_of(m), 0, sizeof(struct packet));
+	packet_of(m)->in_port = (uint16_t)p->id;
+	arp_build_request(&me, htonl(0x0a00000a + p->id % 10), htonl(0x0a000001), NULL,
+		(uint8_t *)rte_pktmbuf_append(m, ARP_FRAME_SIZE));
+	return m;
+}
+
 // One UDP datagram to the other guest of the tenant a call, of FLOWS flows.
 static uint16_t source_rx(struct worker *w, struct port *p, uint16_t queue, struct rte_mbuf **pkts,
 	uint16_t n, uint64_t now_ns)
@@ -43,10 +59,13 @@ static uint16_t source_rx(struct worker *w, struct port *p, uint16_t queue, stru
 
 	if (p->id != RED_1 && p->id != BLUE_1)
 		return 0;
+	if (++s->sent % 4 == 0) {
+		pkts[0] = arp_request(w, p);
+		return pkts[0] ? 1 : 0;
+	}
 	pkts[0] = rte_pktmbuf_alloc(worker_small_pool(w));
 	if (!pkts[0])
 		return 0;
-	s->sent++;
 	f.ip.csum = csum_finish(csum_add(0, &f.ip, sizeof(f.ip)));
 	memset(packet_of(pkts[0]), 0, sizeof(struct packet));
 	packet_of(pkts[0])->in_port = (uint16_t)p->id;
@@ -79,6 +98,22 @@ static void add(uint32_t id)
 	assert_int_equal(switch_port_add_kind(fx.sw, &params, &source_ops, err, sizeof(err)), 0);
 }
 
+// A policy with fewer segments: red alone.
+static void publish_red(uint64_t generation)
+{
+	struct policy_root root = { POLICY_ROOT_MAGIC, POLICY_VERSION, generation, 2, 0 };
+	struct policy_part *parts[2] = { host_part(), tenant_part(RED, 10, generation) };
+	struct policy *pol;
+	char err[256];
+
+	assert_int_equal(policy_build(&root, parts, &pol, err, sizeof(err)), 0);
+	policy_part_unref(parts[0]);
+	policy_part_unref(parts[1]);
+	switch_policy_publish(fx.sw, pol);
+	switch_grace(fx.sw);
+	switch_retire_poll(fx.sw);
+}
+
 // Waits until `port` has received `more` packets than now.
 static void wait_for(uint32_t port, uint64_t more)
 {
@@ -105,7 +140,8 @@ static void workers_and_control(void **state)
 	for (unsigned round = 0; round < ROUNDS; round++) {
 		wait_for(RED_2, 100);
 		wait_for(BLUE_2, 100);
-		fixture_publish(round + 2, round + 2);
+		publish_red(2 * round + 2);
+		fixture_publish(2 * round + 3, 2 * round + 3);
 		session_remove_if(fx.sw->sessions, is_old, NULL, NULL);
 		switch_grace(fx.sw);
 		session_reclaim(fx.sw->sessions);
@@ -125,9 +161,13 @@ static int setup(void **state)
 {
 	struct session_table *sessions;
 	struct nat_table *mappings;
-	struct switch_config cfg = {
-		.n_workers = 2, .poll = true, .n_small = 1023, .n_big = 63, .seed = 42
-	};
+	struct switch_config cfg = { .n_workers = 2,
+		.poll = true,
+		.n_sessions = 1024,
+		.n_mappings = 1024,
+		.n_small = 1023,
+		.n_big = 63,
+		.seed = 42 };
 	size_t s = session_table_file_size(1024), m = nat_table_file_size(1024);
 
 	fx.session_mem = aligned_alloc(4096, RTE_ALIGN(s, 4096));
