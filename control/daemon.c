@@ -169,8 +169,9 @@ int daemon_apply(struct daemon *d, const char *file, const char *yaml, size_t si
 	if (remember(d, file, yaml, size) < 0)
 		log_warning("out of memory: `get config` shows the one before");
 	add_fallbacks(d, changes);
-	log_info("applied %s: generation %llu, %zu changes, %llu ms", file,
-		(unsigned long long)d->compiled->generation, json_array_size(changes),
+	size_t n = json_array_size(changes);
+	log_info("applied %s: generation %llu, %zu change%s, %llu ms", file,
+		(unsigned long long)d->compiled->generation, n, n == 1 ? "" : "s",
 		(unsigned long long)((loop_now_ns() - start) / 1000000));
 	*ret = json_pack("{s:I, s:o}", "generation", (json_int_t)d->compiled->generation, "changes",
 		changes);

@@ -72,6 +72,9 @@ int daemon_new(const char *run_dir, const char *state_dir, struct daemon **ret_d
 	*ret_daemon = d;
 	return 0;
 fail:
+	// Nothing was started here yet: what this start mounted goes, what it found stays.
+	if (d->run.mounted)
+		d->stop_all = true;
 	daemon_free(d);
 	return r;
 }

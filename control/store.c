@@ -104,14 +104,28 @@ int store_meta_put(struct store *s, const char *key, int64_t value)
 	return store_run(st);
 }
 
+// What SQLite says of the file, and the way out when the file is the trouble.
+static int open_error(struct store *s, const char *path, char *err, size_t err_size)
+{
+	int code = sqlite3_errcode(s->db);
+	const char *what = sqlite3_errmsg(s->db);
+
+	if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB)
+		return log_reason(-EIO, err, err_size,
+			"%s is damaged (%s); bring it back from a backup, or move it away with "
+			"`mv %s %s.damaged`, start, and apply the configuration again",
+			path, what, path, path);
+	return log_reason(-EIO, err, err_size, "%s: %s", path, what);
+}
+
 // Makes the tables in a new file; refuses one written by a later Insula.
-static int check_schema(struct store *s, char *err, size_t err_size)
+static int check_schema(struct store *s, const char *path, char *err, size_t err_size)
 {
 	sqlite3_stmt *st;
 	int64_t version = 0;
 
 	if (sqlite3_prepare_v2(s->db, "PRAGMA user_version", -1, &st, NULL) != SQLITE_OK)
-		return log_reason(-EIO, err, err_size, "state: %s", sqlite3_errmsg(s->db));
+		return open_error(s, path, err, err_size);
 	int r = store_integer(st, &version);
 	sqlite3_finalize(st);
 	if (r == 0 && version > STORE_SCHEMA)
@@ -119,12 +133,12 @@ static int check_schema(struct store *s, char *err, size_t err_size)
 			"the state is of schema %lld, this insulad knows %d; use the newer insulad",
 			(long long)version, STORE_SCHEMA);
 	if (r < 0 || version == STORE_SCHEMA)
-		return r < 0 ? log_reason(r, err, err_size, "state: %s", sqlite3_errmsg(s->db)) : 0;
+		return r < 0 ? open_error(s, path, err, err_size) : 0;
 	char *sql = sqlite3_mprintf(
 		"BEGIN IMMEDIATE;%s PRAGMA user_version = %d; COMMIT", schema, STORE_SCHEMA);
 	r = sql && sqlite3_exec(s->db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : -EIO;
 	sqlite3_free(sql);
-	return r < 0 ? log_reason(r, err, err_size, "state: %s", sqlite3_errmsg(s->db)) : 0;
+	return r < 0 ? open_error(s, path, err, err_size) : 0;
 }
 
 static int load_salt(struct store *s)
@@ -156,21 +170,21 @@ int store_open(const char *state_dir, struct store **ret_store, char *err, size_
 			"PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
 			"PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 2000",
 			NULL, NULL, NULL) != SQLITE_OK) {
-		log_reason(r, err, err_size, "cannot open %s: %s", path, sqlite3_errmsg(s->db));
+		open_error(s, path, err, err_size);
 		goto fail;
 	}
-	r = check_schema(s, err, err_size);
+	r = check_schema(s, path, err, err_size);
 	if (r < 0)
 		goto fail;
 	for (int i = 0; i < STORE_STATEMENT_COUNT; i++)
 		if (sqlite3_prepare_v3(s->db, statement_sql[i], -1, SQLITE_PREPARE_PERSISTENT,
 			    &s->statements[i], NULL) != SQLITE_OK) {
-			r = log_reason(-EIO, err, err_size, "%s: %s", path, sqlite3_errmsg(s->db));
+			r = open_error(s, path, err, err_size);
 			goto fail;
 		}
 	r = load_salt(s);
 	if (r < 0) {
-		log_reason(r, err, err_size, "%s: %s", path, sqlite3_errmsg(s->db));
+		open_error(s, path, err, err_size);
 		goto fail;
 	}
 	*ret_store = s;

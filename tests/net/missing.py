@@ -230,6 +230,15 @@ def test_start(lab):
                           *(f"--cap-add={c.upper()}" for c in lacking))
     check_start_fails(lab, *start_without(lab, INSULA_SWITCH="/nowhere/insula-switch"),
                       "/nowhere/insula-switch")
+    store = os.path.join(STATE, "insula.db")
+    os.rename(store, store + ".good")
+    for journal in ("-wal", "-shm"):  # of a store that was closed: nothing in them
+        if os.path.exists(store + journal):
+            os.unlink(store + journal)
+    with open(store, "wb") as file:
+        file.write(b"not a database " * 512)
+    check_start_fails(lab, *start_without(lab), store, "is damaged", f"`mv {store} {store}.damaged`")
+    os.rename(store + ".good", store)
     with open("/etc/passwd", encoding="utf-8") as file:
         users = file.read()
     with open("/etc/passwd", "w", encoding="utf-8") as file:
