@@ -64,7 +64,7 @@ static bool parse_options(int argc, char **argv, struct arguments *a)
 	return true;
 }
 
-// Option, environment or default; absolute, since insulad is started in another directory.
+// Option, environment or default; without a slash at its end; absolute, since insulad is started in another directory.
 static char *directory(const char *option, const char *env, const char *fallback)
 {
 	const char *dir = option != NULL ? option : getenv(env);
@@ -72,12 +72,16 @@ static char *directory(const char *option, const char *env, const char *fallback
 
 	if (dir == NULL || dir[0] == '\0')
 		dir = fallback;
-	if (dir[0] == '/')
-		return strdup(dir);
-	cwd = getcwd(NULL, 0);
-	if (cwd == NULL || asprintf(&path, "%s/%s", cwd, dir) < 0)
-		path = NULL;
-	free(cwd);
+	if (dir[0] == '/') {
+		path = strdup(dir);
+	} else {
+		cwd = getcwd(NULL, 0);
+		if (cwd == NULL || asprintf(&path, "%s/%s", cwd, dir) < 0)
+			path = NULL;
+		free(cwd);
+	}
+	for (size_t n = path != NULL ? strlen(path) : 0; n > 1 && path[n - 1] == '/'; n--)
+		path[n - 1] = '\0';
 	return path;
 }
 

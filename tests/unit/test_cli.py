@@ -321,6 +321,11 @@ class Cli(unittest.TestCase):
                 "insulad: a word for the log\n"
                 f"insula: insulad did not start; its log is {log}\n",
             )
+        _, err = self.insula(
+            "start", "--state-dir", self.state_dir + "//", status=1, INSULA_INSULAD=program,
+            STAND_IN="say",
+        )
+        self.assertIn(f"its log is {log}\n", err)
         _, err = self.insula("start", status=1, INSULA_INSULAD="/nonexistent")
         self.assertIn("INSULA_INSULAD", err)
 
