@@ -24,12 +24,11 @@ void control_port_add(struct control *c)
 		return;
 	}
 	params.n_fds = c->in->n_fds;
-	for (unsigned i = 0; i < params.n_fds; i++)
+	for (unsigned i = 0; i < params.n_fds; i++) {
 		params.fds[i] = c->in->fds[i];
+		c->in->fds[i] = -1; // the switch's now, whatever comes of it
+	}
 	r = switch_port_add(c->sw, &params, err, sizeof(err));
-	if (r == 0)
-		for (unsigned i = 0; i < params.n_fds; i++)
-			c->in->fds[i] = -1; // the port's now
 	control_reply_status(c, r, err);
 	if (r == 0)
 		control_watch_port(c, switch_port(c->sw, params.id));

@@ -203,11 +203,17 @@ static void take_queues(struct switch_ *sw, struct port *p)
 		worker_del_port(sw->workers[i], p);
 }
 
-static void set_static(struct switch_ *sw, const struct policy *pol, const struct policy_prt *prt)
+static int set_static(struct switch_ *sw, const struct policy *pol, const struct policy_prt *prt)
 {
-	if (prt->segment != POLICY_NO_SEGMENT && !mac_is_zero(&prt->p->mac))
-		fdb_set_static(
-			sw->fdb, pol->segments[prt->segment].s->id, &prt->p->mac, prt->p->id);
+	if (prt->segment == POLICY_NO_SEGMENT || mac_is_zero(&prt->p->mac))
+		return 0;
+	return fdb_set_static(sw->fdb, pol->segments[prt->segment].s->id, &prt->p->mac, prt->p->id);
+}
+
+static void close_fds(const struct port_params *params)
+{
+	for (unsigned i = 0; i < params->n_fds; i++)
+		close(params->fds[i]);
 }
 
 int switch_port_add(
@@ -216,13 +222,15 @@ int switch_port_add(
 	if (params->kind >= PROTO_PORT_KIND_COUNT) {
 		snprintf(err, err_size, "port %s: kind %u is not known", params->name,
 			(unsigned)params->kind);
+		close_fds(params);
 		return -EINVAL;
 	}
 	return switch_port_add_kind(sw, params, kinds[params->kind], err, err_size);
 }
 
-int switch_port_add_kind(struct switch_ *sw, const struct port_params *params,
-	const struct port_ops *ops, char *err, size_t err_size)
+// Makes the port; whoever fails before the kind has taken the fds leaves them to the caller.
+static int create(struct switch_ *sw, const struct port_params *params, const struct port_ops *ops,
+	struct port **ret_port, char *err, size_t err_size)
 {
 	struct port *p;
 	int r;
@@ -245,11 +253,30 @@ int switch_port_add_kind(struct switch_ *sw, const struct port_params *params,
 		port_free(p);
 		return r;
 	}
+	*ret_port = p;
+	return 0;
+}
+
+int switch_port_add_kind(struct switch_ *sw, const struct port_params *params,
+	const struct port_ops *ops, char *err, size_t err_size)
+{
+	struct port *p;
+	int r = create(sw, params, ops, &p, err, err_size);
+
+	if (r < 0) {
+		close_fds(params);
+		return r;
+	}
 	// release: the port is complete before workers can look it up
 	atomic_store_explicit(&sw->ports[p->id], p, memory_order_release);
 	// Made anew under a policy that stays: what left with the old one comes back.
 	if (policy_port(sw->policy, p->id))
-		set_static(sw, sw->policy, policy_port(sw->policy, p->id));
+		r = set_static(sw, sw->policy, policy_port(sw->policy, p->id));
+	if (r < 0) {
+		snprintf(err, err_size, "port %s: no room for its MAC", params->name);
+		switch_port_del(sw, p->id); // closes the fds
+		return r;
+	}
 	r = give_queues(sw, p);
 	if (r < 0) {
 		snprintf(err, err_size, "port %s: no worker can take its queues", params->name);
@@ -289,10 +316,29 @@ static void serve_ports(struct switch_ *sw, const struct policy *pol)
 	}
 }
 
+// Gateways' entries that the new policy no longer has; VLANs are unique, so one look finds a
+// segment's successor.
+static void forget_gateways(struct switch_ *sw, const struct policy *old, const struct policy *pol)
+{
+	for (uint32_t i = 0; i < old->n_segments; i++) {
+		const struct policy_segment *o = old->segments[i].s;
+		uint32_t at = pol->vlan_segment[o->vlan];
+		const struct policy_segment *n =
+			at != POLICY_NO_SEGMENT ? pol->segments[at].s : NULL;
+
+		if (o->gateway && !(n && n->id == o->id && n->gateway &&
+					  mac_equal(&n->gateway_mac, &o->gateway_mac)))
+			fdb_del_static(sw->fdb, o->id, &o->gateway_mac);
+	}
+}
+
 // Static forwarding entries follow the policy: what the new one no longer has goes, the rest is
-// set.
+// set. policy_check sees to it that no two ask for one entry; what remains is a full table.
 static void publish_fdb(struct switch_ *sw, const struct policy *old, const struct policy *pol)
 {
+	unsigned refused = 0;
+
+	forget_gateways(sw, old, pol);
 	for (uint32_t i = 0; i < old->n_ports; i++) {
 		const struct policy_prt *o = &old->ports[i], *n = policy_port(pol, o->p->id);
 		bool same = n && n->segment != POLICY_NO_SEGMENT &&
@@ -304,11 +350,17 @@ static void publish_fdb(struct switch_ *sw, const struct policy *old, const stru
 			fdb_del_static(sw->fdb, old->segments[o->segment].s->id, &o->p->mac);
 	}
 	for (uint32_t i = 0; i < pol->n_ports; i++)
-		set_static(sw, pol, &pol->ports[i]);
+		refused += set_static(sw, pol, &pol->ports[i]) < 0;
 	for (uint32_t i = 0; i < pol->n_segments; i++)
 		if (pol->segments[i].s->gateway) // nobody else may speak with the gateway's MAC
-			fdb_set_static(sw->fdb, pol->segments[i].s->id,
-				&pol->segments[i].s->gateway_mac, POLICY_MAX_PORT_ID + 1);
+			refused += fdb_set_static(sw->fdb, pol->segments[i].s->id,
+					   &pol->segments[i].s->gateway_mac,
+					   POLICY_MAX_PORT_ID + 1) < 0;
+	if (refused)
+		fprintf(stderr,
+			"insula-switch: generation %llu: no room for %u MACs of ports and "
+			"gateways\n",
+			(unsigned long long)pol->generation, refused);
 }
 
 struct refresh {

@@ -48,7 +48,8 @@ int switch_new(const struct switch_config *cfg, struct session_table *sessions,
 	struct nat_table *mappings, struct switch_ **ret_switch);
 void switch_free(struct switch_ *sw);
 
-// Ports (control thread). err gets a sentence on failure.
+// Ports (control thread). err gets a sentence on failure. The params' fds are the switch's from the
+// call on: a port's, or closed when there is none.
 int switch_port_add(
 	struct switch_ *sw, const struct port_params *params, char *err, size_t err_size);
 // The same with a port kind of the caller's (tests).

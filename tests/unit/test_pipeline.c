@@ -2,6 +2,7 @@
 // The whole pipeline, frame in to frame out: isolation, guard, ARP, DHCP, echo, SNAT with ARP on
 // the uplink, ICMP errors, VLAN tags on a trunk, and sessions that outlive the switch.
 #include <errno.h>
+#include <unistd.h>
 #include "tests/unit/switch_fixture.h"
 #include "dhcp/arp.h"
 
@@ -506,6 +507,84 @@ static void readme_shows_the_pipeline(void **state)
 	assert_int_equal(next, pipeline_n_stages);
 }
 
+static int refusing_create(
+	struct port *p, const struct port_params *params, char *err, size_t err_size)
+{
+	return -EIO;
+}
+
+static void closing_destroy(struct port *p)
+{
+	wire_destroy(p);
+	for (unsigned i = 0; i < p->params.n_fds; i++)
+		assert_int_equal(close(p->params.fds[i]), 0);
+}
+
+static int unwatchable_fd(struct port *p, uint16_t queue)
+{
+	return 1 << 30; // epoll takes no such thing
+}
+
+// An fd given with a port is closed once and by the switch, wherever the making of the port fails.
+static void fds_of_a_failed_port(void **state)
+{
+	const struct port_ops refusing = { .name = "refusing", .create = refusing_create },
+			      queueless = { .name = "queueless",
+				      .create = wire_create,
+				      .destroy = closing_destroy,
+				      .rx = wire_rx,
+				      .tx = wire_tx,
+				      .event_fd = unwatchable_fd };
+	const struct {
+		uint32_t id;
+		const struct port_ops *ops;
+	} cases[] = { { RED_1, &refusing }, { RED_1, &queueless }, { RED_2, &wire_ops },
+		{ 0, &wire_ops } };
+	char err[256];
+
+	assert_int_equal(switch_port_del(fx.sw, RED_1), 0);
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		int fds[2];
+
+		assert_int_equal(pipe(fds), 0);
+		struct port_params params = { .id = cases[i].id,
+			.kind = PROTO_PORT_PCAP,
+			.mtu = 1500,
+			.n_queues = 1,
+			.n_fds = 1,
+			.fds = { fds[1] } };
+
+		err[0] = '\0';
+		assert_true(
+			switch_port_add_kind(fx.sw, &params, cases[i].ops, err, sizeof(err)) < 0);
+		assert_int_equal(close(fds[1]), -1);
+		assert_int_equal(errno, EBADF);
+		close(fds[0]);
+		assert_true(fx.sw->ports[RED_1] == NULL);
+	}
+	fixture_add_port(RED_1);
+}
+
+// A guest may take over the MAC that its segment's gateway had under the policy before.
+static void gateways_leave_the_fdb(void **state)
+{
+	const struct mac gateway = { { 2, 0, 0, 0, 1, BLUE } };
+	struct policy_root root = { POLICY_ROOT_MAGIC, POLICY_VERSION, 2, 2, 0 };
+	struct policy_part *parts[2] = { host_part(), tenant_part(RED, 10, 1) };
+	struct policy *pol;
+	uint32_t port;
+	char err[256];
+
+	assert_true(fdb_lookup(fx.sw->fdb, BLUE, &gateway, fx.now_ns, &port));
+	assert_int_equal(policy_build(&root, parts, &pol, err, sizeof(err)), 0);
+	policy_part_unref(parts[0]);
+	policy_part_unref(parts[1]);
+	switch_policy_publish(fx.sw, pol);
+	assert_false(fdb_lookup(fx.sw->fdb, BLUE, &gateway, fx.now_ns, &port));
+	assert_true(fdb_lookup(
+		fx.sw->fdb, RED, &(struct mac){ { 2, 0, 0, 0, 1, RED } }, fx.now_ns, &port));
+}
+
 // The policy stays while a port's device is made anew: both the old flow and new ones go on.
 static void port_made_anew(void **state)
 {
@@ -549,6 +628,8 @@ int main(void)
 		T(only_echo_shares_an_address),
 		cmocka_unit_test(readme_shows_the_pipeline),
 		T(port_made_anew),
+		T(fds_of_a_failed_port),
+		T(gateways_leave_the_fdb),
 	};
 
 	return cmocka_run_group_tests(tests, fixture_eal, NULL);
