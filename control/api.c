@@ -267,7 +267,7 @@ static enum MHD_Result dispatch(struct api_request *r, const char *method, const
 
 	if (r->too_large)
 		return api_reply_error(r, MHD_HTTP_CONTENT_TOO_LARGE,
-			"the body is too large; at most %d bytes", API_MAX_BODY);
+			"the body is too large; allowed: at most %d bytes (16 MiB)", API_MAX_BODY);
 	r->name = "";
 	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
 		if (strcmp(routes[i].path, url) != 0)

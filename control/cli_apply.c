@@ -35,8 +35,8 @@ static char *read_file(const char *name, size_t *ret_size)
 	if (ferror(f))
 		goto fail;
 	if (size > MAX_FILE) {
-		errno = EFBIG;
-		goto fail;
+		cli_error("%s is too large; allowed: at most 16 MiB", name);
+		goto out;
 	}
 	if (f != stdin)
 		fclose(f);
@@ -44,6 +44,7 @@ static char *read_file(const char *name, size_t *ret_size)
 	return data;
 fail:
 	cli_error("%s: %s", name, strerror(errno));
+out:
 	free(data);
 	if (f != stdin)
 		fclose(f);

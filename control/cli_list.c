@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "vswitch/drop.h"
-
 enum { MAX_SHOWN = 12 };
 
 // What a person types, the API's word for it, and what of it fits a table: all is in `show` and
@@ -19,7 +17,8 @@ static const struct kind {
 } kinds[] = {
 	{ "tenant", "tenants", { "name", "id", "networks", "instances", "ports" } },
 	{ "network", "networks",
-		{ "name", "id", "vlan", "subnet", "gateway", "mtu", "dns", "pool", "snat" } },
+		{ "name", "id", "vlan", "subnet", "gateway", "mtu", "dns", "dns_source", "pool",
+			"snat" } },
 	{ "port", "ports",
 		{ "name", "id", "state", "address", "mac", "rx_packets", "tx_packets", "drops",
 			"device", "trouble", "reason" } },
@@ -44,21 +43,6 @@ static const struct kind *find_kind(const char *word)
 	return NULL;
 }
 
-// The sentence for a reason's name, from the list that makes the counters.
-static const char *drop_meaning(const char *reason)
-{
-#define X(symbol, name, text) { name, text },
-	static const struct {
-		const char *name, *text;
-	} reasons[] = { DROP_REASONS(X) };
-#undef X
-
-	for (size_t i = 0; reason != NULL && i < sizeof(reasons) / sizeof(reasons[0]); i++)
-		if (strcmp(reasons[i].name, reason) == 0)
-			return reasons[i].text;
-	return "";
-}
-
 // Reasons that never dropped anything would bury the others.
 static void print_drops(json_t *drops, const struct kind *kind)
 {
@@ -66,11 +50,9 @@ static void print_drops(json_t *drops, const struct kind *kind)
 	size_t i;
 
 	json_array_foreach(drops, i, row) {
-		const char *reason = json_string_value(json_object_get(row, "reason"));
-
 		if (json_integer_value(json_object_get(row, "count")) == 0)
 			continue;
-		json_object_set_new(row, "meaning", json_string(drop_meaning(reason)));
+		json_object_set(row, "meaning", json_object_get(row, "text"));
 		json_array_append(some, row);
 	}
 	cli_print_table(some, kind->columns);

@@ -167,7 +167,7 @@ int daemon_apply(struct daemon *d, const char *file, const char *yaml, size_t si
 		return fail(ret, r == -EINVAL ? -EIO : r, "%s; nothing was changed", err);
 	}
 	if (remember(d, file, yaml, size) < 0)
-		log_warning("out of memory: `get config` shows the one before");
+		log_warning("out of memory: `insula config` shows the one before");
 	add_fallbacks(d, changes);
 	size_t n = json_array_size(changes);
 	log_info("applied %s: generation %llu, %zu change%s, %llu ms", file,

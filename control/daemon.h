@@ -41,8 +41,9 @@ int daemon_get_config(
 // {"<kind>": [{flat object}, …]}
 int daemon_list(struct daemon *d, enum daemon_kind kind, json_t **ret);
 // One object: tenants by name; networks by TENANT/NAME; ports by TENANT/INSTANCE.NIC, an uplink's
-// or trunk's name, or the numeric id; leases by address or TENANT/INSTANCE.NIC; sessions by id;
-// drops by port name (that port's counters: {"drops": [...]}). -ENOENT with errors.
+// or trunk's name, or the numeric id; leases by address or TENANT/INSTANCE.NIC (several:
+// {"leases": […]}); sessions by id; drops by port name (that port's counters: {"drops": [...]}).
+// -ENOENT with errors.
 int daemon_show(struct daemon *d, enum daemon_kind kind, const char *name, json_t **ret);
 
 // {"version", "generation", "switch": {…}, "uplinks": […], "warnings": [...], "memory_kib":

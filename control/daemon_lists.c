@@ -8,6 +8,7 @@
 #include "control/daemon_internal.h"
 #include "control/describe.h"
 #include "control/tap_care.h"
+#include "vswitch/drop.h"
 
 static const char *const kind_names[DAEMON_KIND_COUNT] = { "tenants", "networks", "ports", "leases",
 	"sessions", "drops", "uplinks" };
@@ -159,13 +160,54 @@ static void add_session(void *arg, const struct proto_session_entry *e)
 			(json_int_t)e->packets[1], "reply_bytes", (json_int_t)e->bytes[1]));
 }
 
+// The sentence for a reason's name, from the list that makes the counters.
+static const char *reason_text(const char *reason)
+{
+#define X(symbol, name, text) { name, text },
+	static const struct {
+		const char *name, *text;
+	} reasons[] = { DROP_REASONS(X) };
+#undef X
+
+	for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
+		if (strcmp(reasons[i].name, reason) == 0)
+			return reasons[i].text;
+	return "";
+}
+
 static void add_drop(void *arg, const char *name, uint64_t count)
 {
-	json_array_append_new(
-		arg, json_pack("{s:s, s:I}", "reason", name, "count", (json_int_t)count));
+	json_array_append_new(arg, json_pack("{s:s, s:I, s:s}", "reason", name, "count",
+					   (json_int_t)count, "text", reason_text(name)));
 }
 
 // --- all kinds ---
+
+static void list_networks(const struct daemon *d, json_t *to)
+{
+	for (unsigned i = 0; i < d->desired->n_segments; i++) {
+		const struct desired_segment *s = &d->desired->segments[i];
+		json_t *o = describe_network(d->desired, s);
+		describe_dns(o, s->network, d->dns, d->n_dns);
+		json_array_append_new(to, o);
+	}
+}
+
+// Networks are TENANT/NETWORK wherever they are named.
+static void list_leases(struct daemon *d, json_t *to)
+{
+	size_t i;
+	json_t *o;
+
+	leases_list(d->leases, to);
+	json_array_foreach(to, i, o) {
+		const char *network = json_string_value(json_object_get(o, "network"));
+		if (network && !strchr(network, '/'))
+			json_object_set_new(o, "network",
+				json_sprintf("%s/%s",
+					json_string_value(json_object_get(o, "tenant")), network));
+	}
+}
 
 static int list(struct daemon *d, enum daemon_kind kind, json_t *to, char *err, size_t err_size)
 {
@@ -178,16 +220,14 @@ static int list(struct daemon *d, enum daemon_kind kind, json_t *to, char *err, 
 				to, describe_tenant(d->desired, &d->desired->tenants[i]));
 		return 0;
 	case DAEMON_NETWORKS:
-		for (unsigned i = 0; i < d->desired->n_segments; i++)
-			json_array_append_new(
-				to, describe_network(d->desired, &d->desired->segments[i]));
+		list_networks(d, to);
 		return 0;
 	case DAEMON_PORTS:
 		return list_ports(d, false, to, err, err_size);
 	case DAEMON_UPLINKS:
 		return list_ports(d, true, to, err, err_size);
 	case DAEMON_LEASES:
-		leases_list(d->leases, to);
+		list_leases(d, to);
 		return 0;
 	case DAEMON_SESSIONS:
 		return switch_sessions(d->client, add_session, &sessions, err, err_size);
@@ -254,11 +294,49 @@ static int show_drops(struct daemon *d, const char *name, json_t **ret)
 	return 0;
 }
 
+// The full names that end (red/lan) or begin (red/web, of red/web.eth0) as `name` does: ", "
+// between them. "" if there is none.
+static void similar(const json_t *all, const char *name, char *ret_text, size_t size)
+{
+	size_t i, used = 0, n = strlen(name);
+	const json_t *o;
+
+	ret_text[0] = 0;
+	json_array_foreach(all, i, o) {
+		const char *full = json_string_value(json_object_get(o, "name"));
+		const char *slash = full ? strchr(full, '/') : NULL;
+		if (!slash || !n ||
+			(strcmp(slash + 1, name) != 0 &&
+				(strncmp(full, name, n) != 0 || full[n] != '.') &&
+				(strncmp(slash + 1, name, n) != 0 || slash[1 + n] != '.')))
+			continue;
+		if (used + strlen(full) + 3 > size)
+			break;
+		used += (size_t)snprintf(
+			ret_text + used, size - used, "%s%s", used ? ", " : "", full);
+	}
+}
+
+static int not_there(const char *one, const json_t *all, const char *name, json_t **ret)
+{
+	char names[400];
+
+	similar(all, name, names, sizeof(names));
+	if (names[0])
+		*ret = json_pack("{s:[o]}", "errors",
+			json_sprintf("there is no %s '%s'; there is %s", one, name, names));
+	else
+		*ret = json_pack("{s:[o]}", "errors",
+			json_sprintf("there is no %s '%s'; `insula list %s` shows them", one, name,
+				one));
+	return -ENOENT;
+}
+
 int daemon_show(struct daemon *d, enum daemon_kind kind, const char *name, json_t **ret)
 {
 	static const char *const singular[DAEMON_KIND_COUNT] = { "tenant", "network", "port",
 		"lease", "session", "drop", "uplink" };
-	json_t *all, *o;
+	json_t *all, *o, *found;
 	size_t i;
 
 	if (kind == DAEMON_DROPS)
@@ -268,16 +346,18 @@ int daemon_show(struct daemon *d, enum daemon_kind kind, const char *name, json_
 		*ret = all;
 		return r;
 	}
-	json_array_foreach(json_object_get(all, kind_names[kind]), i, o) {
-		if (!is_named(o, kind, name))
-			continue;
-		*ret = json_incref(o);
-		json_decref(all);
-		return 0;
-	}
+	found = json_array();
+	json_array_foreach(json_object_get(all, kind_names[kind]), i, o)
+		if (is_named(o, kind, name))
+			json_array_append(found, o);
+	// Tenants share addresses, and a port may have many leases: all of them then.
+	if (kind == DAEMON_LEASES && json_array_size(found) > 1)
+		*ret = json_pack("{s:O}", kind_names[kind], found);
+	else if (json_array_size(found))
+		*ret = json_incref(json_array_get(found, 0));
+	else
+		r = not_there(singular[kind], json_object_get(all, kind_names[kind]), name, ret);
+	json_decref(found);
 	json_decref(all);
-	*ret = json_pack("{s:[o]}", "errors",
-		json_sprintf("there is no %s '%s'; `insula list %s` shows them", singular[kind],
-			name, singular[kind]));
-	return -ENOENT;
+	return r;
 }

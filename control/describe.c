@@ -52,17 +52,32 @@ json_t *describe_tenant(const struct desired *d, const struct desired_tenant *t)
 	return o;
 }
 
+static json_t *addresses(const be32 *a, unsigned n)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < n; i++) {
+		char text[INET_ADDRSTRLEN];
+		describe_address(a[i], text);
+		json_array_append_new(list, json_string(text));
+	}
+	return list;
+}
+
+void describe_dns(json_t *o, const struct model_network *n, const be32 *host, unsigned n_host)
+{
+	json_object_set_new(
+		o, "dns", n->n_dns ? addresses(n->dns, n->n_dns) : addresses(host, n_host));
+	put(o, "dns_source", n->n_dns ? "file" : "host");
+}
+
+// For a plan.
 static void put_dns(json_t *o, const struct model_network *n)
 {
-	char text[POLICY_MAX_DNS * (INET_ADDRSTRLEN + 2)] = "";
-
-	for (unsigned i = 0; i < n->n_dns; i++) {
-		char one[INET_ADDRSTRLEN];
-		size_t used = strlen(text);
-		describe_address(n->dns[i], one);
-		snprintf(text + used, sizeof(text) - used, "%s%s", used ? ", " : "", one);
-	}
-	put(o, "dns", n->n_dns ? text : "the host's");
+	if (n->n_dns)
+		json_object_set_new(o, "dns", addresses(n->dns, n->n_dns));
+	else
+		put(o, "dns", "the host's");
 }
 
 json_t *describe_network(const struct desired *d, const struct desired_segment *s)
@@ -131,7 +146,7 @@ static void describe_nic(json_t *o, const struct desired *d, const struct desire
 	char mac[18];
 
 	put(o, "tenant", d->tenants[p->tenant].tenant->name);
-	put(o, "network", nic->network);
+	put(o, "network", d->segments[p->segment].name);
 	describe_mac(&p->mac, mac);
 	put(o, "mac", mac);
 	put_address(o, "address", p->address, -1);

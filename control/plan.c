@@ -2,11 +2,15 @@
 // The difference of two described states, see plan.h. Called by daemon.c.
 #include "control/plan.h"
 
+#include <netinet/in.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include "control/policy.h"
+
+enum { VALUE_SIZE = POLICY_MAX_DNS * INET_ADDRSTRLEN };
 
 // Grows a sentence by one clause; what does not fit is left out.
 static void clause(char *text, size_t size, const char *fmt, ...)
@@ -38,12 +42,32 @@ static bool is_silent(const char *key)
 	return false;
 }
 
-static const char *value_text(const json_t *v, char *buffer, size_t size)
+// What the absence of a key means.
+static const char *absent(const char *key)
 {
+	return strcmp(key, "queues") == 0         ? "default"
+	       : strcmp(key, "allow_non_ip") == 0 ? "no"
+						  : "none";
+}
+
+static const char *value_text(const char *key, const json_t *v, char *buffer, size_t size)
+{
+	size_t i, used = 0;
+	json_t *e;
+
 	if (!v)
-		return "none";
+		return absent(key);
 	if (json_is_string(v))
 		return json_string_value(v);
+	if (json_is_array(v)) { // of texts
+		buffer[0] = 0;
+		json_array_foreach(v, i, e) {
+			if (used < size)
+				used += (size_t)snprintf(buffer + used, size - used, "%s%s",
+					i ? " " : "", json_string_value(e));
+		}
+		return buffer;
+	}
 	snprintf(buffer, size, "%lld", (long long)json_integer_value(v));
 	return buffer;
 }
@@ -56,33 +80,33 @@ static json_t *change(const char *op, const json_t *o, const char *detail)
 
 static json_t *creation(json_t *o)
 {
-	char text[600] = "", number[24];
+	char text[600] = "", value[VALUE_SIZE];
 	const char *key;
 	json_t *v;
 
 	json_object_foreach(o, key, v)
 		if (!is_silent(key))
 			clause(text, sizeof(text), "%s %s", key,
-				value_text(v, number, sizeof(number)));
+				value_text(key, v, value, sizeof(value)));
 	return change("create", o, text);
 }
 
 // NULL when nothing differs.
 static json_t *update(json_t *was, json_t *will)
 {
-	char text[600] = "", from[24], to[24];
+	char text[600] = "", from[VALUE_SIZE], to[VALUE_SIZE];
 	const char *key;
 	json_t *v;
 
 	json_object_foreach(will, key, v)
 		if (!is_silent(key) && !json_equal(v, json_object_get(was, key)))
 			clause(text, sizeof(text), "%s %s -> %s", key,
-				value_text(json_object_get(was, key), from, sizeof(from)),
-				value_text(v, to, sizeof(to)));
+				value_text(key, json_object_get(was, key), from, sizeof(from)),
+				value_text(key, v, to, sizeof(to)));
 	json_object_foreach(was, key, v)
 		if (!is_silent(key) && !json_object_get(will, key))
-			clause(text, sizeof(text), "%s %s -> none", key,
-				value_text(v, from, sizeof(from)));
+			clause(text, sizeof(text), "%s %s -> %s", key,
+				value_text(key, v, from, sizeof(from)), absent(key));
 	return text[0] ? change("update", will, text) : NULL;
 }
 

@@ -88,8 +88,7 @@ static int lock_error(int r, const char *what, const char *path, char *err, size
 	if (r == -EBUSY)
 		return log_reason(r, err, err_size,
 			"another insulad runs with %s %s; stop it with `insula stop` or name "
-			"another "
-			"folder",
+			"another directory",
 			what, path);
 	return log_reason(r, err, err_size, "cannot make %s %s: %s%s", what, path, strerror(-r),
 		r == -EACCES || r == -EPERM ? "; run insulad as root" : "");
@@ -106,7 +105,8 @@ int runtime_dir_open(struct runtime_dir *d, const char *run_dir, const char *sta
 	// A socket's name has to fit behind it: sun_path holds 108 bytes.
 	if (run_dir[0] != '/' || strlen(run_dir) > 80)
 		return log_reason(-EINVAL, err, err_size,
-			"run folder '%s': an absolute path of at most 80 bytes is needed", run_dir);
+			"run directory '%s': an absolute path of at most 80 bytes is needed",
+			run_dir);
 	snprintf(d->path, sizeof(d->path), "%s", run_dir);
 	for (size_t n = strlen(d->path); n > 1 && d->path[n - 1] == '/'; n--)
 		d->path[n - 1] = 0;
@@ -116,7 +116,7 @@ int runtime_dir_open(struct runtime_dir *d, const char *run_dir, const char *sta
 		r = take_lock(lock, &d->run_lock);
 	}
 	if (r < 0)
-		return lock_error(r, "run folder", run_dir, err, err_size);
+		return lock_error(r, "run directory", run_dir, err, err_size);
 	r = make_dirs(state_dir, 0700, &made_state);
 	if (r == 0 && chmod(state_dir, 0700) < 0)
 		r = -errno;
@@ -125,7 +125,7 @@ int runtime_dir_open(struct runtime_dir *d, const char *run_dir, const char *sta
 		r = take_lock(state_lock, &d->state_lock);
 	}
 	if (r < 0)
-		lock_error(r, "state folder", state_dir, err, err_size);
+		lock_error(r, "state directory", state_dir, err, err_size);
 	else
 		r = mount_tmpfs(d->path, &d->mounted, err, err_size);
 	if (r == 0)

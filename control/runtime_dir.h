@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Where Insula lives while it runs: a tmpfs of its own at RUN_DIR, found again after a crash and
-// unmounted on stop, and the locks by which a second insulad on the same folders is refused.
+// unmounted on stop, and the locks by which a second insulad on the same directories is refused.
 #pragma once
 
 #include <stdbool.h>
@@ -12,12 +12,12 @@ struct runtime_dir {
 	bool mounted; // by us, not found
 };
 
-// Takes the locks (RUN_DIR.lock and STATE_DIR/lock), makes both folders (0755, 0700) and mounts the
+// Takes the locks (RUN_DIR.lock and STATE_DIR/lock), makes both directories (0755, 0700) and mounts the
 // tmpfs unless it is there already. 0, or -errno with a sentence in err (-EBUSY: another insulad
 // runs).
 int runtime_dir_open(struct runtime_dir *r, const char *run_dir, const char *state_dir, char *err,
 	size_t err_size);
 // Gives up the locks only: what runs goes on.
 void runtime_dir_leave(struct runtime_dir *r);
-// Unmounts and removes RUN_DIR and its lock. The state folder stays.
+// Unmounts and removes RUN_DIR and its lock. The state directory stays.
 void runtime_dir_remove(struct runtime_dir *r);

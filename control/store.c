@@ -206,7 +206,18 @@ void store_close(struct store *s)
 
 const char *store_error(struct store *s)
 {
-	return sqlite3_errmsg(s->db);
+	const char *path = sqlite3_db_filename(s->db, "main");
+	int code = sqlite3_errcode(s->db) & 0xff;
+
+	if (code == SQLITE_OK || code == SQLITE_ROW || code == SQLITE_DONE)
+		code = s->failure; // the rollback went well
+	if (code == SQLITE_FULL)
+		snprintf(s->error, sizeof(s->error),
+			"%.200s: the disk is full; make room there (`df -h %.200s` shows it)", path,
+			path);
+	else
+		snprintf(s->error, sizeof(s->error), "%.200s: %s", path, sqlite3_errstr(code));
+	return s->error;
 }
 
 int store_begin(struct store *s)
@@ -224,6 +235,7 @@ int store_commit(struct store *s)
 
 void store_rollback(struct store *s)
 {
+	s->failure = sqlite3_errcode(s->db) & 0xff;
 	if (!sqlite3_get_autocommit(s->db))
 		store_run(store_statement(s, STORE_ROLLBACK));
 }

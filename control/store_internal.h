@@ -77,6 +77,8 @@ struct store {
 	sqlite3 *db;
 	sqlite3_stmt *statements[STORE_STATEMENT_COUNT];
 	uint32_t salt;
+	int failure; // SQLite's code before the last rollback
+	char error[512];
 };
 
 // The statement, ready for binding.

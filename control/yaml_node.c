@@ -45,7 +45,8 @@ int yaml_tree_read(struct yaml_tree *ret_tree, const char *yaml, size_t size, st
 
 	*ret_tree = (struct yaml_tree){ 0 };
 	if (size > YAML_MAX_SIZE) {
-		report(r, 1, "the document has %zu bytes; at most %d", size, YAML_MAX_SIZE);
+		report(r, 1, "the document has %zu bytes; allowed: at most %d (16 MiB)", size,
+			YAML_MAX_SIZE);
 		return -EINVAL;
 	}
 	if (!check_bytes(yaml, size, r))

@@ -84,7 +84,7 @@ def wait_for(sock, child):
         return 1
     verdict = json.loads(answer)
     if verdict["kept"]:
-        print(KEPT)
+        print(KEPT if "SUDO_UID" in os.environ else KEPT.replace("sudo ", ""))
     else:
         child.wait()
     return verdict["exit"]

@@ -90,6 +90,26 @@ def test_lists(lab):
     assert "insula list port" in insula(lab, "show", "port", "red/none", status=1)[1]
 
 
+# A network is TENANT/NETWORK wherever it is named; half a name is answered with the whole ones.
+def test_names(lab):
+    assert {r["network"] for kind in ("lease", "port") for r in lab.list(kind)
+            if "network" in r} == {"red/lan", "blue/lan"}
+    both = json.loads(insula(lab, "show", "lease", "10.0.0.11", "-o", "json")[0])["leases"]
+    assert [r["port"] for r in both] == ["red/red-1.eth0", "blue/blue-1.eth0"], both
+    assert all(r["port"] in insula(lab, "show", "lease", "10.0.0.11")[0] for r in both)
+    one = json.loads(insula(lab, "show", "lease", both[0]["port"], "-o", "json")[0])
+    assert one == both[0] | {"expires_s": one["expires_s"]}, one
+    assert "there is red/lan, blue/lan" in insula(lab, "show", "network", "lan", status=1)[1]
+    assert "there is red/red-1.eth0" in insula(lab, "show", "port", "red-1", status=1)[1]
+
+
+def test_meaning_in_json(lab):
+    for network in lab.list("network"):
+        assert isinstance(network["dns"], list) and network["dns_source"] in ("host", "file")
+    drops = json.loads(insula(lab, "list", "drops", "-o", "json")[0])["drops"]
+    assert drops and all(row["text"] for row in drops), drops
+
+
 # Every file the reader refuses leaves everything as it was, and says why with its line.
 def test_bad_files(lab):
     before = state(lab)

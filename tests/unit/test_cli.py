@@ -27,7 +27,10 @@ STATUS = {
     "uplinks": [{"name": "internet", "mode": "nat"}],
     "warnings": ["no hugepages", "no vfio"],
 }
-DROPS = {"drops": [{"reason": "guard_storm", "count": 0}, {"reason": "tx_full", "count": 3}]}
+DROPS = {"drops": [
+    {"reason": "guard_storm", "count": 0, "text": "too much"},
+    {"reason": "tx_full", "count": 3, "text": "the receiver's queue is full"},
+]}
 CHANGES = [
     {"op": "create", "kind": "tenant", "name": "red", "detail": ""},
     {"op": "update", "kind": "port", "name": "red/web.eth0", "detail": "mtu 1500 -> 1400"},
@@ -258,7 +261,7 @@ class Cli(unittest.TestCase):
         with open(big, "w") as f:
             f.truncate((16 << 20) + 1)
         _, err = self.insula("apply", "-f", big, status=1)
-        self.assertIn("File too large", err)
+        self.assertIn("is too large; allowed: at most 16 MiB", err)
 
     def test_diff(self):
         self.serve(diff=(200, {"changes": CHANGES[:1]}))

@@ -299,7 +299,8 @@ static void limits(void **state)
 
 	assert_non_null(big);
 	memset(big, '#', size);
-	bad(big, size, "t.yaml:1: the document has 16777217 bytes; at most 16777216");
+	bad(big, size,
+		"t.yaml:1: the document has 16777217 bytes; allowed: at most 16777216 (16 MiB)");
 	// As many list items as fit: a bounded amount of memory and one clear word.
 	for (size_t i = 0; i + 1 < size; i++)
 		big[i] = (char)(i % 2 == 0 ? ',' : 'a');

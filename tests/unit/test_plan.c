@@ -80,6 +80,38 @@ static void test_create_update_delete(void **state)
 	desired_free(other);
 }
 
+#define TAP2 "          - {network: lan, address: 10.0.0.11, type: tap, interface: t1, queues: 2}\n"
+
+static void test_what_absence_means(void **state)
+{
+	struct desired *one = fixture_desired(RED("10", TAP));
+	struct desired *two = fixture_desired(RED("10, dns: [9.9.9.9, 1.1.1.1]", TAP2));
+	json_t *c = plan(one, two), *network = json_object(), *dns;
+	be32 host = htonl(0x0a000035);
+
+	assert_int_equal(json_array_size(c), 2);
+	assert_string_equal(detail(c, 0), "dns the host's -> 9.9.9.9 1.1.1.1");
+	assert_string_equal(detail(c, 1), "queues default -> 2");
+	json_decref(c);
+	c = plan(two, one);
+	assert_string_equal(detail(c, 0), "dns 9.9.9.9 1.1.1.1 -> the host's");
+	assert_string_equal(detail(c, 1), "queues 2 -> default");
+	json_decref(c);
+	describe_dns(network, one->segments[0].network, &host, 1);
+	dns = json_object_get(network, "dns");
+	assert_int_equal(json_array_size(dns), 1);
+	assert_string_equal(json_string_value(json_array_get(dns, 0)), "10.0.0.53");
+	assert_string_equal(json_string_value(json_object_get(network, "dns_source")), "host");
+	describe_dns(network, two->segments[0].network, &host, 1);
+	dns = json_object_get(network, "dns");
+	assert_int_equal(json_array_size(dns), 2);
+	assert_string_equal(json_string_value(json_array_get(dns, 1)), "1.1.1.1");
+	assert_string_equal(json_string_value(json_object_get(network, "dns_source")), "file");
+	json_decref(network);
+	desired_free(one);
+	desired_free(two);
+}
+
 static void test_details_are_added(void **state)
 {
 	json_t *c = json_pack("[{s:s, s:s, s:s, s:s}]", "op", "create", "kind", "port", "name", "a",
@@ -162,6 +194,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_create_update_delete),
+		T(test_what_absence_means),
 		cmocka_unit_test(test_details_are_added),
 		T(test_fallback_order),
 		cmocka_unit_test(test_taps_that_change_hands),

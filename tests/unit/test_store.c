@@ -3,6 +3,7 @@
 // policies kept and swept, notes, leases; across closing and opening the file.
 #include "tests/unit/desired_fixture.h"
 #include <errno.h>
+#include "control/store_internal.h"
 
 static uint64_t begin(void)
 {
@@ -219,6 +220,21 @@ static void test_leases(void **state)
 	assert_int_equal(back.port, 0);
 }
 
+// Said with the file and what to do, also after the rollback that went well.
+static void test_no_space_left(void **state)
+{
+	static uint8_t data[1 << 20];
+	uint8_t hash[POLICY_HASH_SIZE] = { 1 };
+
+	assert_int_equal(
+		sqlite3_exec(fixture_store->db, "PRAGMA max_page_count = 1", NULL, NULL, NULL), 0);
+	assert_int_equal(store_begin(fixture_store), 0);
+	assert_int_equal(store_put_section(fixture_store, hash, data, sizeof(data)), -EIO);
+	store_rollback(fixture_store);
+	assert_non_null(strstr(store_error(fixture_store), "/insula.db: the disk is full; make room"));
+	assert_non_null(strstr(store_error(fixture_store), "`df -h /"));
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
@@ -230,6 +246,7 @@ int main(void)
 		T(test_policies_are_swept),
 		T(test_notes_keep_the_first_value),
 		T(test_leases),
+		T(test_no_space_left),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
