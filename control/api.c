@@ -20,7 +20,11 @@
 
 enum {
 	MAX_CONNECTIONS = 32,
-	IDLE_SECONDS = 30, // a connection that says nothing is closed
+	BACKLOG = 1024, // waiting for one of these
+	// A connection that says nothing is closed: soon before its request is whole, for it keeps
+	// others out; then the work and the client may take their time.
+	IDLE_SECONDS = 2,
+	ANSWER_SECONDS = 600,
 };
 
 struct api {
@@ -149,7 +153,7 @@ static int listen_on(struct api *api)
 	r = bind(api->fd, (const struct sockaddr *)&api->address, sizeof(api->address));
 	r = r < 0 ? -errno : 0;
 	umask(mask);
-	if (r == 0 && listen(api->fd, MAX_CONNECTIONS) < 0)
+	if (r == 0 && listen(api->fd, BACKLOG) < 0)
 		r = -errno;
 	if (r < 0) {
 		log_error("%s: %s", api->address.sun_path, strerror(-r));
@@ -316,6 +320,11 @@ static void take_body(struct api_request *r, const char *data, size_t size)
 	r->size += size;
 }
 
+static void set_timeout(struct MHD_Connection *connection, unsigned seconds)
+{
+	MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, seconds);
+}
+
 // libmicrohttpd calls this once with the headers, then for each piece of the body, then once more.
 // An answer may be given at the first call (the body is not read then) or at the last.
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url,
@@ -345,6 +354,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 		*size = 0;
 		return MHD_YES;
 	}
+	set_timeout(connection, ANSWER_SECONDS);
 	return dispatch(r, method, url);
 }
 
@@ -360,4 +370,6 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **st
 	free(r->body);
 	free(r);
 	*state = NULL;
+	if (why == MHD_REQUEST_TERMINATED_COMPLETED_OK)
+		set_timeout(connection, IDLE_SECONDS); // until the next one
 }

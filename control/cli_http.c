@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Requests from `insula` to insulad: HTTP on its unix socket through libcurl, answers in JSON.
-// Blocks until the answer is there: an apply takes as long as it takes.
+// Blocks until the answer is there or the time for it is over.
 #include "control/cli.h"
 
 #include <curl/curl.h>
@@ -9,6 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+
+enum { // seconds
+	ASK_TIMEOUT = 30,
+	CHANGE_TIMEOUT = 600, // a large apply
+};
 
 static size_t on_body(char *data, size_t one, size_t size, void *arg)
 {
@@ -53,6 +58,16 @@ static struct curl_slist *file_header(struct curl_slist *list, const char *file)
 	return longer;
 }
 
+static long timeout_of(const char *method)
+{
+	const char *env = getenv("INSULA_TIMEOUT");
+	long seconds = env != NULL ? strtol(env, NULL, 10) : 0;
+
+	if (seconds > 0 && seconds <= 86400)
+		return seconds;
+	return strcmp(method, "GET") == 0 ? ASK_TIMEOUT : CHANGE_TIMEOUT;
+}
+
 static int perform(CURL *curl, struct cli_reply *r)
 {
 	CURLcode code = curl_easy_perform(curl);
@@ -65,6 +80,8 @@ static int perform(CURL *curl, struct cli_reply *r)
 	case CURLE_COULDNT_CONNECT:
 		curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &os_error);
 		return os_error == EACCES || os_error == EPERM ? -EACCES : -ENOTCONN;
+	case CURLE_OPERATION_TIMEDOUT:
+		return -ETIMEDOUT;
 	case CURLE_OUT_OF_MEMORY:
 	case CURLE_WRITE_ERROR:
 		return -ENOMEM;
@@ -90,6 +107,7 @@ int cli_request(const struct cli *c, const char *method, const char *path, const
 	curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, c->socket);
 	curl_easy_setopt(curl, CURLOPT_PROXY, ""); // the environment's is not for this
 	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(curl, CURLOPT_TIMEOUT, timeout_of(method));
 	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
 	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
 	curl_easy_setopt(curl, CURLOPT_WRITEDATA, ret_reply);
@@ -127,6 +145,10 @@ void cli_explain(const struct cli *c, int error)
 		cli_error("insulad does not answer on %s; start it with: insula start", c->socket);
 	else if (error == -EACCES)
 		cli_error("%s may not be used by this user; be root, or use sudo", c->socket);
+	else if (error == -ETIMEDOUT)
+		cli_error("insulad on %s has not answered in time; it may be busy and still do "
+			  "what it was asked, see %s/insulad.log",
+			c->socket, c->state_dir);
 	else if (error == -ECONNRESET)
 		cli_error("insulad on %s went away without an answer; see %s/insulad.log",
 			c->socket, c->state_dir);

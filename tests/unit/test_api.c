@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "control/daemon.h"
@@ -30,6 +31,7 @@ struct daemon {
 	size_t size;
 	enum daemon_kind kind;
 	unsigned n_stops;
+	unsigned busy_s; // how long an apply takes
 };
 
 struct client {
@@ -55,6 +57,8 @@ int daemon_apply(struct daemon *d, const char *file, const char *yaml, size_t si
 	snprintf(d->file, sizeof(d->file), "%s", file);
 	snprintf(d->head, sizeof(d->head), "%.*s", size > 31 ? 31 : (int)size, yaml);
 	d->size = size;
+	if (d->busy_s)
+		sleep(d->busy_s);
 	*ret = answer(d->result);
 	return d->result;
 }
@@ -342,6 +346,39 @@ static void large_bodies(void **state)
 	}
 }
 
+// More connections than are served at once, each stuck at another point of its request: they are
+// closed soon, and who really asks is answered.
+static void idle_connections(void **state)
+{
+	static const char *const words[] = { "", "GET /v1/st",
+		"PUT /v1/config HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc",
+		"GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n" }; // and kept alive
+	struct sockaddr_un to = { .sun_family = AF_UNIX };
+	struct timespec begin, end;
+	int fds[40];
+
+	snprintf(to.sun_path, sizeof(to.sun_path), "%s/insulad.sock", fake.dir);
+	for (int i = 0; i < 40; i++) {
+		const char *w = words[i % 4];
+		fds[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+		assert_int_equal(connect(fds[i], (struct sockaddr *)&to, sizeof(to)), 0);
+		assert_int_equal(send(fds[i], w, strlen(w), MSG_NOSIGNAL), strlen(w));
+	}
+	clock_gettime(CLOCK_MONOTONIC, &begin);
+	ask("GET /v1/status", "", "", 200, "{\"generation\":7}");
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	assert_in_range(end.tv_sec - begin.tv_sec, 0, 10);
+	for (int i = 0; i < 40; i++)
+		close(fds[i]);
+}
+
+// The patience with idle connections ends with the request: its work takes as long as it takes.
+static void slow_apply(void **state)
+{
+	fake.busy_s = 3;
+	ask("PUT /v1/config", "", "version: 1\n", 200, "\"generation\"");
+}
+
 static void stops_after_answer(void **state)
 {
 	ask("POST /v1/stop", "", "", 200, "{\"stopping\":true}");
@@ -359,6 +396,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(wrong_requests, start, stop),
 		cmocka_unit_test_setup_teardown(refuses_early, start, stop),
 		cmocka_unit_test_setup_teardown(large_bodies, start, stop),
+		cmocka_unit_test_setup_teardown(idle_connections, start, stop),
+		cmocka_unit_test_setup_teardown(slow_apply, start, stop),
 		cmocka_unit_test_setup_teardown(stops_after_answer, start, stop),
 	};
 

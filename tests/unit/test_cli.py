@@ -4,6 +4,7 @@
 # format, its exit statuses, and start and stop with a stand-in. Usage: test_cli.py INSULA
 import json
 import os
+import socket
 import socketserver
 import subprocess
 import sys
@@ -165,6 +166,18 @@ class Cli(unittest.TestCase):
                 out, _ = self.insula(*args)
                 self.assertIn("usage: insula " + name, out)
                 self.assertIn("Example: ", out)
+
+    # Somebody takes connections and never answers.
+    def test_no_answer(self):
+        os.makedirs(self.run_dir, exist_ok=True)
+        path = self.run_dir + "/insulad.sock"
+        with socket.socket(socket.AF_UNIX) as silent:
+            silent.bind(path)
+            silent.listen(8)
+            for args in (["list", "port"], ["status"], ["apply", "-f", "-"]):
+                _, err = self.insula(*args, status=1, INSULA_TIMEOUT="1")
+                self.assertIn(f"insula: insulad on {path} has not answered in time", err)
+        os.unlink(path)
 
     def test_not_running(self):
         sock = self.run_dir + "/insulad.sock"
