@@ -9,6 +9,7 @@
 #include <time.h>
 #include "control/daemon_internal.h"
 #include "control/describe.h"
+#include "control/lease_bound.h"
 #include "control/log.h"
 
 enum {
@@ -21,11 +22,6 @@ struct lease {
 	struct store_lease s;
 	bool offered; // not durable yet
 	bool gone; // to be swept
-};
-
-struct bound { // a configured port's client took its address
-	int64_t at;
-	char hostname[64];
 };
 
 // What the switch is told after the transaction.
@@ -43,7 +39,7 @@ struct leases {
 	struct lease *v;
 	struct proto_lease_event *events;
 	struct answer *answers;
-	struct bound *bound[POLICY_MAX_PORT_ID + 1];
+	struct bounds *bounds;
 	struct log_limit limit;
 };
 
@@ -157,6 +153,8 @@ int leases_new(struct daemon *d, struct leases **ret_leases)
 	int r = loop_add_timer(d->loop, on_expiry, l, &l->timer);
 	if (r == 0)
 		r = store_each_lease(d->store, load_one, l);
+	if (r == 0)
+		r = bounds_new(d, &l->bounds);
 	if (r < 0) {
 		leases_free(l);
 		return r;
@@ -171,8 +169,7 @@ void leases_free(struct leases *l)
 	if (!l)
 		return;
 	loop_remove(l->d->loop, l->timer);
-	for (uint32_t i = 0; i <= POLICY_MAX_PORT_ID; i++)
-		free(l->bound[i]);
+	bounds_free(l->bounds);
 	free(l->v);
 	free(l->events);
 	free(l->answers);
@@ -466,23 +463,10 @@ static int on_end(struct leases *l, const struct proto_lease_event *e)
 	return store_delete_lease(l->d->store, x->s.segment, x->s.address);
 }
 
-static void on_bound(struct leases *l, const struct proto_lease_event *e)
-{
-	if (e->port == 0 || e->port > POLICY_MAX_PORT_ID || !l->d->desired ||
-		!desired_port_by_id(l->d->desired, e->port))
-		return;
-	if (!l->bound[e->port])
-		l->bound[e->port] = calloc(1, sizeof(*l->bound[0]));
-	if (!l->bound[e->port])
-		return;
-	l->bound[e->port]->at = now_s();
-	memcpy(l->bound[e->port]->hostname, e->hostname, sizeof(e->hostname));
-}
-
 void leases_on_event(struct leases *l, const struct proto_lease_event *e)
 {
 	if (e->kind == PROTO_LEASE_BOUND) {
-		on_bound(l, e);
+		bounds_on_event(l->bounds, e, now_s());
 		return;
 	}
 	struct proto_lease_event *grown = realloc(l->events, (l->n_events + 1) * sizeof(*grown));
@@ -606,11 +590,7 @@ void leases_on_apply(struct leases *l)
 
 	if (!d)
 		return;
-	for (uint32_t id = 1; id <= POLICY_MAX_PORT_ID; id++)
-		if (l->bound[id] && !desired_port_by_id(d, id)) {
-			free(l->bound[id]);
-			l->bound[id] = NULL;
-		}
+	bounds_on_apply(l->bounds);
 	if (!mark_unfit(l))
 		return;
 	bool ok = store_begin(l->d->store) == 0; // else the next start ends them there
@@ -663,7 +643,7 @@ void leases_list(struct leases *l, json_t *array)
 		const struct desired_port *p = &d->ports[i];
 		if (p->kind != DESIRED_NIC || !p->address)
 			continue;
-		const struct bound *b = l->bound[p->id];
+		const struct bound *b = bounds_get(l->bounds, p->id);
 		int64_t expires = b ? b->at + d->segments[p->segment].network->lease_s - now : 0;
 		json_t *o = object(l, p, p->address, &p->mac, "configured",
 			!b            ? "reserved"

@@ -366,12 +366,21 @@ int store_get_section(
 	return r;
 }
 
-int store_note(struct store *s, const char *key, const char *value)
+static int put_note(sqlite3_stmt *st, const char *key, const char *value)
 {
-	sqlite3_stmt *st = store_statement(s, STORE_NOTE_PUT);
 	sqlite3_bind_text(st, 1, key, -1, SQLITE_STATIC);
 	sqlite3_bind_text(st, 2, value, -1, SQLITE_STATIC);
 	return store_run(st);
+}
+
+int store_note(struct store *s, const char *key, const char *value)
+{
+	return put_note(store_statement(s, STORE_NOTE_PUT), key, value);
+}
+
+int store_set_note(struct store *s, const char *key, const char *value)
+{
+	return put_note(store_statement(s, STORE_NOTE_SET), key, value);
 }
 
 int store_each_note(struct store *s, const char *prefix,

@@ -71,9 +71,11 @@ int store_get_root(struct store *s, uint64_t generation, void **ret_root, size_t
 int store_get_section(
 	struct store *s, const uint8_t hash[POLICY_HASH_SIZE], void **ret_data, size_t *ret_size);
 
-// --- what to put back on stop ---
+// --- notes: what to put back on stop, who took configured addresses ---
 // Notes the value, unless the key has one already.
 int store_note(struct store *s, const char *key, const char *value);
+// Notes it, whatever the key has.
+int store_set_note(struct store *s, const char *key, const char *value);
 int store_each_note(struct store *s, const char *prefix,
 	void (*fn)(void *arg, const char *key, const char *value), void *arg);
 int store_forget_note(struct store *s, const char *key);

@@ -56,6 +56,7 @@
 	X(ROOT_SECTION_SWEEP, "DELETE FROM root_sections WHERE generation NOT IN " \
 			      "(SELECT generation FROM roots)") \
 	X(NOTE_PUT, "INSERT OR IGNORE INTO notes(key, value) VALUES (?, ?)") \
+	X(NOTE_SET, "INSERT OR REPLACE INTO notes(key, value) VALUES (?, ?)") \
 	X(NOTE_EACH, "SELECT key, value FROM notes WHERE substr(key, 1, length(?1)) = ?1 " \
 		     "ORDER BY key") \
 	X(NOTE_DELETE, "DELETE FROM notes WHERE key = ?") \
