@@ -13,7 +13,7 @@
 
 enum event_source { FROM_LISTEN, FROM_CONNECTION, FROM_WORKERS, FROM_SIGNAL };
 
-enum { REPLY_WAIT_MS = 200 };
+enum { REPLY_WAIT_MS = 200, COMPLAINT_NS = 1000000000 };
 
 static void close_connection(struct control *c)
 {
@@ -117,6 +117,23 @@ static void serve(struct control *c)
 	control_reply_status(c, -EOPNOTSUPP, "unknown request");
 }
 
+// Who connects and talks nonsense in a loop gets one line a second, not the log.
+static void complain(struct control *c)
+{
+	uint64_t now = control_now_ns(CLOCK_MONOTONIC);
+
+	if (c->complained_ns && now - c->complained_ns < COMPLAINT_NS) {
+		c->n_malformed++;
+		return;
+	}
+	fprintf(stderr,
+		"insula-switch: malformed control message; connection closed (%u more since the "
+		"last such line)\n",
+		c->n_malformed);
+	c->complained_ns = now;
+	c->n_malformed = 0;
+}
+
 static void from_connection(struct control *c)
 {
 	int r = proto_recv(c->conn_fd, c->in);
@@ -131,7 +148,7 @@ static void from_connection(struct control *c)
 	if (r == 0)
 		proto_message_clear(c->in);
 	if (r != -ECONNRESET)
-		fprintf(stderr, "insula-switch: malformed control message; connection closed\n");
+		complain(c);
 	close_connection(c);
 }
 
@@ -148,6 +165,7 @@ static void from_listen(struct control *c)
 		return;
 	}
 	c->conn_fd = fd;
+	control_forget_told(c);
 }
 
 static void dispatch(struct control *c, uint32_t source)

@@ -22,6 +22,8 @@ struct control {
 	uint64_t reclaim_token; // grace period after which removed sessions may be reused
 	uint64_t kept_house_ns;
 	struct proto_message *in; // the request being served
+	uint64_t complained_ns; // when the last malformed message was spoken of
+	unsigned n_malformed; // since then, in silence
 };
 
 // Serves until SIGTERM arrives on signal_fd. 0 or -errno.
@@ -54,6 +56,8 @@ void control_leases_expire(struct control *c, uint64_t now_ns);
 void control_keep_house(struct control *c);
 // Tells insulad if the port's other end came, went, or died since it was last told.
 void control_watch_port(struct control *c, struct port *p);
+// Who has just connected was told nothing: what came, went or died meanwhile is told again.
+void control_forget_told(struct control *c);
 // How long the loop may sleep, in ms.
 int control_house_timeout(const struct control *c);
 

@@ -50,6 +50,7 @@ void control_port_list(struct control *c)
 			.mtu = p->params.mtu,
 			.n_queues = p->n_queues,
 			.up = atomic_load(&p->up) };
+		p->told = e->up; // a death is not in the list: it is told after it
 		memcpy(e->name, p->params.name, sizeof(e->name));
 		memcpy(e->arg, p->params.arg, sizeof(e->arg));
 	}

@@ -28,10 +28,18 @@ void control_watch_port(struct control *c, struct port *p)
 	uint32_t up = atomic_load(&p->dead) ? 2 : !!atomic_load(&p->up);
 	struct proto_port_event e = { .id = p->id, .up = up };
 
-	if (up == p->told)
-		return;
-	p->told = up;
-	control_event(c, &e, PROTO_EVENT_PORT, sizeof(e));
+	if (up != p->told && control_event(c, &e, PROTO_EVENT_PORT, sizeof(e)) == 0)
+		p->told = up; // else again within the second
+}
+
+void control_forget_told(struct control *c)
+{
+	for (uint32_t id = 1; id <= POLICY_MAX_PORT_ID; id++) {
+		struct port *p = switch_port(c->sw, id);
+
+		if (p)
+			p->told = PORT_TOLD_NOTHING;
+	}
 }
 
 static void watch_ports(struct control *c)

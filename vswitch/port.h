@@ -16,6 +16,7 @@ enum {
 	PORT_MAX_QUEUES = PROTO_MAX_QUEUES,
 	BURST_MAX = 32,
 	WORKER_MAX = 16,
+	PORT_TOLD_NOTHING = 3,
 };
 
 // What the far end takes without help; software does the rest before ops->tx (gso.h).
@@ -86,7 +87,7 @@ struct port {
 	_Atomic uint32_t dead; // an fd failed for good; control reports it
 	struct storm storm; // see storm.h
 	bool served; // control: workers have its queues
-	uint32_t told; // control: what insulad was last told of up and dead
+	uint32_t told; // control: what insulad was last told of up and dead; PORT_TOLD_NOTHING
 	void *priv; // the kind's
 	struct port_counters *counters[WORKER_MAX + 1]; // one per worker, then control's own
 };

@@ -2,9 +2,11 @@
 // The whole pipeline, frame in to frame out: isolation, guard, ARP, DHCP, echo, SNAT with ARP on
 // the uplink, ICMP errors, VLAN tags on a trunk, and sessions that outlive the switch.
 #include <errno.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include "tests/unit/switch_fixture.h"
 #include "dhcp/arp.h"
+#include "vswitch/control.h"
 
 struct datagram {
 	struct eth_hdr eth;
@@ -565,6 +567,51 @@ static void fds_of_a_failed_port(void **state)
 	fixture_add_port(RED_1);
 }
 
+// The event waiting on the socket, or 9 if there is none.
+static uint32_t told_up(int fd)
+{
+	struct proto_port_event e = { 0 };
+	ssize_t n = recv(fd, &e, sizeof(e), MSG_DONTWAIT);
+
+	if (n < 0)
+		return 9;
+	assert_int_equal(n, sizeof(e));
+	assert_int_equal(e.h.type, PROTO_EVENT_PORT);
+	assert_int_equal(e.id, RED_1);
+	return e.up;
+}
+
+// A port's death reaches insulad also when it was away, or its socket full, when it happened.
+static void a_death_is_told_until_heard(void **state)
+{
+	static struct control c;
+	struct port *p = fx.sw->ports[RED_1];
+	int fds[2], n = 0;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, fds), 0);
+	c.sw = fx.sw;
+	c.conn_fd = -1;
+	atomic_store(&p->dead, 1);
+	control_watch_port(&c, p);
+	c.conn_fd = fds[0];
+	while (send(fds[0], "full", 4, 0) == 4)
+		n++;
+	control_watch_port(&c, p);
+	while (n--)
+		assert_int_equal(recv(fds[1], &(uint32_t){ 0 }, 4, 0), 4);
+	assert_int_equal(told_up(fds[1]), 9);
+	control_watch_port(&c, p);
+	assert_int_equal(told_up(fds[1]), 2);
+	control_watch_port(&c, p); // heard: not again
+	assert_int_equal(told_up(fds[1]), 9);
+	control_forget_told(&c); // another insulad
+	control_watch_port(&c, p);
+	assert_int_equal(told_up(fds[1]), 2);
+	atomic_store(&p->dead, 0);
+	close(fds[0]);
+	close(fds[1]);
+}
+
 // A guest may take over the MAC that its segment's gateway had under the policy before.
 static void gateways_leave_the_fdb(void **state)
 {
@@ -629,6 +676,7 @@ int main(void)
 		cmocka_unit_test(readme_shows_the_pipeline),
 		T(port_made_anew),
 		T(fds_of_a_failed_port),
+		T(a_death_is_told_until_heard),
 		T(gateways_leave_the_fdb),
 	};
 
