@@ -33,6 +33,7 @@ struct api {
 	struct loop_source *source, *timer;
 	struct sockaddr_un address;
 	int fd;
+	struct MHD_Connection *open[MAX_CONNECTIONS];
 	bool stop; // an accepted POST /v1/stop has been answered
 };
 
@@ -52,6 +53,8 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 	const char *method, const char *version, const char *data, size_t *size, void **state);
 static void on_completed(void *arg, struct MHD_Connection *connection, void **state,
 	enum MHD_RequestTerminationCode why);
+static void on_connection(void *arg, struct MHD_Connection *connection, void **state,
+	enum MHD_ConnectionNotificationCode code);
 static void on_timer(void *arg);
 static void on_events(void *arg, uint32_t events);
 static void on_http_log(void *arg, const char *format, va_list ap)
@@ -72,8 +75,9 @@ int api_start(struct daemon *d, struct api **ret_api)
 	api->http = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request,
 		api, MHD_OPTION_EXTERNAL_LOGGER, on_http_log, api, MHD_OPTION_LISTEN_SOCKET,
 		api->fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, api,
-		MHD_OPTION_CONNECTION_LIMIT, (unsigned)MAX_CONNECTIONS,
-		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS, MHD_OPTION_END);
+		MHD_OPTION_NOTIFY_CONNECTION, on_connection, api, MHD_OPTION_CONNECTION_LIMIT,
+		(unsigned)MAX_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
+		MHD_OPTION_END);
 	if (api->http == NULL) {
 		log_error("the HTTP server on %s does not start", api->address.sun_path);
 		close(api->fd);
@@ -325,6 +329,38 @@ static void set_timeout(struct MHD_Connection *connection, unsigned seconds)
 	MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, seconds);
 }
 
+static void on_connection(void *arg, struct MHD_Connection *connection, void **state,
+	enum MHD_ConnectionNotificationCode code)
+{
+	struct api *api = arg;
+	bool started = code == MHD_CONNECTION_NOTIFY_STARTED;
+
+	for (int i = 0; i < MAX_CONNECTIONS; i++)
+		if (api->open[i] == (started ? NULL : connection)) {
+			api->open[i] = started ? connection : NULL;
+			return;
+		}
+}
+
+// While a request was at work nobody was listened to: those who wait for their turn were not idle.
+static enum MHD_Result work(
+	struct api *api, struct api_request *r, const char *method, const char *url)
+{
+	uint64_t begin = loop_now_ns();
+	enum MHD_Result result;
+
+	set_timeout(r->connection, ANSWER_SECONDS);
+	result = dispatch(r, method, url);
+	if (loop_now_ns() - begin < 500000000)
+		return result;
+	for (int i = 0; i < MAX_CONNECTIONS; i++)
+		if (api->open[i] != NULL && api->open[i] != r->connection) {
+			set_timeout(api->open[i], 0); // from none to some: its time begins anew
+			set_timeout(api->open[i], IDLE_SECONDS);
+		}
+	return result;
+}
+
 // libmicrohttpd calls this once with the headers, then for each piece of the body, then once more.
 // An answer may be given at the first call (the body is not read then) or at the last.
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url,
@@ -354,8 +390,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 		*size = 0;
 		return MHD_YES;
 	}
-	set_timeout(connection, ANSWER_SECONDS);
-	return dispatch(r, method, url);
+	return work(api, r, method, url);
 }
 
 static void on_completed(void *arg, struct MHD_Connection *connection, void **state,

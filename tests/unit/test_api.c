@@ -32,6 +32,7 @@ struct daemon {
 	enum daemon_kind kind;
 	unsigned n_stops;
 	unsigned busy_s; // how long an apply takes
+	int late; // a connection that asks while the apply is at work
 };
 
 struct client {
@@ -45,6 +46,7 @@ struct client {
 };
 
 static struct daemon fake;
+static const char late[] = "GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n";
 
 static json_t *answer(int result)
 {
@@ -59,6 +61,8 @@ int daemon_apply(struct daemon *d, const char *file, const char *yaml, size_t si
 	d->size = size;
 	if (d->busy_s)
 		sleep(d->busy_s);
+	if (d->late > 0)
+		assert_true(send(d->late, late, sizeof(late) - 1, MSG_NOSIGNAL) > 0);
 	*ret = answer(d->result);
 	return d->result;
 }
@@ -373,10 +377,31 @@ static void idle_connections(void **state)
 }
 
 // The patience with idle connections ends with the request: its work takes as long as it takes.
+// Nor does it count against who connected meanwhile.
 static void slow_apply(void **state)
 {
+	static const char put[] = "PUT /v1/config HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n";
+	struct sockaddr_un to = { .sun_family = AF_UNIX };
+	char in[1024] = "";
+	int fds[2];
+
+	snprintf(to.sun_path, sizeof(to.sun_path), "%s/insulad.sock", fake.dir);
+	for (int i = 0; i < 2; i++) {
+		fds[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+		assert_int_equal(connect(fds[i], (struct sockaddr *)&to, sizeof(to)), 0);
+	}
+	assert_true(send(fds[0], put, sizeof(put) - 1, MSG_NOSIGNAL) > 0);
+	ask("GET /v1/status", "", "", 200, "\"generation\""); // both are taken now
 	fake.busy_s = 3;
-	ask("PUT /v1/config", "", "version: 1\n", 200, "\"generation\"");
+	fake.late = fds[1];
+	assert_int_equal(send(fds[0], "x", 1, MSG_NOSIGNAL), 1);
+	ask("GET /v1/status", "", "", 200, "\"generation\"");
+	ask("GET /v1/status", "", "", 200, "\"generation\"");
+	for (int i = 0; i < 2; i++) {
+		assert_true(recv(fds[i], in, sizeof(in) - 1, 0) > 0);
+		assert_memory_equal(in, "HTTP/1.1 200 ", 13);
+		close(fds[i]);
+	}
 }
 
 static void stops_after_answer(void **state)
