@@ -157,13 +157,13 @@ def test_insulad_killed(lab):
     assert after == before
 
 
-# A second insulad with another run folder and the same state folder is refused, and leaves nothing.
+# A second insulad with another run directory and the same state directory is refused, and leaves nothing.
 def test_second_insulad(lab):
     run = os.environ["INSULA_RUN_DIR"] + "2"
     done = subprocess.run([os.path.join(os.path.dirname(lab.insula_program), "insulad"),
                            "--run-dir", run], capture_output=True, text=True, timeout=60,
                           check=False)
-    assert done.returncode == 1 and "another insulad runs with state folder" in done.stderr, done
+    assert done.returncode == 1 and "another insulad runs with state directory" in done.stderr, done
     assert not glob.glob(run + "*"), glob.glob(run + "*")
 
 

@@ -142,7 +142,7 @@ def main():
     for moment, victim in zip(MOMENTS, whom):
         print(f"{victim} killed at '{moment}'", flush=True)
         killed(before, moment, victim)
-    for case in (refused, failing, others, twice, kept):
+    for case in (failing, refused, others, twice, kept):
         print(case.__name__, flush=True)
         case(before)
 

@@ -231,7 +231,8 @@ static void test_no_space_left(void **state)
 	assert_int_equal(store_begin(fixture_store), 0);
 	assert_int_equal(store_put_section(fixture_store, hash, data, sizeof(data)), -EIO);
 	store_rollback(fixture_store);
-	assert_non_null(strstr(store_error(fixture_store), "/insula.db: the disk is full; make room"));
+	assert_non_null(
+		strstr(store_error(fixture_store), "/insula.db: the disk is full; make room"));
 	assert_non_null(strstr(store_error(fixture_store), "`df -h /"));
 }
 
