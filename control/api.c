@@ -177,6 +177,7 @@ static void serve(struct api *api)
 		loop_timer_disarm(api->timer);
 	if (api->stop) {
 		api->stop = false;
+		log_info("stop was asked for: stopping everything");
 		daemon_request_stop(api->daemon); // may end in api_stop: the last thing done here
 	}
 }

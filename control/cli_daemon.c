@@ -22,7 +22,6 @@
 enum {
 	READY_MS = 60000, // insulad re-adopts what runs before it is ready
 	STOP_MS = 60000,
-	LOG_KEEP = 8 << 20, // a longer log is set aside at start
 };
 
 // The pid behind the API's socket: 0 and *ret_pid, or -errno.
@@ -74,7 +73,6 @@ static int make_dirs(const char *path)
 // The log, open for appending, and where this start's part begins.
 static int open_log(const struct cli *c, char path[PATH_MAX], off_t *ret_begin)
 {
-	char old[PATH_MAX + 2];
 	struct stat st;
 	int fd, r;
 
@@ -84,10 +82,6 @@ static int open_log(const struct cli *c, char path[PATH_MAX], off_t *ret_begin)
 		return r;
 	}
 	snprintf(path, PATH_MAX, "%s/insulad.log", c->state_dir);
-	if (stat(path, &st) == 0 && st.st_size > LOG_KEEP) {
-		snprintf(old, sizeof(old), "%s.1", path);
-		rename(path, old);
-	}
 	fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 	if (fd < 0 || fstat(fd, &st) < 0) {
 		r = -errno;
@@ -174,6 +168,16 @@ static bool wait_ready(int fd)
 	return read(fd, word, sizeof(word)) >= 5 && memcmp(word, "ready", 5) == 0;
 }
 
+// Behind "2026-01-31T23:59:59Z error ".
+static const char *without_time(const char *line)
+{
+	const char *space = strlen(line) > 21 && line[10] == 'T' && line[19] == 'Z'
+				    ? strchr(line + 21, ' ')
+				    : NULL;
+
+	return space != NULL ? space + 1 : line;
+}
+
 // What insulad itself had to say.
 static void show_log(const char *path, off_t begin)
 {
@@ -184,8 +188,7 @@ static void show_log(const char *path, off_t begin)
 		return;
 	if (fseeko(f, begin, SEEK_SET) == 0)
 		while (fgets(line, sizeof(line), f) != NULL)
-			fputs(line[0] == '<' && line[1] != '\0' && line[2] == '>' ? line + 3 : line,
-				stderr);
+			fputs(without_time(line), stderr);
 	fclose(f);
 }
 

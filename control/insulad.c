@@ -160,6 +160,7 @@ static int run(const struct options *o, char *err, size_t err_size)
 	struct daemon *d = NULL;
 	struct loop_source *source = NULL;
 	struct api *api = NULL;
+	bool stopped = false;
 	int r = signals.fd;
 
 	if (r < 0)
@@ -193,9 +194,12 @@ static int run(const struct options *o, char *err, size_t err_size)
 	// A start that failed leaves what it found, and nothing it made.
 	if (r < 0 && d->run.mounted)
 		d->stop_all = true;
+	stopped = r == 0 && d->stop_all;
 out:
 	daemon_free(d);
 	close(signals.fd);
+	if (stopped)
+		log_info("stopped");
 	return r;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// insulad's log: one line per decision on standard error, "<level>" first as systemd reads it when
-// standard error is no terminal. Main thread only.
+// insulad's log: one line per decision on standard error. "<level>" first as systemd reads it when
+// that is the journal, time and level in words when it is a file or a pipe. A file of more than 8
+// MiB (opened for appending) becomes FILE.1. Main thread only.
 #pragma once
 
 #include <stdbool.h>

@@ -176,6 +176,14 @@ def test_remove_all(lab):
 
 # Addresses and MACs are given for good: the same after all was removed and stopped.
 def test_stop_and_again(lab):
+    stop_and_again(lab)
+    with open(os.path.join(os.environ["INSULA_STATE_DIR"], "insulad.log"), encoding="utf-8") as log:
+        lines = [line.split(" ", 1) for line in log.read().splitlines()]
+    for said in ("info insulad: stop was asked for: stopping everything", "info insulad: stopped"):
+        assert any(rest == said and when.endswith("Z") for when, rest in lines), lines
+
+
+def stop_and_again(lab):
     insula(lab, "apply", "-f", DEMO)
     before = lab.list("lease")
     assert "has stopped" in insula(lab, "stop")[0]

@@ -43,7 +43,7 @@ STAND_IN = """#!/usr/bin/env python3
 import os, sys, socketserver
 from http.server import BaseHTTPRequestHandler
 run, fd = sys.argv[sys.argv.index("--run-dir") + 1], int(sys.argv[sys.argv.index("--ready-fd") + 1])
-print("<3>insulad: a word for the log", file=sys.stderr, flush=True)
+print("2026-01-31T23:59:59Z error insulad: a word for the log", file=sys.stderr, flush=True)
 if os.environ["STAND_IN"] != "serve":
     os.write(fd, b"no, for a reason\\n" if os.environ["STAND_IN"] == "say" else b"")
     sys.exit(1)
