@@ -64,7 +64,8 @@ static bool parse_options(int argc, char **argv, struct arguments *a)
 	return true;
 }
 
-// Option, environment or default; without a slash at its end; absolute, since insulad is started in another directory.
+// Option, environment or default; without a slash at its end; absolute, since insulad is started in
+// another directory.
 static char *directory(const char *option, const char *env, const char *fallback)
 {
 	const char *dir = option != NULL ? option : getenv(env);

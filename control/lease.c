@@ -178,8 +178,8 @@ void leases_free(struct leases *l)
 
 // --- deciding ---
 
-// The port is part of who a client is: an identifier or a MAC can be imitated behind another one, so
-// a lease moves to another port only after its RELEASE or expiry.
+// The port is part of who a client is: an identifier or a MAC can be imitated behind another one,
+// so a lease moves to another port only after its RELEASE or expiry.
 static bool same_client(const struct store_lease *s, const struct proto_lease_event *e)
 {
 	if (s->segment != e->segment || s->port != e->port)

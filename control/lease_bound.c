@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Who took the addresses of configured ports, see lease_bound.h. Stored as notes a moment later, all
-// of a second in one transaction: a guest that asks without end costs no more. Called by lease.c,
-// main thread.
+// Who took the addresses of configured ports, see lease_bound.h. Stored as notes a moment later,
+// all of a second in one transaction: a guest that asks without end costs no more. Called by
+// lease.c, main thread.
 #include "control/lease_bound.h"
 
 #include <errno.h>

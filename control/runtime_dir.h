@@ -12,9 +12,9 @@ struct runtime_dir {
 	bool mounted; // by us, not found
 };
 
-// Takes the locks (RUN_DIR.lock and STATE_DIR/lock), makes both directories (0755, 0700) and mounts the
-// tmpfs unless it is there already. 0, or -errno with a sentence in err (-EBUSY: another insulad
-// runs).
+// Takes the locks (RUN_DIR.lock and STATE_DIR/lock), makes both directories (0755, 0700) and mounts
+// the tmpfs unless it is there already. 0, or -errno with a sentence in err (-EBUSY: another
+// insulad runs).
 int runtime_dir_open(struct runtime_dir *r, const char *run_dir, const char *state_dir, char *err,
 	size_t err_size);
 // Gives up the locks only: what runs goes on.

@@ -34,8 +34,8 @@ bool neighbour_use(struct worker *w, const struct burst *b, struct nexthop *nh, 
 // ARP heard on an uplink: sender address and MAC. Only known entries change. Sends what waited.
 void neighbour_heard(struct worker *w, const struct burst *b, uint32_t uplink_port, be32 address,
 	const struct mac *mac, bool solicited);
-// The uplink's port went: what was known on its wire need not be so on the next. Control thread, when no
-// worker uses the port any more.
+// The uplink's port went: what was known on its wire need not be so on the next. Control thread,
+// when no worker uses the port any more.
 void neighbours_forget(struct neighbours *n, uint32_t uplink_port);
 // Timers; worker 0, about once a second of the burst's time.
 void neighbour_tick(struct worker *w, const struct burst *b);

@@ -401,7 +401,8 @@ static void release_mapping(void *arg, const struct session_record *rec)
 	session_released(p->sw, rec, p->now_ns);
 }
 
-// Sessions of ports that the policy no longer names end with it. A port made anew keeps its sessions.
+// Sessions of ports that the policy no longer names end with it. A port made anew keeps its
+// sessions.
 static void prune_sessions(struct switch_ *sw, const struct policy *old, const struct policy *pol)
 {
 	struct timespec ts;

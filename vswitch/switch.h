@@ -32,7 +32,8 @@ struct switch_ {
 	struct neighbours *neighbours;
 	struct session_table *sessions;
 	struct nat_table *mappings;
-	// Sessions of each tenant (its id modulo the array's size), for its quota: any worker, relaxed.
+	// Sessions of each tenant (its id modulo the array's size), for its quota: any worker,
+	// relaxed.
 	_Atomic uint32_t tenant_sessions[65536];
 	uint32_t tenant_quota; // immutable
 	struct rte_mempool *messages; // struct worker_message; locks for itself

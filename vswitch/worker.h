@@ -71,6 +71,7 @@ unsigned worker_round(struct worker *w, uint64_t now_ns);
 // Frees the packet and counts the reason at the port it came in on.
 void worker_drop(struct worker *w, struct rte_mbuf *m, enum drop_reason reason);
 // A frame made by the switch, to leave on `port` as it is in segment `segment` (index, or
-// POLICY_NO_SEGMENT for uplinks) of `policy`, which is the one the segment's index was taken from; -ENOBUFS. It passes vlan egress and tx only.
+// POLICY_NO_SEGMENT for uplinks) of `policy`, which is the one the segment's index was taken from;
+// -ENOBUFS. It passes vlan egress and tx only.
 int worker_emit(struct worker *w, const struct policy *policy, uint32_t port, uint32_t segment,
 	const void *frame, size_t size);

@@ -303,7 +303,7 @@ def test_other_client_id(bench):
     wait_until("the lease stays", lambda: second not in bench.leases())
 
 
-# A lease in force is its port's: neither its client identifier nor its MAC takes it to another port.
+# A lease in force is its port's: neither client identifier nor MAC takes it to another port.
 # After a RELEASE it may move.
 def test_moves(bench):
     client = bench.client(client_id=b"\0laptop")

@@ -237,7 +237,8 @@ def test_start(lab):
             os.unlink(store + journal)
     with open(store, "wb") as file:
         file.write(b"not a database " * 512)
-    check_start_fails(lab, *start_without(lab), store, "is damaged", f"`mv {store} {store}.damaged`")
+    check_start_fails(lab, *start_without(lab), store, "is damaged",
+                      f"`mv {store} {store}.damaged`")
     os.rename(store + ".good", store)
     with open("/etc/passwd", encoding="utf-8") as file:
         users = file.read()
