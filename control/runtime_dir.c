@@ -38,7 +38,7 @@ static int make_dirs(const char *path, mode_t mode, bool *ret_made)
 // Locks the file, being sure that it is still the one of that name: a stopping insulad removes it.
 static int take_lock(const char *path, int *ret_fd)
 {
-	for (;;) {
+	for (unsigned n_busy = 0;;) {
 		struct stat a, b;
 		int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 		if (fd < 0)
@@ -46,6 +46,11 @@ static int take_lock(const char *path, int *ret_fd)
 		if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
 			int r = errno == EWOULDBLOCK ? -EBUSY : -errno;
 			close(fd);
+			// A killed one holds its lock until the kernel has closed all it had.
+			if (r == -EBUSY && n_busy++ < 50) {
+				usleep(10000);
+				continue;
+			}
 			return r;
 		}
 		if (fstat(fd, &a) == 0 && stat(path, &b) == 0 && a.st_ino == b.st_ino) {

@@ -14,12 +14,19 @@
 #include "control/log.h"
 #include "control/tap.h"
 
+// A look at a tap in a namespace takes 35 us: thousands are looked at by and by, and a burst of
+// new namespaces is one occasion.
 #define INTERVAL_NS 2000000000ull
+#define BURST_NS 20000000ull
+
+enum { MAX_PER_ROUND = 256 };
 
 struct tap_care {
 	struct daemon *d;
 	int fd;
 	struct loop_source *source, *timer;
+	bool all; // the next round looks at all
+	uint32_t last; // port looked at
 };
 
 // The tap would keep the nameless namespace alive: it goes, and ports_repair makes another where
@@ -66,21 +73,37 @@ static void compare(struct port *p, const struct tap_sight *sight)
 	p->set_down = !sight->up;
 }
 
+// Did that take long?
+static bool look_at(struct daemon *d, struct port *p)
+{
+	struct tap_sight sight;
+
+	if (!p || p->broken || !p->n_fds || port_spec_of(p)->kind != PROTO_PORT_TAP)
+		return false;
+	int r = tap_look(p->fds[0], port_spec_of(p)->netns, &sight);
+	if (r == -EBADFD)
+		port_mark_broken(d, p, "its tap was deleted underneath");
+	else if (r == 0 && sight.homeless)
+		leave_namespace(d, p);
+	else if (r == 0)
+		compare(p, &sight);
+	return true;
+}
+
 void tap_care_check(struct daemon *d)
 {
-	for (uint32_t id = 1; id <= d->ports->max_id; id++) {
-		struct port *p = d->ports->by_id[id];
-		struct tap_sight sight;
+	for (uint32_t id = 1; id <= d->ports->max_id; id++)
+		look_at(d, d->ports->by_id[id]);
+}
 
-		if (!p || p->broken || !p->n_fds || port_spec_of(p)->kind != PROTO_PORT_TAP)
-			continue;
-		int r = tap_look(p->fds[0], port_spec_of(p)->netns, &sight);
-		if (r == -EBADFD)
-			port_mark_broken(d, p, "its tap was deleted underneath");
-		else if (r == 0 && sight.homeless)
-			leave_namespace(d, p);
-		else if (r == 0)
-			compare(p, &sight);
+static void look_at_some(struct tap_care *c)
+{
+	const struct ports *ports = c->d->ports;
+	unsigned n = 0;
+
+	for (uint32_t i = 0; i < ports->max_id && n < MAX_PER_ROUND; i++) {
+		c->last = c->last < ports->max_id ? c->last + 1 : 1;
+		n += look_at(c->d, ports->by_id[c->last]);
 	}
 }
 
@@ -91,7 +114,11 @@ static void on_timer(void *arg)
 
 	inotify_add_watch(c->fd, "/run/netns",
 		IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_ONLYDIR);
-	tap_care_check(c->d);
+	if (c->all)
+		tap_care_check(c->d);
+	else
+		look_at_some(c);
+	c->all = false;
 	loop_timer_arm(c->timer, INTERVAL_NS);
 }
 
@@ -103,7 +130,9 @@ static void on_readable(void *arg, uint32_t events)
 	// Which one does not matter.
 	while (read(c->fd, buffer, sizeof(buffer)) > 0)
 		;
-	tap_care_check(c->d);
+	if (!c->all)
+		loop_timer_arm(c->timer, BURST_NS);
+	c->all = true;
 }
 
 int tap_care_new(struct daemon *d, struct tap_care **ret_care)
