@@ -157,7 +157,8 @@ def test_insulad_killed(lab):
     assert after == before
 
 
-# A second insulad with another run directory and the same state directory is refused, and leaves nothing.
+# A second insulad with another run directory and the same state directory is refused, and leaves
+# nothing.
 def test_second_insulad(lab):
     run = os.environ["INSULA_RUN_DIR"] + "2"
     done = subprocess.run([os.path.join(os.path.dirname(lab.insula_program), "insulad"),
