@@ -141,6 +141,11 @@ static enum drop_reason icmp_error(struct worker *w, struct burst *b, struct rte
 
 	if (!(p->flags & PACKET_ICMP_ERROR) || (p->flags & (PACKET_FRAGMENT | PACKET_MULTICAST)))
 		return DROP_NONE;
+	// Source quench is no more (RFC 6633); a redirect is for one wire, not for those behind it.
+	if (((const struct icmp_hdr *)packet_l4(m))->type != ICMP_UNREACHABLE &&
+		((const struct icmp_hdr *)packet_l4(m))->type != ICMP_TIME_EXCEEDED &&
+		((const struct icmp_hdr *)packet_l4(m))->type != ICMP_PARAMETER_PROBLEM)
+		return DROP_POLICY_DENY;
 	if (!find_quote(m, &q) || !quote_key(p, &q, &key))
 		return DROP_PARSE_L4_HEADER;
 	id = session_lookup(w->sw->sessions, &key, &dir);

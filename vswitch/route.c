@@ -111,7 +111,7 @@ static enum drop_reason route_new(struct worker *w, struct burst *b, struct rte_
 	const struct policy_prt *up;
 	enum drop_reason r;
 
-	if ((ntohl(ip->dst) & 0xf0000000u) == 0xe0000000u || ip->dst == UINT32_MAX)
+	if (ntohl(ip->dst) >= 0xe0000000u) // 224/4 multicast, 240/4 reserved, broadcast
 		return DROP_ROUTE_MULTICAST;
 	r = to_host(w, b, p, p->zone, ip->dst);
 	if (r == DROP_NONE)

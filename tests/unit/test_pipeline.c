@@ -275,6 +275,14 @@ static void icmp_error_through_snat(void **state)
 						    &i.udp, 8),
 				 "payload", 8)),
 		0xffff);
+	// a redirect about the same packet is nobody's business behind the gateway
+	e.icmp.type = 5;
+	e.icmp.csum = 0;
+	e.icmp.csum = csum_finish(csum_add(0, &e.icmp, 36));
+	fixture_send(UPLINK, &e, sizeof(e));
+	assert_null(fixture_received(RED_1, NULL));
+	assert_int_equal(fixture_drops(UPLINK, DROP_POLICY_DENY), 1);
+	e.icmp.type = ICMP_UNREACHABLE;
 	// an error about something never sent goes nowhere
 	e.udp.dst_port = htons(54);
 	e.icmp.csum = 0;
