@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Numbers, MACs and addresses for a model; see desired.h. MACs are computed, not stored: 02 (guests
-// and uplinks), 06 (gateways) or 0a (the host's end of a nat tap), 24 bits of this installation's
-// salt, 16 bits of number. Called by apply.c, main thread.
+// and uplinks) or 0a (the host's end of a nat tap), 24 bits of this installation's salt, 16 bits of
+// number; 06 (gateways) and the salt. Called by apply.c, main thread.
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -123,7 +123,8 @@ static int alloc_segment(struct alloc *a, unsigned tenant, const struct model_te
 	int r = give_id(a, STORE_ID_SEGMENT, s->name, POLICY_MAX_SEGMENTS, n->line, &s->id);
 	if (r < 0)
 		return r;
-	s->gateway_mac = make_mac(a, 0x06, s->id);
+	// One for all: guests need no new ARP entry when a network is renamed or its VLAN changed.
+	s->gateway_mac = make_mac(a, 0x06, 0);
 	if (!n->snat[0])
 		return 0;
 	for (unsigned i = 0; i < d->n_uplinks; i++)

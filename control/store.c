@@ -32,6 +32,10 @@ static const char schema[] =
 	" declined INTEGER NOT NULL, expires_at INTEGER NOT NULL, hostname TEXT NOT NULL,"
 	" PRIMARY KEY(segment, address)) WITHOUT ROWID;";
 
+// Not in `schema`: files made before they were have them added.
+static const char indices[] = "CREATE INDEX IF NOT EXISTS ids_key ON ids(kind, key);"
+			      "CREATE INDEX IF NOT EXISTS addresses_key ON addresses(segment, key)";
+
 static const char *const statement_sql[STORE_STATEMENT_COUNT] = {
 #define X(name, sql) [STORE_##name] = sql,
 	STORE_STATEMENTS(X)
@@ -176,6 +180,10 @@ int store_open(const char *state_dir, struct store **ret_store, char *err, size_
 	r = check_schema(s, path, err, err_size);
 	if (r < 0)
 		goto fail;
+	if (sqlite3_exec(s->db, indices, NULL, NULL, NULL) != SQLITE_OK) {
+		r = open_error(s, path, err, err_size);
+		goto fail;
+	}
 	for (int i = 0; i < STORE_STATEMENT_COUNT; i++)
 		if (sqlite3_prepare_v3(s->db, statement_sql[i], -1, SQLITE_PREPARE_PERSISTENT,
 			    &s->statements[i], NULL) != SQLITE_OK) {

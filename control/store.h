@@ -36,11 +36,13 @@ uint32_t store_salt(const struct store *s);
 // --- numbers. An allocation round marks what it uses; then the rest is released. ---
 // Starts a round (inside a transaction); *ret_round names it.
 int store_round_begin(struct store *s, uint64_t *ret_round);
-// The number of `key`, a new one if it has none: never used before, else the longest unused.
+// The number of `key`; if it has none, the one it had before, else one never used, else the longest
+// unused.
 // -ENOSPC when all up to `max` are taken.
 int store_id(struct store *s, uint64_t round, enum store_id_kind kind, const char *key,
 	uint32_t max, uint32_t *ret_id);
-// The IPv4 address (host order) of `key` in a segment, between first and last and not `taken`.
+// The IPv4 address (host order) of `key` in a segment, between first and last and not `taken`; the
+// one it had before if it can.
 // -ENOSPC when there is none.
 int store_address(struct store *s, uint64_t round, uint32_t segment, const char *key,
 	uint32_t first, uint32_t last, bool (*taken)(void *arg, uint32_t address), void *arg,

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Numbers and addresses that outlive restarts and are not reused soon; see store.h. A row stays
-// when its owner goes, so that the longest unused is taken again only when nothing new is left.
-// Rounds: every row knows the round that made it and the last that used it. Main thread only.
+// when its owner goes: who comes back gets it again, others the longest unused only when nothing
+// new is left. Rounds: every row knows the round that made it and the last that used it. Main
+// thread only.
 #include <errno.h>
 #include "control/store_internal.h"
 
@@ -18,14 +19,22 @@ int store_round_begin(struct store *s, uint64_t *ret_round)
 	return r;
 }
 
-// The next number never used, else the one longest unused.
-static int choose_id(struct store *s, enum store_id_kind kind, uint32_t max, int64_t *ret_id)
+// The number the key had before, else the next never used, else the one longest unused.
+static int choose_id(
+	struct store *s, enum store_id_kind kind, const char *key, uint32_t max, int64_t *ret_id)
 {
 	int64_t id = 0;
-	sqlite3_stmt *st = store_statement(s, STORE_ID_MAX);
+	sqlite3_stmt *st = store_statement(s, STORE_ID_FORMER);
 
 	sqlite3_bind_int(st, 1, (int)kind);
-	int r = store_integer(st, &id);
+	sqlite3_bind_text(st, 2, key, -1, SQLITE_STATIC);
+	sqlite3_bind_int64(st, 3, max);
+	int r = store_integer(st, ret_id);
+	if (r != -ENOENT)
+		return r;
+	st = store_statement(s, STORE_ID_MAX);
+	sqlite3_bind_int(st, 1, (int)kind);
+	r = store_integer(st, &id);
 	if (r < 0)
 		return r;
 	if (id < max) {
@@ -55,7 +64,7 @@ int store_id(struct store *s, uint64_t round, enum store_id_kind kind, const cha
 		sqlite3_bind_int64(st, 3, id);
 		r = store_run(st);
 	} else if (r == -ENOENT) {
-		r = choose_id(s, kind, max, &id);
+		r = choose_id(s, kind, key, max, &id);
 		if (r < 0)
 			return r;
 		st = store_statement(s, STORE_ID_PUT);
@@ -79,6 +88,23 @@ static int address_known(struct store *s, uint32_t segment, uint32_t address)
 	sqlite3_bind_int64(st, 2, address);
 	int r = store_row(st);
 	sqlite3_reset(st);
+	return r;
+}
+
+// The one that the key had before and nobody took since. -ENOENT.
+static int former_address(struct store *s, uint32_t segment, const char *key, uint32_t first,
+	uint32_t last, uint32_t *ret_address)
+{
+	int64_t former = 0;
+	sqlite3_stmt *st = store_statement(s, STORE_ADDRESS_FORMER);
+
+	sqlite3_bind_int64(st, 1, segment);
+	sqlite3_bind_text(st, 2, key, -1, SQLITE_STATIC);
+	sqlite3_bind_int64(st, 3, first);
+	sqlite3_bind_int64(st, 4, last);
+	int r = store_integer(st, &former);
+	if (r == 0)
+		*ret_address = (uint32_t)former;
 	return r;
 }
 
@@ -131,7 +157,7 @@ int store_address(struct store *s, uint64_t round, uint32_t segment, const char 
 	uint32_t *ret_address)
 {
 	int64_t known = 0;
-	uint32_t address;
+	uint32_t address = 0;
 	sqlite3_stmt *st = store_statement(s, STORE_ADDRESS_FIND);
 
 	sqlite3_bind_int64(st, 1, segment);
@@ -158,7 +184,9 @@ int store_address(struct store *s, uint64_t round, uint32_t segment, const char 
 		if (r < 0)
 			return r;
 	}
-	r = choose_address(s, segment, first, last, taken, arg, &address);
+	r = former_address(s, segment, key, first, last, &address);
+	if (r == -ENOENT || (r == 0 && taken(arg, address)))
+		r = choose_address(s, segment, first, last, taken, arg, &address);
 	if (r < 0)
 		return r;
 	st = store_statement(s, STORE_ADDRESS_PUT);

@@ -14,6 +14,8 @@
 	X(META_PUT, "INSERT OR REPLACE INTO meta(key, value) VALUES (?, ?)") \
 	X(ID_FIND, "SELECT id FROM ids WHERE kind = ? AND key = ? AND live = 1") \
 	X(ID_TOUCH, "UPDATE ids SET seen = ? WHERE kind = ? AND id = ?") \
+	X(ID_FORMER, "SELECT id FROM ids WHERE kind = ? AND key = ? AND live = 0 AND id <= ? " \
+		     "ORDER BY freed DESC LIMIT 1") \
 	X(ID_MAX, "SELECT coalesce(max(id), 0) FROM ids WHERE kind = ?") \
 	X(ID_OLDEST, "SELECT id FROM ids WHERE kind = ? AND live = 0 AND id <= ? " \
 		     "ORDER BY freed, id LIMIT 1") \
@@ -26,6 +28,9 @@
 	X(ADDRESS_TOUCH, "UPDATE addresses SET seen = ? WHERE segment = ? AND address = ?") \
 	X(ADDRESS_FREE, "UPDATE addresses SET live = 0, freed = ? " \
 			"WHERE segment = ? AND address = ?") \
+	X(ADDRESS_FORMER, "SELECT address FROM addresses WHERE segment = ? AND key = ? " \
+			  "AND live = 0 AND address BETWEEN ? AND ? " \
+			  "ORDER BY freed DESC LIMIT 1") \
 	X(ADDRESS_MAX, "SELECT max(address) FROM addresses WHERE segment = ? " \
 		       "AND address BETWEEN ? AND ?") \
 	X(ADDRESS_KNOWN, "SELECT 1 FROM addresses WHERE segment = ? AND address = ?") \

@@ -136,6 +136,39 @@ static void test_same_is_the_same_generation(void **state)
 	desired_free(b);
 }
 
+static const struct desired_port *two(const struct desired *d)
+{
+	return desired_port_by_name(d, "red/two.eth0");
+}
+
+// What guests have in their ARP tables stays true: of a nic that comes back, of a gateway whose
+// network gets another name and VLAN.
+static void test_macs_last(void **state)
+{
+	struct desired *before = fixture_desired(UPLINK TENANT("red", "10", "10.0.0.0/24"));
+	struct desired *without =
+		fixture_desired("version: 1\n"
+				"tenants:\n"
+				"  - name: red\n"
+				"    networks:\n"
+				"      - {name: lan, vlan: 10, subnet: 10.0.0.0/24}\n"
+				"      - {name: wan, vlan: 11, subnet: 10.0.1.0/24, gateway: "
+				"10.0.1.1}\n");
+	struct desired *after = fixture_desired(
+		UPLINK TENANT("blue", "20", "10.0.0.0/24") TENANT("red", "10", "10.0.0.0/24"));
+
+	assert_non_null(two(before));
+	assert_null(two(without));
+	assert_memory_equal(&two(after)->mac, &two(before)->mac, sizeof(struct mac));
+	assert_int_equal(two(after)->address, two(before)->address);
+	assert_memory_equal(&without->segments[1].gateway_mac, &before->segments[0].gateway_mac,
+		sizeof(struct mac));
+	assert_int_not_equal(without->segments[1].id, before->segments[0].id);
+	desired_free(before);
+	desired_free(without);
+	desired_free(after);
+}
+
 static void test_dns_of_the_host(void **state)
 {
 	struct desired *d = fixture_desired(UPLINK TENANT("red", "10", "10.0.0.0/24"));
@@ -175,6 +208,7 @@ int main(void)
 			test_unchanged_tenant_keeps_revision, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_same_is_the_same_generation, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_macs_last, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_dns_of_the_host, fixture_setup, fixture_teardown),
 		cmocka_unit_test(test_memfd_is_sealed),

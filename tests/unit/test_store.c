@@ -56,6 +56,36 @@ static void test_numbers_last_and_rest(void **state)
 	accept_round(round);
 }
 
+static void test_who_comes_back(void **state)
+{
+	uint64_t round = begin();
+
+	assert_int_equal(port(round, "a"), 1);
+	assert_int_equal(port(round, "b"), 2);
+	accept_round(round);
+	accept_round(begin()); // both go
+	round = begin();
+	assert_int_equal(port(round, "c"), 3);
+	assert_int_equal(port(round, "b"), 2);
+	assert_int_equal(store_commit(fixture_store), 0);
+	assert_int_equal(store_begin(fixture_store), 0);
+	assert_int_equal(store_round_reject(fixture_store, round), 0); // and go again
+	assert_int_equal(store_commit(fixture_store), 0);
+	reopen();
+	round = begin();
+	assert_int_equal(port(round, "b"), 2);
+	assert_int_equal(port(round, "c"), 3);
+	assert_int_equal(port(round, "d"), 1); // nothing new is left
+	accept_round(round);
+	round = begin();
+	assert_int_equal(port(round, "d"), 1);
+	accept_round(round);
+	round = begin();
+	assert_int_equal(port(round, "d"), 1);
+	assert_int_equal(port(round, "a"), 2); // its own went to somebody else
+	accept_round(round);
+}
+
 static void test_rejected_round_leaves_no_trace(void **state)
 {
 	uint64_t round = begin();
@@ -113,6 +143,14 @@ static void test_addresses(void **state)
 	assert_int_equal(address(round, "c", 0), 10);
 	assert_int_equal(
 		store_address(fixture_store, round, 1, "d", 10, 12, is_taken, &taken, &a), -ENOSPC);
+	accept_round(round);
+	round = begin(); // all but the network go
+	assert_int_equal(store_id(fixture_store, round, STORE_ID_SEGMENT, "s", 9, &id), 0);
+	accept_round(round);
+	round = begin();
+	assert_int_equal(store_id(fixture_store, round, STORE_ID_SEGMENT, "s", 9, &id), 0);
+	assert_int_equal(address(round, "b", 0), 12); // who comes back has its own again
+	assert_int_equal(address(round, "a", 11), 10); // but not what somebody asked for by name
 	accept_round(round);
 }
 
@@ -241,6 +279,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_numbers_last_and_rest),
+		T(test_who_comes_back),
 		T(test_rejected_round_leaves_no_trace),
 		T(test_addresses),
 		T(test_desired_and_transactions),
