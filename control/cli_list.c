@@ -29,7 +29,7 @@ static const struct kind {
 			"packets", "reply_packets" } },
 	{ "uplink", "uplinks",
 		{ "name", "id", "mode", "state", "address", "gateway", "rx_packets", "tx_packets",
-			"drops", "device", "reason" } },
+			"drops", "device", "trouble", "reason" } },
 	{ "drop", "drops", { "reason", "count", "meaning" } },
 };
 

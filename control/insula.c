@@ -32,6 +32,18 @@ static bool parse_output(const char *word, enum cli_output *ret_output)
 	return false;
 }
 
+static bool take_file(const char *name, const char **ret_file)
+{
+	if (*ret_file != NULL) {
+		cli_error(
+			"-f is given twice, \"%s\" and \"%s\"; one file is the whole desired state",
+			*ret_file, name);
+		return false;
+	}
+	*ret_file = name;
+	return true;
+}
+
 static bool parse_options(int argc, char **argv, struct arguments *a)
 {
 	static const struct option options[] = {
@@ -48,8 +60,8 @@ static bool parse_options(int argc, char **argv, struct arguments *a)
 	while ((option = getopt_long(argc, argv, "o:f:h", options, NULL)) != -1) {
 		if (option == 'o' && !parse_output(optarg, &a->output))
 			return false;
-		else if (option == 'f')
-			a->file = optarg;
+		else if (option == 'f' && !take_file(optarg, &a->file))
+			return false;
 		else if (option == OPT_RUN_DIR)
 			a->run_dir = optarg;
 		else if (option == OPT_STATE_DIR)

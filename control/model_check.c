@@ -35,6 +35,11 @@ struct text {
 	char s[32];
 };
 
+// Behind a message: ": red, blue".
+struct names {
+	char s[200];
+};
+
 static void check_uplinks(struct checker *c, const struct yaml_node *n);
 static void check_trunks(struct checker *c, const struct yaml_node *n);
 static void check_tenant(
@@ -353,6 +358,30 @@ static void check_snat_overlap(struct checker *c, const struct model_network *ne
 		u->line);
 }
 
+// One more of the names that would have been right; what is too much is left out.
+static void add_name(struct names *list, const char *name)
+{
+	size_t used = strlen(list->s), more = strlen(name) + 2;
+
+	if (name[0] == '\0') // could not be read
+		return;
+	if (used + more + sizeof(", …") <= sizeof(list->s))
+		snprintf(list->s + used, more + 1, "%s%s", used ? ", " : ": ", name);
+	else if (strcmp(list->s + used - strlen("…"), "…") != 0)
+		strcat(list->s, ", …");
+}
+
+static void report_no_uplink(
+	struct checker *c, const struct model_network *net, const struct yaml_node *n)
+{
+	struct names names = { "" };
+
+	for (unsigned i = 0; i < c->m->n_uplinks; i++)
+		add_name(&names, c->m->uplinks[i].name);
+	report(c->r, line_of(n, "snat"), "snat names no uplink: \"%s\"; the name of one%s",
+		net->snat, c->m->n_uplinks == 0 ? " (the file has none)" : names.s);
+}
+
 static void check_network(
 	struct checker *c, const struct model_network *net, const struct yaml_node *n)
 {
@@ -371,8 +400,7 @@ static void check_network(
 		return;
 	uplink = seen_find(&c->uplinks, net->snat);
 	if (uplink == NULL)
-		report(c->r, line_of(n, "snat"), "snat names no uplink: \"%s\"; the name of one%s",
-			net->snat, c->m->n_uplinks == 0 ? " (the file has none)" : "");
+		report_no_uplink(c, net, n);
 	else
 		check_snat_overlap(c, net, &c->m->uplinks[uplink->index], n);
 	if (yaml_get(n, "gateway") == NULL)
@@ -523,6 +551,18 @@ static void check_nic_unique(struct checker *c, const struct model_nic *nic, str
 			m->b[0], m->b[1], m->b[2], m->b[3], m->b[4], m->b[5], net_name, twin->line);
 }
 
+static void report_no_network(struct checker *c, const struct model_tenant *t,
+	const struct model_nic *nic, const struct yaml_node *n)
+{
+	struct names names = { "" };
+
+	for (unsigned i = 0; i < t->n_networks; i++)
+		add_name(&names, t->networks[i].name);
+	report(c->r, line_of(n, "network"),
+		"tenant %s has no network \"%s\"; the name of one of its own networks%s", t->name,
+		nic->network, t->n_networks == 0 ? " (it has none)" : names.s);
+}
+
 static void check_nic(struct checker *c, const struct model_tenant *t, const struct seen *networks,
 	struct seen *used, const struct model_nic *nic, const struct yaml_node *n)
 {
@@ -534,9 +574,7 @@ static void check_nic(struct checker *c, const struct model_tenant *t, const str
 		return;
 	net = seen_find(networks, nic->network);
 	if (net == NULL) {
-		report(c->r, line_of(n, "network"),
-			"tenant %s has no network \"%s\"; the name of one of its own networks",
-			t->name, nic->network);
+		report_no_network(c, t, nic, n);
 		return;
 	}
 	check_nic_address(c, nic, &t->networks[net->index], n);

@@ -28,6 +28,9 @@ STATUS = {
     "uplinks": [{"name": "internet", "mode": "nat"}],
     "warnings": ["no hugepages", "no vfio"],
 }
+UPLINKS = {"uplinks": [
+    {"name": "internet", "id": 1, "state": "broken", "trouble": "no such interface"},
+]}
 DROPS = {"drops": [
     {"reason": "guard_storm", "count": 0, "text": "too much"},
     {"reason": "tx_full", "count": 3, "text": "the receiver's queue is full"},
@@ -150,10 +153,12 @@ class Cli(unittest.TestCase):
             ["status", "-f", "x"],
             ["-o", "xml", "status"],
             ["--bogus"],
+            ["apply", "-f", "a.yaml", "-f", "b.yaml"],
         ):
             out, err = self.insula(*args, status=2)
             self.assertEqual(out, "")
             self.assertNotEqual(err, "")
+        self.assertIn('-f is given twice, "a.yaml" and "b.yaml"', err)
         self.assertIn("insula 0.", self.insula("--version")[0])
 
     def test_help(self):
@@ -212,6 +217,12 @@ class Cli(unittest.TestCase):
             "  up: false\n  trouble: 'a: b # c'\n",
         )
         self.assertNotIn("\x1b", out)
+
+    def test_uplinks(self):
+        self.serve(uplinks=(200, UPLINKS))
+        head, row = self.insula("list", "uplink")[0].splitlines()
+        self.assertEqual(head.split(), ["NAME", "ID", "STATE", "TROUBLE"])
+        self.assertTrue(row.endswith("broken no such interface"), row)
 
     def test_show(self):
         self.serve(**{"ports/red%2Fweb.eth0": (200, PORTS["ports"][0])})
