@@ -150,8 +150,14 @@ def agents(names):
     threads = [threading.Thread(target=make, args=item, daemon=True) for item in names.items()]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    try:
+        for thread in threads:
+            thread.join()
+    except BaseException:
+        # Interrupted: none may start an agent behind the back of the one who now cleans up.
+        for thread in threads:
+            thread.join()
+        raise
     if errors:
         for agent in made.values():
             agent.stop()
