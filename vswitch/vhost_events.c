@@ -293,7 +293,7 @@ static int new_connection(int vid)
 	vp->n_connections++;
 	atomic_store(&devices[vid].enabled, 0);
 	atomic_store(&devices[vid].vp, vp);
-	rte_vhost_extern_callback_register(vid, &vhost_filter_ops, NULL);
+	vhost_filter_start(vid);
 	return 0;
 }
 

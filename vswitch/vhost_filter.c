@@ -41,6 +41,9 @@ enum {
 	FLAG_REPLY = 1 << 2,
 	FLAG_NEED_REPLY = 1 << 3,
 	REGIONS_MAX = 8,
+	// librte_vhost notes up to a burst of used buffers in a table as long as the ring,
+	// unchecked.
+	RING_SIZE_MIN = BURST_MAX,
 	RING_SIZE_MAX = 32768,
 	VRING_INDEX_MASK = 0xff,
 	// Bytes of librte_vhost's message payload union, behind which it keeps the fds received.
@@ -69,6 +72,11 @@ struct vhost_message {
 static_assert(
 	RTE_VERSION >= RTE_VERSION_NUM(22, 11, 0, 0) && RTE_VERSION < RTE_VERSION_NUM(23, 0, 0, 0),
 	"struct vhost_message mirrors this version's");
+
+// Bit per vring: its size was given since the connection began or the ring was last stopped, so
+// that librte_vhost has the tables it indexes by it. Per device; event thread (and, before the
+// first message, the reconnect thread).
+static uint32_t sized[RTE_MAX_VHOST_DEVICE];
 
 // Payload bytes; -1: not spoken here (dirty log, IOTLB, postcopy, inflight, config, crypto, RARP).
 static int payload_size(uint32_t request)
@@ -139,7 +147,7 @@ static bool message_ok(const struct vhost_port *vp, const struct vhost_message *
 	case SET_MEM_TABLE:
 		return memory_ok(m);
 	case SET_VRING_NUM: // virtio 1.1, 2.6: a power of two, at most 32768
-		return m->state.index < n_vrings && m->state.num >= 2 &&
+		return m->state.index < n_vrings && m->state.num >= RING_SIZE_MIN &&
 		       m->state.num <= RING_SIZE_MAX && (m->state.num & (m->state.num - 1)) == 0;
 	case SET_VRING_BASE:
 		return m->state.index < n_vrings && m->state.num <= UINT16_MAX;
@@ -152,6 +160,42 @@ static bool message_ok(const struct vhost_port *vp, const struct vhost_message *
 	case SET_VRING_CALL:
 	case SET_VRING_ERR:
 		return (m->u64 & VRING_INDEX_MASK) < n_vrings;
+	}
+	return true;
+}
+
+static bool ring_in_use(int vid, unsigned vring)
+{
+	struct rte_vhost_vring v;
+
+	return rte_vhost_get_vhost_vring(vid, (uint16_t)vring, &v) == 0 && v.desc != NULL;
+}
+
+// librte_vhost checks a ring's addresses against its size and the features once, when it starts: a
+// ring in use keeps both, and one without a size does not start.
+static bool order_ok(int vid, const struct vhost_port *vp, const struct vhost_message *m)
+{
+	uint64_t features;
+
+	switch (m->request) {
+	case SET_VRING_NUM:
+		if (ring_in_use(vid, m->state.index))
+			return false;
+		sized[vid] |= 1U << m->state.index;
+		break;
+	case GET_VRING_BASE: // stops the ring
+		sized[vid] &= ~(1U << m->state.index);
+		break;
+	case SET_VRING_ADDR:
+		return sized[vid] & 1U << m->addr.index;
+	case SET_VRING_KICK:
+		return sized[vid] & 1U << (m->u64 & VRING_INDEX_MASK);
+	case SET_FEATURES:
+		for (unsigned i = 0; i < 2U * vp->port->n_queues; i++)
+			if (ring_in_use(vid, i))
+				return rte_vhost_get_negotiated_features(vid, &features) == 0 &&
+				       features == m->u64;
+		break;
 	}
 	return true;
 }
@@ -170,7 +214,7 @@ static enum rte_vhost_msg_result before(int vid, void *msg)
 	struct vhost_port *vp = vhost_events_port(vid);
 	struct vhost_message *m = msg;
 
-	if (vp == NULL || !message_ok(vp, m)) {
+	if (vp == NULL || !message_ok(vp, m) || !order_ok(vid, vp, m)) {
 		close_fds(m);
 		if (vp != NULL)
 			atomic_fetch_add(&vp->refused, 1);
@@ -178,11 +222,16 @@ static enum rte_vhost_msg_result before(int vid, void *msg)
 		m->flags &= ~(uint32_t)FLAG_NEED_REPLY;
 		return RTE_VHOST_MSG_RESULT_ERR;
 	}
-	if (m->request == GET_QUEUE_NUM) {
+	switch (m->request) {
+	case GET_QUEUE_NUM:
 		close_fds(m);
 		m->u64 = vp->port->n_queues;
 		m->size = sizeof(m->u64);
 		return RTE_VHOST_MSG_RESULT_REPLY;
+	// no longer used, may be ignored; librte_vhost would leak the rings' tables
+	case RESET_OWNER:
+		close_fds(m);
+		return RTE_VHOST_MSG_RESULT_OK;
 	}
 	return RTE_VHOST_MSG_RESULT_NOT_HANDLED;
 }
@@ -271,7 +320,13 @@ static enum rte_vhost_msg_result after(int vid, void *msg)
 	return RTE_VHOST_MSG_RESULT_ERR;
 }
 
-const struct rte_vhost_user_extern_ops vhost_filter_ops = {
-	.pre_msg_handle = before,
-	.post_msg_handle = after,
-};
+void vhost_filter_start(int vid)
+{
+	static const struct rte_vhost_user_extern_ops ops = {
+		.pre_msg_handle = before,
+		.post_msg_handle = after,
+	};
+
+	sized[vid] = 0;
+	rte_vhost_extern_callback_register(vid, &ops, NULL);
+}

@@ -55,5 +55,5 @@ void vhost_events_remove(struct vhost_port *vp);
 extern const struct rte_vhost_device_ops vhost_device_ops;
 struct vhost_port *vhost_events_port(int vid); // NULL if unknown
 
-// vhost_filter.c. On the event thread.
-extern const struct rte_vhost_user_extern_ops vhost_filter_ops;
+// vhost_filter.c. A connection begins: its messages are looked at from now on.
+void vhost_filter_start(int vid);

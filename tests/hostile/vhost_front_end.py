@@ -20,6 +20,8 @@ F_PROTOCOL = 1 << 30
 F_MRG_RXBUF = 1 << 15
 F_CSUM = 1 << 0
 F_INDIRECT = 1 << 28
+F_EVENT_IDX = 1 << 29
+FEATURES = F_VERSION_1 | F_PROTOCOL | F_MRG_RXBUF | F_CSUM | F_INDIRECT
 DESC_NEXT, DESC_WRITE, DESC_INDIRECT = 1, 2, 4
 
 MEMORY_SIZE = 1 << 20
@@ -44,6 +46,7 @@ class FrontEnd:
         self.sock.settimeout(timeout)
         self.memfd = None
         self.fds = []
+        self.kicks = {}
 
     def close(self):
         self.sock.close()
@@ -123,28 +126,35 @@ class FrontEnd:
         base = vring * 0x10000
         return base, base + 0x4000, base + 0x8000  # descriptors, avail, used
 
-    def setup(self, features=F_VERSION_1 | F_PROTOCOL | F_MRG_RXBUF | F_CSUM | F_INDIRECT,
-              call=None):
+    def negotiate(self, features=FEATURES):
         self.make_memory()
         self.send(SET_OWNER)
         self.send(SET_FEATURES, struct.pack("<Q", features & self.features()))
         self.ask(GET_PROTOCOL_FEATURES)
         self.send(SET_PROTOCOL_FEATURES, struct.pack("<Q", 1 << 0))
         self.send(SET_MEM_TABLE, self.mem_table(), [self.memfd])
-        self.kicks = []
+
+    def ring_addr(self, vring, at=None):
+        desc, avail, used = at or self.ring_at(vring)
+        return struct.pack("<IIQQQQ", vring, 0, USER_BASE + desc, USER_BASE + used,
+                           USER_BASE + avail, 0)
+
+    def start_ring(self, vring, call=None, at=None):
+        kick = os.eventfd(0, os.EFD_NONBLOCK)
+        callfd = os.eventfd(0, os.EFD_NONBLOCK) if call is None else os.dup(call)
+        self.fds += [kick, callfd]
+        self.kicks[vring] = kick
+        self.send(SET_VRING_NUM, struct.pack("<II", vring, RING_SIZE))
+        self.send(SET_VRING_BASE, struct.pack("<II", vring, 0))
+        self.send(SET_VRING_ADDR, self.ring_addr(vring, at))
+        self.send(SET_VRING_CALL, struct.pack("<Q", vring), [callfd])
+        self.send(SET_VRING_KICK, struct.pack("<Q", vring), [kick])
+        self.send(SET_VRING_ENABLE, struct.pack("<II", vring, 1))
+
+    def setup(self, features=FEATURES, call=None):
+        self.negotiate(features)
         for vring in (0, 1):
-            desc, avail, used = self.ring_at(vring)
-            kick = os.eventfd(0, os.EFD_NONBLOCK)
-            callfd = os.eventfd(0, os.EFD_NONBLOCK) if call is None else os.dup(call)
-            self.fds += [kick, callfd]
-            self.kicks.append(kick)
-            self.send(SET_VRING_NUM, struct.pack("<II", vring, RING_SIZE))
-            self.send(SET_VRING_BASE, struct.pack("<II", vring, 0))
-            self.send(SET_VRING_ADDR, struct.pack(
-                "<IIQQQQ", vring, 0, USER_BASE + desc, USER_BASE + used, USER_BASE + avail, 0))
-            self.send(SET_VRING_CALL, struct.pack("<Q", vring), [callfd])
-            self.send(SET_VRING_KICK, struct.pack("<Q", vring), [kick])
-            self.send(SET_VRING_ENABLE, struct.pack("<II", vring, 1))
+            self.start_ring(vring, call)
         self.features()  # an answer: all of it has been handled
 
     def desc(self, vring, i, address, size, flags, following):

@@ -221,20 +221,74 @@ def h06_rings(c):
             try_one(live, SET_VRING_ADDR, struct.pack("<IIQQQQ", index, 0, 0, 0, 0, 0))
             for request in (SET_VRING_KICK, SET_VRING_CALL, SET_VRING_ERR):
                 try_one(live, request, struct.pack("<Q", index & 0xFF | 2), [fd])
-        for size in (0, 3, 32769, 65536, 0xFFFFFFFF):
+        for size in (0, 2, 3, 16, 33, 32769, 65536, 0xFFFFFFFF):
             try_one(live, SET_VRING_NUM, struct.pack("<II", 0, size))
         try_one(live, SET_VRING_BASE, struct.pack("<II", 0, 65536))  # H-08
     os.close(fd)
-    for size in (2, 1024, 32768, 256):  # changed while live
+
+
+# What a running ring was checked against when it started, it keeps; none starts unsized.
+def h06_order(c):
+    for size in (32, 128, RING_SIZE, 1024, 32768):
         with open_attacker(c) as f:
-            try:
-                f.setup()
-            except Closed:  # the end of the one before is still being cleared away
-                continue
+            f.setup()
             f.transmit(FRAME, RING_SIZE)
             f.send(SET_VRING_NUM, struct.pack("<II", 1, size))
-            f.kick()
-            f.features()
+            assert f.is_closed(), f"size {size} was taken while live"
+    for stopped in (False, True):
+        for request in (SET_VRING_ADDR, SET_VRING_KICK):
+            with open_attacker(c) as f:
+                f.negotiate()
+                if stopped:
+                    f.start_ring(1)
+                    f.ask(GET_VRING_BASE, struct.pack("<II", 1, 0))
+                kick = os.eventfd(0)
+                if request == SET_VRING_ADDR:
+                    f.send(request, f.ring_addr(1))
+                else:
+                    f.send(request, struct.pack("<Q", 1), [kick])
+                os.close(kick)
+                assert f.is_closed(), f"request {request} was taken for a ring without a size"
+    with open_attacker(c) as f:  # the used_event of the last ring would lie behind the memory
+        f.negotiate()
+        f.start_ring(1, at=(0, MEMORY_SIZE - 4 - 2 * RING_SIZE, 0x8000))
+        f.send(SET_FEATURES, struct.pack("<Q", FEATURES))
+        f.features()
+        f.send(SET_FEATURES, struct.pack("<Q", FEATURES | F_EVENT_IDX))
+        assert f.is_closed(), "features changed under a ring"
+    with open_attacker(c) as f:  # the polite way to stop and start again
+        f.setup()
+        f.receive()
+        for _ in range(50):
+            for vring in (0, 1):
+                f.ask(GET_VRING_BASE, struct.pack("<II", vring, 0))
+                f.memory[f.ring_at(vring)[0]:f.ring_at(vring)[0] + 0x10000] = bytes(0x10000)
+            for vring in (0, 1):
+                f.start_ring(vring)
+            f.receive()
+            f.transmit(FRAME, 5)
+            until("the restarted ring's packets come back", lambda: f.used_index(0) == 5)
+    with open_attacker(c) as f:  # ignored, as the standard has it; it leaked the rings' tables
+        f.send(SET_OWNER)
+        for _ in range(500):
+            f.send(SET_VRING_NUM, struct.pack("<II", 0, 32768))
+            f.send(RESET_OWNER)
+        f.setup()
+
+
+# H-14, where the switch writes: an index that promises more buffers than the ring has, each of
+# them nearly or quite empty.
+def h14_lying_avail(c):
+    for size in (0, 1, 12, 40):
+        for index in (RING_SIZE + 1, 0x7FFF, 0xFFFF):
+            with open_attacker(c) as f:
+                f.setup()
+                for i in range(RING_SIZE):
+                    f.desc(0, i, GUEST_BASE + DATA + 0x1000 + i * 0x800, size, DESC_WRITE, 0)
+                f.avail(0, index, [(i, i) for i in range(RING_SIZE)])
+                f.transmit(FRAME, RING_SIZE)
+                until("all of it is read", lambda: f.used_index(1) == RING_SIZE)
+            c.victim()
 
 
 def h07_addresses(c):
@@ -346,7 +400,7 @@ def main():
     binary = sys.argv[1]
     c = Check(binary)
     for attack in (h01_headers, h02_requests, h03_fds, h03_full_call_fd, h04_tables, h06_rings,
-                   h07_addresses,
+                   h06_order, h07_addresses, h14_lying_avail,
                    h12_connects, h13_features, rings_noise):
         if len(sys.argv) > 2 and attack.__name__ not in sys.argv[2:]:
             continue
