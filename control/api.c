@@ -21,6 +21,7 @@
 enum {
 	MAX_CONNECTIONS = 32,
 	BACKLOG = 1024, // waiting for one of these
+	MAX_TRIES = 50, // to find nobody behind a socket that is there, 10 ms each
 	// A connection that says nothing is closed: soon before its request is whole, for it keeps
 	// others out; then the work and the client may take their time.
 	IDLE_SECONDS = 2,
@@ -116,22 +117,36 @@ void api_stop(struct api *api)
 	free(api);
 }
 
-// A socket left by a killed insulad is replaced; one that answers is another insulad's.
+// 0, or -errno as connect(2): -EAGAIN is a queue that is full.
+static int try_connect(const struct sockaddr_un *address)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int r = fd < 0 ? -errno : 0;
+
+	if (r == 0 && connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0)
+		r = -errno;
+	if (fd >= 0)
+		close(fd);
+	return r;
+}
+
+// A socket left by a killed insulad is replaced; one that answers is another insulad's. A killed
+// one lets go of its socket and its lock in any order: a moment is waited.
 static int remove_stale(const struct sockaddr_un *address)
 {
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), r = 0;
+	int r;
 
-	if (fd < 0)
-		return -errno;
-	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 ||
-		errno == EAGAIN) {
-		log_error("%s answers: another insulad runs there", address->sun_path);
-		r = -EADDRINUSE;
-	} else if (unlink(address->sun_path) < 0 && errno != ENOENT) {
-		r = -errno;
-		log_error("%s cannot be removed: %s", address->sun_path, strerror(-r));
+	for (unsigned n = 0; (r = try_connect(address)) == 0 || r == -EAGAIN; n++) {
+		if (n == MAX_TRIES) {
+			log_error("%s answers: another insulad runs there", address->sun_path);
+			return -EADDRINUSE;
+		}
+		usleep(10000);
 	}
-	close(fd);
+	if (unlink(address->sun_path) == 0 || errno == ENOENT)
+		return 0;
+	r = -errno;
+	log_error("%s cannot be removed: %s", address->sun_path, strerror(-r));
 	return r;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The command line `insula`: what its parts share. insula.c reads the arguments and finds the
-// command; cli_http.c talks to insulad; cli_output.c prints; the commands are in cli_apply.c,
+// command; cli_http.c talks to insulad, cli_running.c
+// finds it; cli_output.c prints; the commands are in cli_apply.c,
 // cli_list.c and cli_daemon.c; cli_help.c knows them all. One thread, one command, then it ends.
 #pragma once
 
@@ -64,12 +65,22 @@ struct cli_reply {
 int cli_request(const struct cli *c, const char *method, const char *path, const char *file,
 	const char *body, size_t size, struct cli_reply *ret_reply);
 void cli_reply_free(struct cli_reply *r);
+// How long one may take: INSULA_TIMEOUT, or what suits the method.
+long cli_timeout_s(const char *method);
 // The same, and says on stderr what went wrong: also what insulad itself refuses. True with a 200
 // reply; else ret_reply holds nothing but the status (0: there was no answer).
 bool cli_ask(const struct cli *c, const char *method, const char *path, const char *file,
 	const char *body, size_t size, struct cli_reply *ret_reply);
 // What -errno of cli_request means, on stderr.
 void cli_explain(const struct cli *c, int error);
+
+// cli_running.c
+// Finds the insulad that serves: 0 and *ret_pid. One that starts, stops or has been killed is
+// waited for. -ESRCH: there is none; -EBUSY: one has the lock and does not serve; -EACCES,
+// -ETIMEDOUT.
+int cli_find_insulad(const struct cli *c, pid_t *ret_pid);
+// What -errno of it means, on stderr.
+void cli_explain_insulad(const struct cli *c, int error);
 
 // cli_output.c
 void cli_error(const char *format, ...) __attribute__((format(printf, 1, 2)));

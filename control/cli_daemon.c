@@ -12,40 +12,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 enum {
 	READY_MS = 60000, // insulad re-adopts what runs before it is ready
 	STOP_MS = 60000,
+	MAX_STARTS = 5, // each behind another insulad that has come and gone meanwhile
 };
-
-// The pid behind the API's socket: 0 and *ret_pid, or -errno.
-static int running_pid(const struct cli *c, pid_t *ret_pid)
-{
-	struct sockaddr_un to = { .sun_family = AF_UNIX };
-	struct ucred peer;
-	socklen_t size = sizeof(peer);
-	int fd, r = 0;
-
-	if (strlen(c->socket) >= sizeof(to.sun_path))
-		return -ENAMETOOLONG;
-	strcpy(to.sun_path, c->socket);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return -errno;
-	if (connect(fd, (struct sockaddr *)&to, sizeof(to)) < 0 ||
-		getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
-		r = -errno;
-	else
-		*ret_pid = peer.pid;
-	close(fd);
-	return r;
-}
 
 static int make_dirs(const char *path)
 {
@@ -150,12 +126,13 @@ static int spawn(char *const argv[], int ready_fd, int log_fd)
 	_exit(child < 0 ? 1 : 0);
 }
 
-// insulad writes "ready" when it serves, or why it cannot (which is in its log too); if it dies
-// before, the pipe just closes.
-static bool wait_ready(int fd)
+// insulad writes "ready" when it serves, "busy" when another has the lock, or why it cannot (which
+// is in its log too); if it dies before, the pipe just closes. 0, -EBUSY or -EIO.
+static int wait_ready(int fd)
 {
 	struct pollfd p = { .fd = fd, .events = POLLIN };
 	char word[16];
+	ssize_t n;
 	int r;
 
 	do
@@ -163,9 +140,12 @@ static bool wait_ready(int fd)
 	while (r < 0 && errno == EINTR);
 	if (r == 0) {
 		cli_error("insulad is not ready after %d s; it goes on trying", READY_MS / 1000);
-		return false;
+		return -EIO;
 	}
-	return read(fd, word, sizeof(word)) >= 5 && memcmp(word, "ready", 5) == 0;
+	n = read(fd, word, sizeof(word));
+	if (n >= 5 && memcmp(word, "ready", 5) == 0)
+		return 0;
+	return n >= 4 && memcmp(word, "busy", 4) == 0 ? -EBUSY : -EIO;
 }
 
 // Behind "2026-01-31T23:59:59Z error ".
@@ -224,29 +204,51 @@ static int start_and_wait(const struct cli *c, char *insulad, int log_fd, pid_t 
 	close(ready[1]);
 	if (r < 0)
 		cli_error("%s cannot be started: %s", insulad, strerror(-r));
-	else if (!wait_ready(ready[0]))
-		r = -EIO;
 	else
-		r = running_pid(c, ret_pid);
+		r = wait_ready(ready[0]);
+	if (r == 0)
+		r = cli_find_insulad(c, ret_pid);
 	close(ready[0]);
 	return r;
 }
 
-static int start_with_log(const struct cli *c, char *insulad)
+// 0, -EBUSY when another insulad was faster, or another -errno that has been explained.
+static int start_with_log(const struct cli *c, char *insulad, pid_t *ret_pid)
 {
 	char path[PATH_MAX];
 	off_t begin = 0;
 	int log_fd = open_log(c, path, &begin), r;
-	pid_t pid = 0;
 
 	if (log_fd < 0)
-		return CLI_FAILED;
-	r = start_and_wait(c, insulad, log_fd, &pid);
+		return log_fd;
+	r = start_and_wait(c, insulad, log_fd, ret_pid);
 	close(log_fd);
-	if (r == 0)
-		return say(c, pid, "started", "runs");
+	if (r == 0 || r == -EBUSY)
+		return r;
 	show_log(path, begin);
 	cli_error("insulad did not start; its log is %s", path);
+	return -EIO;
+}
+
+// One that is coming or going is waited for; what it comes to decides.
+static int find_or_start(const struct cli *c, char *insulad)
+{
+	pid_t pid;
+	int r = -EBUSY;
+
+	for (int i = 0; r == -EBUSY && i < MAX_STARTS; i++) {
+		r = cli_find_insulad(c, &pid);
+		if (r == 0)
+			return say(c, pid, "running", "runs already");
+		if (r != -ESRCH)
+			break;
+		r = start_with_log(c, insulad, &pid);
+		if (r == 0)
+			return say(c, pid, "started", "runs");
+		if (r != -EBUSY)
+			return CLI_FAILED;
+	}
+	cli_explain_insulad(c, r);
 	return CLI_FAILED;
 }
 
@@ -256,9 +258,9 @@ int cli_start(const struct cli *c, int n_args, char *const *args)
 	pid_t pid;
 	int r;
 
-	if (running_pid(c, &pid) == 0)
-		return say(c, pid, "running", "runs already");
 	if (geteuid() != 0) {
+		if (cli_find_insulad(c, &pid) == 0)
+			return say(c, pid, "running", "runs already");
 		cli_error("insulad needs root; run: sudo insula start");
 		return CLI_FAILED;
 	}
@@ -269,18 +271,18 @@ int cli_start(const struct cli *c, int n_args, char *const *args)
 		free(insulad);
 		return CLI_FAILED;
 	}
-	r = start_with_log(c, insulad);
+	r = find_or_start(c, insulad);
 	free(insulad);
 	return r;
 }
 
 static int not_running(const struct cli *c, int error)
 {
-	if (error == -EACCES) {
-		cli_explain(c, error);
+	if (error != -ESRCH) {
+		cli_explain_insulad(c, error);
 		return CLI_FAILED;
 	}
-	if (error == -ECONNREFUSED) { // the socket is there, nobody behind it
+	if (access(c->socket, F_OK) == 0) { // nobody is behind it
 		cli_error("insulad died without cleaning up behind %s; to clean up: "
 			  "insula start && insula stop",
 			c->socket);
@@ -296,7 +298,7 @@ int cli_stop(const struct cli *c, int n_args, char *const *args)
 	struct cli_reply reply;
 	struct pollfd p = { .events = POLLIN };
 	pid_t pid;
-	int r = running_pid(c, &pid);
+	int r = cli_find_insulad(c, &pid);
 
 	if (r < 0)
 		return not_running(c, r);

@@ -10,7 +10,9 @@
 static const struct cli_command commands[] = {
 	{ "start", "", 0, 0, false, cli_start, "start Insula on this host",
 		"Starts insulad in the background and waits until it serves. Its log is\n"
-		"STATE_DIR/insulad.log. If it runs already, that is said and fine.",
+		"STATE_DIR/insulad.log. If it runs already, that is said and fine; one that is "
+		"stopping\n"
+		"or dying is waited for.",
 		"sudo insula start" },
 	{ "stop", "", 0, 0, false, cli_stop, "stop it and leave nothing behind",
 		"Ends forwarding, removes taps, mounts, nft rules and sysctls it made, and waits "

@@ -58,7 +58,7 @@ static struct curl_slist *file_header(struct curl_slist *list, const char *file)
 	return longer;
 }
 
-static long timeout_of(const char *method)
+long cli_timeout_s(const char *method)
 {
 	const char *env = getenv("INSULA_TIMEOUT");
 	long seconds = env != NULL ? strtol(env, NULL, 10) : 0;
@@ -107,7 +107,7 @@ int cli_request(const struct cli *c, const char *method, const char *path, const
 	curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, c->socket);
 	curl_easy_setopt(curl, CURLOPT_PROXY, ""); // the environment's is not for this
 	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-	curl_easy_setopt(curl, CURLOPT_TIMEOUT, timeout_of(method));
+	curl_easy_setopt(curl, CURLOPT_TIMEOUT, cli_timeout_s(method));
 	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
 	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
 	curl_easy_setopt(curl, CURLOPT_WRITEDATA, ret_reply);

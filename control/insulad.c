@@ -29,7 +29,8 @@ static const char usage[] =
 	"                   (default /run/insula, environment INSULA_RUN_DIR)\n"
 	"  --state-dir DIR  what it remembers (default /var/lib/insula, INSULA_STATE_DIR)\n"
 	"  --foreground     do not detach (the default; `insula start` detaches)\n"
-	"  --ready-fd N     write \"ready\\n\", or why not, to this fd when the sockets serve\n"
+	"  --ready-fd N     write \"ready\\n\" to this fd when the sockets serve; else\n"
+	"                   \"busy\\n\" (another insulad has the run directory), or why not\n"
 	"  --version        print the version\n"
 	"  --help           print this\n"
 	"\n"
@@ -216,7 +217,7 @@ int main(int argc, char **argv)
 	r = run(&o, err, sizeof(err));
 	if (r < 0) {
 		log_error("%s", err);
-		tell_ready(o.ready_fd, err);
+		tell_ready(o.ready_fd, r == -EALREADY ? "busy" : err);
 		return 1;
 	}
 	return 0;

@@ -54,6 +54,8 @@ static int take_lock(const char *path, int *ret_fd)
 			return r;
 		}
 		if (fstat(fd, &a) == 0 && stat(path, &b) == 0 && a.st_ino == b.st_ino) {
+			if (ftruncate(fd, 0) == 0)
+				dprintf(fd, "%d\n", (int)getpid()); // for who wonders
 			*ret_fd = fd;
 			return 0;
 		}
@@ -120,8 +122,10 @@ int runtime_dir_open(struct runtime_dir *d, const char *run_dir, const char *sta
 		snprintf(lock, sizeof(lock), "%s.lock", d->path);
 		r = take_lock(lock, &d->run_lock);
 	}
-	if (r < 0)
-		return lock_error(r, "run directory", run_dir, err, err_size);
+	if (r < 0) {
+		lock_error(r, "run directory", run_dir, err, err_size);
+		return r == -EBUSY ? -EALREADY : r;
+	}
 	r = make_dirs(state_dir, 0700, &made_state);
 	if (r == 0 && chmod(state_dir, 0700) < 0)
 		r = -errno;

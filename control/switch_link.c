@@ -133,9 +133,10 @@ static int adopt(struct daemon *d, char *err, size_t err_size)
 
 	if (r < 0)
 		return r;
-	r = switch_hello(d->client, &hello, err, err_size);
-	if (r == 0 && d->proc.pidfd < 0)
-		r = switch_proc_adopt(&d->proc, pid);
+	// Held before it greets: one that does not (it is dying, or hangs) is ended, not forgotten.
+	r = d->proc.pidfd < 0 ? switch_proc_adopt(&d->proc, pid) : 0;
+	if (r == 0)
+		r = switch_hello(d->client, &hello, err, err_size);
 	if (r < 0) {
 		switch_client_free(d->client);
 		d->client = NULL;

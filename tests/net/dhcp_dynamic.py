@@ -81,16 +81,7 @@ def kill(*programs):
     for program in programs:
         [pid] = labs.processes(program)
         os.kill(pid, signal.SIGKILL)
-        wait_until(f"{program} does not die", lambda pid=pid: has_ended(pid))
-
-
-# Its memory goes before its files and locks: only a zombie, or nothing, has let go of all.
-def has_ended(pid):
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            return file.read().rpartition(")")[2].split()[0] in "ZX"
-    except OSError:
-        return True
+        wait_until(f"{program} does not die", lambda pid=pid: pid not in labs.processes(program))
 
 
 # All at once: DISCOVERs, then REQUESTs as the offers come in. {address: MAC}.
