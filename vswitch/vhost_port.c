@@ -364,46 +364,32 @@ static int start_driver(struct vhost_port *vp)
 	return 0;
 }
 
-static int vhost_create(
-	struct port *p, const struct port_params *params, char *err, size_t err_size)
+static int check_params(const struct port_params *params, char *err, size_t err_size)
 {
-	struct vhost_port *vp;
-	int r;
+	size_t path_max = sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1;
 
 	if (params->n_queues == 0 || params->n_queues > PORT_MAX_QUEUES) {
 		snprintf(err, err_size, "vhost-user takes 1 to %d queues", PORT_MAX_QUEUES);
 		return -EINVAL;
 	}
-	if (params->arg[0] != '/' ||
-		strnlen(params->arg, sizeof(params->arg)) >= sizeof(vp->path)) {
+	if (params->arg[0] != '/' || strnlen(params->arg, sizeof(params->arg)) > path_max) {
 		snprintf(err, err_size,
 			"vhost-user wants the absolute path of a unix socket, at most %zu "
 			"bytes long",
-			sizeof(vp->path) - 1);
+			path_max);
 		return -EINVAL;
 	}
-	vp = aligned_alloc(64, sizeof(*vp));
-	if (vp == NULL) {
-		snprintf(err, err_size, "out of memory");
-		return -ENOMEM;
-	}
-	memset(vp, 0, sizeof(*vp));
-	vp->port = p;
-	vp->vid = -1;
-	vp->is_server = params->flags & PROTO_PORT_VHOST_SERVER;
-	snprintf(vp->path, sizeof(vp->path), "%s", params->arg);
-	r = open_queues(vp, params->n_queues);
-	if (r != 0) {
-		snprintf(err, err_size, "no eventfd or epoll set: %s", strerror(-r));
-		goto free_port;
-	}
-	// Callbacks may come before create returns.
-	p->n_queues = (uint16_t)params->n_queues;
-	p->priv = vp;
-	r = vhost_events_add(vp);
+	return 0;
+}
+
+// Goes among the ports that connections are looked up in, takes over or waits at its socket.
+static int start(struct vhost_port *vp, char *err, size_t err_size)
+{
+	int r = vhost_events_add(vp);
+
 	if (r != 0) {
 		snprintf(err, err_size, "another port has the socket %s", vp->path);
-		goto close_fds;
+		return r;
 	}
 	if (vp->is_server) {
 		r = remove_stale_socket(vp->path);
@@ -423,7 +409,41 @@ static int vhost_create(
 
 remove:
 	vhost_events_remove(vp);
-close_fds:
+	return r;
+}
+
+static int vhost_create(
+	struct port *p, const struct port_params *params, char *err, size_t err_size)
+{
+	struct vhost_port *vp;
+	int r = check_params(params, err, err_size);
+
+	if (r != 0)
+		return r;
+	vp = aligned_alloc(64, sizeof(*vp));
+	if (vp == NULL) {
+		snprintf(err, err_size, "out of memory");
+		return -ENOMEM;
+	}
+	memset(vp, 0, sizeof(*vp));
+	vp->port = p;
+	vp->vid = -1;
+	vp->is_server = params->flags & PROTO_PORT_VHOST_SERVER;
+	snprintf(vp->path, sizeof(vp->path), "%s", params->arg);
+	r = open_queues(vp, params->n_queues);
+	if (r != 0) {
+		snprintf(err, err_size, "no eventfd or epoll set: %s", strerror(-r));
+		goto free_port;
+	}
+	// Callbacks may come before create returns.
+	p->n_queues = (uint16_t)params->n_queues;
+	p->priv = vp;
+	r = start(vp, err, err_size);
+	if (r != 0)
+		goto close_queues;
+	return 0;
+
+close_queues:
 	close_queues(vp, params->n_queues);
 free_port:
 	p->priv = NULL;
