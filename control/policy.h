@@ -30,7 +30,7 @@ enum {
 
 struct policy_section_ref {
 	uint8_t hash[POLICY_HASH_SIZE];
-	uint32_t tenant; // POLICY_HOST_TENANT or the tenant's id; unique in a root
+	uint32_t tenant; // POLICY_HOST_TENANT or the tenant's id, below POLICY_MAX_SECTIONS; unique
 	uint32_t size; // bytes
 	uint64_t revision; // grows when the content changes: sessions record it
 };

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Stage: a port speaks only for itself. On access ports source MAC, source address and ARP contents
-// must be the port's own; trunks and uplinks learn, with a limit. Broadcast and multicast pass the
-// storm limit. IPv6 from tenant ports is a named drop until guard and sessions know it.
+// must be the port's own; trunks and uplinks learn, with a limit. Nobody on an uplink has the
+// switch's own address (nor one of the receiving tenant's: icmp_error.c, session.c). Broadcast and
+// multicast pass the storm limit. IPv6 from tenant ports is a named drop until guard and sessions
+// know it.
 #include "dhcp/arp.h"
 #include "vswitch/switch.h"
 
@@ -132,6 +134,9 @@ static enum drop_reason guard_uplink(const struct policy_prt *prt, struct rte_mb
 		return DROP_GUARD_SRC_MAC;
 	if (p->flags & PACKET_IPV6)
 		return DROP_GUARD_IPV6;
+	if ((p->flags & PACKET_IPV4) &&
+		((const struct ipv4_hdr *)packet_l3(m))->src == prt->p->address)
+		return DROP_GUARD_SRC_IPV4;
 	return p->flags & (PACKET_IPV4 | PACKET_ARP) ? DROP_NONE : DROP_GUARD_NON_IP;
 }
 

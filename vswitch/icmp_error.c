@@ -153,8 +153,14 @@ static enum drop_reason icmp_error(struct worker *w, struct burst *b, struct rte
 		return DROP_POLICY_NOT_FIRST;
 	rec = session_get(w->sw->sessions, id);
 	routed = session_is_routed(b, m);
-	if (routed != !!(rec->d.flags & SESSION_F_ROUTED))
+	if (!session_decide_again(w, b, id, rec) || routed != !!(rec->d.flags & SESSION_F_ROUTED))
 		return DROP_POLICY_NOT_FIRST;
+	// Whoever sends an error may be anyone on the way, but nobody outside has an inside
+	// address.
+	if (p->segment == POLICY_NO_SEGMENT &&
+		policy_is_inside(b->policy, rec->d.key[SESSION_FORWARD].zone,
+			((const struct ipv4_hdr *)packet_l3(m))->src))
+		return DROP_GUARD_SRC_IPV4;
 	p->session = id;
 	p->flags |= PACKET_HIT | (dir == SESSION_REVERSE ? PACKET_REVERSE : 0) |
 		    (routed ? PACKET_ROUTED : 0);

@@ -27,6 +27,18 @@ const struct policy_prt *policy_host_port(const struct policy *pol, uint32_t zon
 	}
 }
 
+bool policy_is_inside(const struct policy *pol, uint32_t zone, be32 address)
+{
+	if (zone >= POLICY_MAX_SECTIONS)
+		return false; // an uplink's
+	for (uint32_t i = pol->tenant_segment[zone];
+		i < pol->n_segments && pol->segments[i].s->zone == zone; i++)
+		if (ipv4_in_prefix(
+			    address, pol->segments[i].s->subnet, pol->segments[i].s->prefix_len))
+			return true;
+	return false;
+}
+
 uint32_t policy_segment_by_id(const struct policy *pol, uint32_t id)
 {
 	for (uint32_t i = 0; i < pol->n_segments; i++)
@@ -63,6 +75,7 @@ static int host_add(
 static int add_segments(
 	struct policy *pol, const struct policy_part *part, char *err, size_t err_size)
 {
+	pol->tenant_segment[part->raw->tenant] = pol->n_segments;
 	for (uint32_t i = 0; i < part->raw->n_segments; i++) {
 		const struct policy_segment *s = &part->segments[i];
 		struct policy_seg *seg = &pol->segments[pol->n_segments];

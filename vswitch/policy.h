@@ -54,6 +54,7 @@ struct policy {
 	uint16_t *members;
 	struct policy_host *hosts; // open-addressed by (zone, address); port UINT32_MAX = empty
 	uint32_t vlan_segment[4096]; // VLAN -> segment index or POLICY_NO_SEGMENT
+	uint32_t tenant_segment[POLICY_MAX_SECTIONS]; // tenant -> its first segment; others follow
 	uint16_t port_index[POLICY_MAX_PORT_ID + 1]; // port id -> index + 1, 0 = unknown
 };
 
@@ -67,6 +68,8 @@ static inline const struct policy_prt *policy_port(const struct policy *pol, uin
 
 // The port whose guest owns `address` in `zone`, or NULL.
 const struct policy_prt *policy_host_port(const struct policy *pol, uint32_t zone, be32 address);
+// Is the address in one of the subnets of the tenant whose zone this is?
+bool policy_is_inside(const struct policy *pol, uint32_t zone, be32 address);
 // Index of the segment with this id, POLICY_NO_SEGMENT if there is none. Linear: control thread
 // only.
 uint32_t policy_segment_by_id(const struct policy *pol, uint32_t id);

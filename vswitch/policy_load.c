@@ -175,7 +175,7 @@ static int header_check(const struct policy_section *sec, size_t size, char *err
 		return policy_refuse(err, n,
 			"section: %zu bytes, header says %u, entries need %llu", size, sec->size,
 			(unsigned long long)want);
-	if (!name_ok(sec->name) || (sec->tenant & 0x80000000u))
+	if (!name_ok(sec->name) || sec->tenant >= POLICY_MAX_SECTIONS)
 		return policy_refuse(err, n, "section: bad name or tenant id");
 	return 0;
 }

@@ -116,12 +116,8 @@ static enum drop_reason route_new(struct worker *w, struct burst *b, struct rte_
 	r = to_host(w, b, p, p->zone, ip->dst);
 	if (r == DROP_NONE)
 		return r;
-	for (uint32_t i = 0; i < b->policy->n_segments; i++) {
-		const struct policy_segment *o = b->policy->segments[i].s;
-
-		if (o->zone == p->zone && ipv4_in_prefix(ip->dst, o->subnet, o->prefix_len))
-			return DROP_ROUTE_NO_ROUTE; // the tenant's own subnet, but nobody is there
-	}
+	if (policy_is_inside(b->policy, p->zone, ip->dst))
+		return DROP_ROUTE_NO_ROUTE; // the tenant's own subnet, but nobody is there
 	up = s->snat_port ? policy_port(b->policy, s->snat_port) : NULL;
 	if (!up)
 		return DROP_ROUTE_NO_ROUTE;

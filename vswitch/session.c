@@ -66,7 +66,9 @@ static bool still_allowed(const struct policy *pol, const struct session_desc *d
 		src->p->address != d->key[SESSION_FORWARD].src)
 		return false;
 	if (d->flags & SESSION_F_SNAT)
-		return src->segment != POLICY_NO_SEGMENT &&
+		return !policy_is_inside(
+			       pol, d->key[SESSION_FORWARD].zone, d->key[SESSION_FORWARD].dst) &&
+		       src->segment != POLICY_NO_SEGMENT &&
 		       pol->segments[src->segment].s->snat_port == dst->p->id &&
 		       dst->p->address == d->key[SESSION_REVERSE].dst;
 	if (src->segment == POLICY_NO_SEGMENT || dst->segment == POLICY_NO_SEGMENT)
@@ -74,8 +76,7 @@ static bool still_allowed(const struct policy *pol, const struct session_desc *d
 	return pol->segments[src->segment].s->zone == pol->segments[dst->segment].s->zone;
 }
 
-// The session was decided under other revisions: is it still allowed today? Updates or ends it.
-static bool decide_again(
+bool session_decide_again(
 	struct worker *w, const struct burst *b, uint32_t id, struct session_record *rec)
 {
 	const struct policy_prt *src = policy_port(b->policy, rec->d.src_port);
@@ -101,7 +102,7 @@ static void hit(struct worker *w, struct burst *b, struct rte_mbuf *m, uint32_t 
 	const struct nexthop *nh;
 	bool routed = session_is_routed(b, m);
 
-	if (!decide_again(w, b, id, rec) || routed != !!(rec->d.flags & SESSION_F_ROUTED))
+	if (!session_decide_again(w, b, id, rec) || routed != !!(rec->d.flags & SESSION_F_ROUTED))
 		return;
 	p->session = id;
 	p->flags |= PACKET_HIT | (dir == SESSION_REVERSE ? PACKET_REVERSE : 0) |

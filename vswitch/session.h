@@ -12,5 +12,8 @@ void session_counted(struct switch_ *sw, const struct session_record *rec);
 void session_released(struct switch_ *sw, const struct session_record *rec, uint64_t now_ns);
 // Removes a session and gives back its mapping; harmless if another worker was first.
 void session_end(struct switch_ *sw, uint32_t id, uint64_t now_ns);
+// If the session was decided under other revisions: is it allowed today? Updates or ends it.
+bool session_decide_again(
+	struct worker *w, const struct burst *b, uint32_t id, struct session_record *rec);
 // True if the packet is addressed to the gateway of its segment or comes from an uplink.
 bool session_is_routed(const struct burst *b, struct rte_mbuf *m);

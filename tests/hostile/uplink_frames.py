@@ -66,6 +66,12 @@ def datagram(src=OTHER, dst=OWN, sport=4000, dport=4001, **words):
     return frames.ipv4(src, dst, UDP, frames.udp(src, dst, sport, dport, MARK), **words)
 
 
+def unreachable(src, quoted):
+    body = bytes(4) + quoted
+    return frames.ipv4(src, OWN, ICMP, b"\3\1" + frames.csum(
+        b"\3\1\0\0" + body + b"\0" * (len(body) % 2)).to_bytes(2, "big") + body)
+
+
 def test_h35_malformed(a):
     good = datagram()
     a.dropped("parse_ipv4_header", *map(a.to_uplink, [
@@ -94,7 +100,8 @@ def test_h42_unsolicited(a):
     targets = (OWN, "10.0.0.11", "10.0.0.12", "10.0.0.1", "198.51.100.255", "255.255.255.255")
     a.dropped("policy_uplink_unsolicited",
               *(a.to_uplink(datagram(src=src, dst=dst), dst=mac) for dst in targets
-                for mac in (None, BROADCAST) for src in (OTHER, WORLD, "10.0.0.12", OWN)))
+                for mac in (None, BROADCAST) for src in (OTHER, WORLD, "10.0.0.12")))
+    a.dropped("guard_src_ipv4", *(a.to_uplink(datagram(src=OWN, dst=dst)) for dst in targets))
     syn = frames.ipv4(OTHER, OWN, TCP, frames.tcp(OTHER, OWN, 80, 4001))
     reply = frames.ipv4(OTHER, OWN, ICMP, frames.echo(0, 77, 1, MARK))
     a.dropped("policy_uplink_unsolicited", a.to_uplink(syn), a.to_uplink(reply))
@@ -107,7 +114,8 @@ def test_h42_fragments(a):
 
 
 # An open mapping is for the one it was opened to: another host or port does not get in, nor does an
-# ICMP error about a packet that was never sent.
+# ICMP error about a packet that was never sent; one about a packet that was sent does, but from no
+# address of the receiver's own network.
 def test_h42_others_mapping(a):
     nonce = os.urandom(8).hex()
     assert a.lab.agents["red-1"].call("udp", timeout=6, address=WORLD, nonce=nonce,
@@ -120,10 +128,10 @@ def test_h42_others_mapping(a):
     inner = [datagram(src=OWN, dst=OTHER, sport=port, dport=7007),
              datagram(src=OWN, dst=WORLD, sport=port, dport=9),
              datagram(src="10.0.0.11", dst=WORLD, sport=5009, dport=7007)]
-    errors = [frames.ipv4(OTHER, OWN, ICMP, b"\3\1" + frames.csum(
-        b"\3\1\0\0\0\0\0\0" + i + b"\0" * (len(i) % 2)).to_bytes(2, "big") + bytes(4) + i)
-        for i in inner]
-    a.dropped("policy_not_first", *map(a.to_uplink, errors))
+    a.dropped("policy_not_first", *(a.to_uplink(unreachable(OTHER, i)) for i in inner))
+    sent = datagram(src=OWN, dst=WORLD, sport=port, dport=7007)
+    a.dropped("guard_src_ipv4", *(a.to_uplink(unreachable(src, sent))
+                                  for src in ("10.0.0.11", "10.0.0.12", "10.0.0.1", OWN)))
 
 
 # Nobody else has the uplink's address, and what others say of theirs draws no tenant's traffic.

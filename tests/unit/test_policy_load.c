@@ -114,6 +114,7 @@ static void fields_out_of_range(void **state)
 	REFUSE(h.version, 2);
 	REFUSE(h.size, 1);
 	REFUSE(h.tenant, 0x80000001);
+	REFUSE(h.tenant, POLICY_MAX_SECTIONS);
 	REFUSE(h.name[0], '\0');
 	REFUSE(h.name[31], 'x');
 	REFUSE(s.id, 0);

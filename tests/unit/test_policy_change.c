@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What changes under a switch that runs: another policy, ports that go, come back, die or cannot be
+// made; what their sessions and forwarding entries become.
+#include <errno.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "tests/unit/datagrams.h"
+#include "vswitch/control.h"
+
+static void policy_change_redecides(void **state)
+{
+	struct datagram o = out_through_snat(RED_1, red_gw, 5000);
+
+	fixture_publish(2, 2); // red changed, nothing that forbids: the mapping stays
+	fixture_clear();
+	answer_arrives(RED_1, 5000, o.udp.src_port);
+	assert_int_equal(switch_port_del(fx.sw, RED_1), 0);
+	struct datagram d = udp(
+		world, mac_of(UPLINK), "203.0.113.9", 53, "198.51.100.2", ntohs(o.udp.src_port));
+	send_udp(UPLINK, &d);
+	assert_int_equal(fixture_drops(UPLINK, DROP_TX_NO_PORT), 1);
+}
+
+// Publishes the host's part and these.
+static void publish(uint64_t generation, struct policy_part *a, struct policy_part *b)
+{
+	struct policy_part *parts[3] = { host_part(), a, b };
+	struct policy_root root = { POLICY_ROOT_MAGIC, POLICY_VERSION, generation, b ? 3 : 2, 0 };
+	struct policy *pol;
+	char err[256] = "";
+
+	if (policy_build(&root, parts, &pol, err, sizeof(err)) < 0)
+		fail_msg("policy_build: %s", err);
+	for (unsigned i = 0; i < root.n_sections; i++)
+		policy_part_unref(parts[i]);
+	switch_policy_publish(fx.sw, pol);
+}
+
+// The part, with a second network.
+static struct policy_part *widened(struct policy_part *part, uint64_t revision, const char *subnet)
+{
+	size_t size = part->raw->size + sizeof(struct policy_segment);
+	struct policy_section *sec = calloc(1, size);
+	struct policy_segment *s = (void *)(sec + 1);
+	struct policy_part *ret;
+	char err[256] = "";
+
+	*sec = *part->raw;
+	sec->size = (uint32_t)size;
+	sec->n_segments = 2;
+	s[0] = s[1] = part->segments[0];
+	s[1].id = 100;
+	s[1].vlan = 100;
+	s[1].subnet = addr(subnet);
+	s[1].gateway = addr(subnet) | htonl(1);
+	memcpy(s + 2, part->ports, sec->n_ports * sizeof(*part->ports));
+	if (policy_part_load(sec, size, &ret, err, sizeof(err)) < 0)
+		fail_msg("policy_part_load: %s", err);
+	ret->revision = revision;
+	policy_part_unref(part);
+	free(sec);
+	return ret;
+}
+
+// A tenant takes for its own what was outside: who has the address there is not spoken with any
+// more, in neither direction.
+static void what_was_outside_is_inside(void **state)
+{
+	struct datagram o = out_through_snat(RED_1, red_gw, 5000), d;
+
+	out_through_snat(BLUE_1, blue_gw, 5000);
+	publish(2, widened(tenant_part(RED, 10, 1), 2, "203.0.113.0"), tenant_part(BLUE, 20, 1));
+	fixture_round(); // the uplink announces itself
+	fixture_clear();
+	d = udp(world, mac_of(UPLINK), "203.0.113.9", 53, "198.51.100.2", ntohs(o.udp.src_port));
+	send_udp(UPLINK, &d);
+	assert_null(fixture_received(RED_1, NULL));
+	assert_int_equal(fixture_drops(UPLINK, DROP_POLICY_UPLINK_UNSOLICITED), 1);
+	d = udp(mac_of(RED_1), red_gw, "10.0.0.11", 5000, "203.0.113.9", 53);
+	send_udp(RED_1, &d);
+	assert_null(fixture_received(UPLINK, NULL));
+	assert_int_equal(fixture_drops(RED_1, DROP_ROUTE_NO_ROUTE), 1);
+	out_through_snat(BLUE_1, blue_gw, 5000); // asserts that blue goes on
+}
+
+static void sessions_end_with_their_tenant(void **state)
+{
+	out_through_snat(RED_1, red_gw, 5000);
+	out_through_snat(BLUE_1, blue_gw, 5000);
+	assert_int_equal(session_count(fx.sw->sessions), 2);
+	publish(2, tenant_part(BLUE, 20, 1), NULL);
+	assert_int_equal(session_count(fx.sw->sessions), 1); // blue's
+}
+
+static int refusing_create(
+	struct port *p, const struct port_params *params, char *err, size_t err_size)
+{
+	return -EIO;
+}
+
+static void closing_destroy(struct port *p)
+{
+	wire_destroy(p);
+	for (unsigned i = 0; i < p->params.n_fds; i++)
+		assert_int_equal(close(p->params.fds[i]), 0);
+}
+
+static int unwatchable_fd(struct port *p, uint16_t queue)
+{
+	return 1 << 30; // epoll takes no such thing
+}
+
+// An fd given with a port is closed once and by the switch, wherever the making of the port fails.
+static void fds_of_a_failed_port(void **state)
+{
+	const struct port_ops refusing = { .name = "refusing", .create = refusing_create },
+			      queueless = { .name = "queueless",
+				      .create = wire_create,
+				      .destroy = closing_destroy,
+				      .rx = wire_rx,
+				      .tx = wire_tx,
+				      .event_fd = unwatchable_fd };
+	const struct {
+		uint32_t id;
+		const struct port_ops *ops;
+	} cases[] = { { RED_1, &refusing }, { RED_1, &queueless }, { RED_2, &wire_ops },
+		{ 0, &wire_ops } };
+	char err[256];
+
+	assert_int_equal(switch_port_del(fx.sw, RED_1), 0);
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		int fds[2];
+
+		assert_int_equal(pipe(fds), 0);
+		struct port_params params = { .id = cases[i].id,
+			.kind = PROTO_PORT_PCAP,
+			.mtu = 1500,
+			.n_queues = 1,
+			.n_fds = 1,
+			.fds = { fds[1] } };
+
+		err[0] = '\0';
+		assert_true(
+			switch_port_add_kind(fx.sw, &params, cases[i].ops, err, sizeof(err)) < 0);
+		assert_int_equal(close(fds[1]), -1);
+		assert_int_equal(errno, EBADF);
+		close(fds[0]);
+		assert_true(fx.sw->ports[RED_1] == NULL);
+	}
+	fixture_add_port(RED_1);
+}
+
+// A guest may take over the MAC that its segment's gateway had under the policy before.
+static void gateways_leave_the_fdb(void **state)
+{
+	const struct mac gateway = { { 2, 0, 0, 0, 1, BLUE } };
+	uint32_t port;
+
+	assert_true(fdb_lookup(fx.sw->fdb, BLUE, &gateway, fx.now_ns, &port));
+	publish(2, tenant_part(RED, 10, 1), NULL);
+	assert_false(fdb_lookup(fx.sw->fdb, BLUE, &gateway, fx.now_ns, &port));
+	assert_true(fdb_lookup(
+		fx.sw->fdb, RED, &(struct mac){ { 2, 0, 0, 0, 1, RED } }, fx.now_ns, &port));
+}
+
+// The policy stays while a port's device is made anew: both the old flow and new ones go on.
+static void port_made_anew(void **state)
+{
+	struct datagram d = udp(mac_of(RED_1), mac_of(RED_2), "10.0.0.11", 1, "10.0.0.12", 2);
+
+	send_udp(RED_1, &d);
+	assert_non_null(fixture_received(RED_2, NULL));
+	assert_int_equal(switch_port_del(fx.sw, RED_2), 0);
+	send_udp(RED_1, &d);
+	fixture_add_port(RED_2);
+	fixture_clear();
+	send_udp(RED_1, &d);
+	assert_non_null(fixture_received(RED_2, NULL));
+	d = udp(mac_of(RED_1), mac_of(RED_2), "10.0.0.11", 3, "10.0.0.12", 4);
+	send_udp(RED_1, &d);
+	assert_non_null(fixture_received(RED_2, NULL));
+	assert_null(fixture_received(TRUNK, NULL));
+}
+
+// The event waiting on the socket, or 9 if there is none.
+static uint32_t told_up(int fd)
+{
+	struct proto_port_event e = { 0 };
+	ssize_t n = recv(fd, &e, sizeof(e), MSG_DONTWAIT);
+
+	if (n < 0)
+		return 9;
+	assert_int_equal(n, sizeof(e));
+	assert_int_equal(e.h.type, PROTO_EVENT_PORT);
+	assert_int_equal(e.id, RED_1);
+	return e.up;
+}
+
+// A port's death reaches insulad also when it was away, or its socket full, when it happened.
+static void a_death_is_told_until_heard(void **state)
+{
+	static struct control c;
+	struct port *p = fx.sw->ports[RED_1];
+	int fds[2], n = 0;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, fds), 0);
+	c.sw = fx.sw;
+	c.conn_fd = -1;
+	atomic_store(&p->dead, 1);
+	control_watch_port(&c, p);
+	c.conn_fd = fds[0];
+	while (send(fds[0], "full", 4, 0) == 4)
+		n++;
+	control_watch_port(&c, p);
+	while (n--)
+		assert_int_equal(recv(fds[1], &(uint32_t){ 0 }, 4, 0), 4);
+	assert_int_equal(told_up(fds[1]), 9);
+	control_watch_port(&c, p);
+	assert_int_equal(told_up(fds[1]), 2);
+	control_watch_port(&c, p); // heard: not again
+	assert_int_equal(told_up(fds[1]), 9);
+	control_forget_told(&c); // another insulad
+	control_watch_port(&c, p);
+	assert_int_equal(told_up(fds[1]), 2);
+	atomic_store(&p->dead, 0);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
+	const struct CMUnitTest tests[] = {
+		T(policy_change_redecides),
+		T(what_was_outside_is_inside),
+		T(sessions_end_with_their_tenant),
+		T(gateways_leave_the_fdb),
+		T(port_made_anew),
+		T(fds_of_a_failed_port),
+		T(a_death_is_told_until_heard),
+	};
+
+	return cmocka_run_group_tests(tests, fixture_eal, NULL);
+}
