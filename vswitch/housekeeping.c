@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // What the control thread does about once a second: sessions, mappings, leases and learned
-// addresses that ran out, memory whose grace period has passed, ports that died. Idle, it wakes
-// once a second.
+// addresses that ran out, memory whose grace period has passed, ports that died or wait for a
+// worker. Idle, it wakes once a second.
 #include "vswitch/control.h"
 #include "vswitch/session.h"
 
@@ -76,6 +76,7 @@ void control_keep_house(struct control *c)
 	fdb_age(c->sw->fdb, now, FDB_BUDGET);
 	control_leases_expire(c, now);
 	parked_expire(c->parking, now);
+	switch_serve_ports(c->sw);
 	watch_ports(c);
 }
 

@@ -182,25 +182,30 @@ static struct port *port_new(
 	return p;
 }
 
+// No worker uses them any more when it returns.
+static void take_queues(struct switch_ *sw, struct port *p)
+{
+	for (unsigned i = 0; i < sw->n_workers; i++)
+		worker_del_port(sw->workers[i], p);
+	switch_grace(sw);
+}
+
 // Spreads queues over the workers: queue q of port p goes to worker (p + q) mod n. Not before the
 // policy names the port: what waits in its queues while insulad has sent the port to a switch just
 // started and not yet the policy (an ARP request, sent again only after a second) is worth keeping.
+// All its queues or none.
 static int give_queues(struct switch_ *sw, struct port *p)
 {
 	int r = 0;
 
 	if (p->served || !policy_port(sw->policy, p->id))
 		return 0;
-	p->served = true;
 	for (uint16_t q = 0; r == 0 && q < p->n_queues; q++)
 		r = worker_add_queue(sw->workers[(p->id + q) % sw->n_workers], p, q);
+	if (r < 0)
+		take_queues(sw, p);
+	p->served = r == 0;
 	return r;
-}
-
-static void take_queues(struct switch_ *sw, struct port *p)
-{
-	for (unsigned i = 0; i < sw->n_workers; i++)
-		worker_del_port(sw->workers[i], p);
 }
 
 static int set_static(struct switch_ *sw, const struct policy *pol, const struct policy_prt *prt)
@@ -296,7 +301,6 @@ int switch_port_del(struct switch_ *sw, uint32_t id)
 		return -ENOENT;
 	atomic_store_explicit(&sw->ports[id], NULL, memory_order_release);
 	take_queues(sw, p);
-	switch_grace(sw);
 	p->ops->destroy(p);
 	fdb_flush_port(sw->fdb, id);
 	binding_del_port(sw->bindings, id);
@@ -305,15 +309,22 @@ int switch_port_del(struct switch_ *sw, uint32_t id)
 	return 0;
 }
 
-static void serve_ports(struct switch_ *sw, const struct policy *pol)
+void switch_serve_ports(struct switch_ *sw)
 {
+	const struct policy *pol = sw->policy;
+	const struct port *refused = NULL;
+
 	for (uint32_t i = 0; i < pol->n_ports; i++) {
 		struct port *p = sw->ports[pol->ports[i].p->id];
 
 		if (p && give_queues(sw, p) < 0)
-			fprintf(stderr, "insula-switch: port %s: no worker can take its queues\n",
-				p->params.name);
+			refused = p;
 	}
+	if (refused)
+		fprintf(stderr,
+			"insula-switch: port %s: no worker can take its queues; trying again every "
+			"second\n",
+			refused->params.name);
 }
 
 // Gateways' entries that the new policy no longer has; VLANs are unique, so one look finds a
@@ -433,7 +444,7 @@ void switch_policy_publish(struct switch_ *sw, struct policy *pol)
 	// release: everything the policy points to is complete before workers see it
 	atomic_store_explicit(&sw->policy, pol, memory_order_release);
 	prune_sessions(sw, old, pol);
-	serve_ports(sw, pol);
+	switch_serve_ports(sw);
 	nexthop_each(sw->nexthops, refresh_nexthop, &r);
 	if (old != policy_empty())
 		switch_retire(sw, (void *)(uintptr_t)old, retire_policy);

@@ -58,6 +58,9 @@ int switch_port_add_kind(struct switch_ *sw, const struct port_params *params,
 	const struct port_ops *ops, char *err, size_t err_size);
 int switch_port_del(struct switch_ *sw, uint32_t id); // waits for a grace period
 
+// Gives the workers the queues of ports that the policy names and they do not have yet: at
+// publication, and by the housekeeping what failed then.
+void switch_serve_ports(struct switch_ *sw);
 // Publishes `pol` (owned from now on) and retires the old one after a grace period.
 void switch_policy_publish(struct switch_ *sw, struct policy *pol);
 // Frees `object` by `release` once no worker can hold it. Control thread, does not wait.

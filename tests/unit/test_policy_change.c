@@ -182,6 +182,52 @@ static void port_made_anew(void **state)
 	assert_null(fixture_received(TRUNK, NULL));
 }
 
+static bool epoll_full;
+
+static int two_queues(struct port *p, const struct port_params *params, char *err, size_t err_size)
+{
+	int r = wire_create(p, params, err, err_size);
+
+	p->n_queues = 2;
+	return r;
+}
+
+static int second_may_fail(struct port *p, uint16_t queue)
+{
+	return queue == 1 && epoll_full ? unwatchable_fd(p, queue) : -1;
+}
+
+// A port whose second queue no worker can take has neither; it has both as soon as one can.
+static void a_port_is_served_later(void **state)
+{
+	static const struct port_ops flaky = { .name = "flaky",
+		.create = two_queues,
+		.destroy = wire_destroy,
+		.rx = wire_rx,
+		.tx = wire_tx,
+		.event_fd = second_may_fail };
+	struct datagram d = udp(mac_of(RED_1), mac_of(RED_2), "10.0.0.11", 1, "10.0.0.12", 2);
+	struct port_params params = {
+		.id = RED_1, .kind = PROTO_PORT_PCAP, .mtu = 1500, .n_queues = 2, .name = "flaky"
+	};
+	char err[256];
+
+	assert_int_equal(switch_port_del(fx.sw, RED_1), 0);
+	publish(2, tenant_part(BLUE, 20, 1), NULL);
+	assert_int_equal(switch_port_add_kind(fx.sw, &params, &flaky, err, sizeof(err)), 0);
+	epoll_full = true;
+	fixture_publish(3, 1);
+	send_udp(RED_1, &d);
+	assert_null(fixture_received(RED_2, NULL));
+	epoll_full = false;
+	switch_serve_ports(fx.sw);
+	fixture_round();
+	assert_non_null(fixture_received(RED_2, NULL));
+	switch_serve_ports(fx.sw); // served: nothing to do
+	send_udp(RED_1, &d);
+	assert_non_null(fixture_received(RED_2, NULL));
+}
+
 // The event waiting on the socket, or 9 if there is none.
 static uint32_t told_up(int fd)
 {
@@ -237,6 +283,7 @@ int main(void)
 		T(gateways_leave_the_fdb),
 		T(port_made_anew),
 		T(fds_of_a_failed_port),
+		T(a_port_is_served_later),
 		T(a_death_is_told_until_heard),
 	};
 
