@@ -181,11 +181,62 @@ static int configure(struct port *p, struct ethdev *e, const struct port_params 
 	return 0;
 }
 
+// The device of the devargs, with as many queues as wanted; nothing is left of it on failure.
+static int probe(struct ethdev *e, const struct port_params *params, char *err, size_t err_size)
+{
+	struct rte_eth_dev_info info;
+	int r = rte_dev_probe(params->arg);
+
+	if (r != 0) {
+		snprintf(err, err_size, "no device or no driver linked in for %.100s: %s",
+			params->arg, strerror(-r));
+		return r;
+	}
+	r = find_device(params->arg, &e->dev);
+	if (r != 0 || rte_eth_dev_info_get(e->dev, &info) != 0) {
+		snprintf(err, err_size, "%.100s is not a network device", params->arg);
+		return -ENODEV;
+	}
+	e->device = info.device;
+	if (params->n_queues > info.max_rx_queues || params->n_queues > info.max_tx_queues) {
+		snprintf(err, err_size, "%u queues wanted, %s has %u rx and %u tx",
+			params->n_queues, info.driver_name, info.max_rx_queues, info.max_tx_queues);
+		rte_dev_remove(e->device);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int make_pool(struct ethdev *e, const struct port_params *params, char *err, size_t err_size)
+{
+	char name[RTE_MEMPOOL_NAMESIZE];
+	unsigned n = params->n_queues * MBUFS_PER_QUEUE;
+
+	snprintf(name, sizeof(name), "ethdev%u_%u", params->id, e->dev);
+	e->pool = rte_pktmbuf_pool_create(name, n, 128,
+		RTE_ALIGN(sizeof(struct packet), RTE_MBUF_PRIV_ALIGN),
+		PACKET_HEADROOM + PACKET_SMALL_ROOM, SOCKET_ID_ANY);
+	if (e->pool == NULL) {
+		snprintf(err, err_size, "no memory for %u packet buffers", n);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+static void follow_link(struct port *p, const struct ethdev *e)
+{
+	rte_eth_dev_callback_register(e->dev, RTE_ETH_EVENT_INTR_RMV, on_event, p);
+	if (e->link_events) {
+		rte_eth_dev_callback_register(e->dev, RTE_ETH_EVENT_INTR_LSC, on_event, p);
+		on_event(e->dev, RTE_ETH_EVENT_INTR_LSC, p, NULL);
+	} else {
+		atomic_store(&p->up, 1);
+	}
+}
+
 static int ethdev_create(
 	struct port *p, const struct port_params *params, char *err, size_t err_size)
 {
-	char name[RTE_MEMPOOL_NAMESIZE];
-	struct rte_eth_dev_info info;
 	struct ethdev *e;
 	int r;
 
@@ -199,49 +250,19 @@ static int ethdev_create(
 		return -ENOMEM;
 	}
 	memset(e, 0, sizeof(*e));
-	r = rte_dev_probe(params->arg);
-	if (r != 0) {
-		snprintf(err, err_size, "no device or no driver linked in for %.100s: %s",
-			params->arg, strerror(-r));
+	r = probe(e, params, err, err_size);
+	if (r != 0)
 		goto free_port;
-	}
-	r = find_device(params->arg, &e->dev);
-	if (r != 0 || rte_eth_dev_info_get(e->dev, &info) != 0) {
-		snprintf(err, err_size, "%.100s is not a network device", params->arg);
-		r = -ENODEV;
-		goto free_port;
-	}
-	e->device = info.device;
-	if (params->n_queues > info.max_rx_queues || params->n_queues > info.max_tx_queues) {
-		snprintf(err, err_size, "%u queues wanted, %s has %u rx and %u tx",
-			params->n_queues, info.driver_name, info.max_rx_queues, info.max_tx_queues);
-		r = -EINVAL;
+	r = make_pool(e, params, err, err_size);
+	if (r != 0)
 		goto remove;
-	}
-	snprintf(name, sizeof(name), "ethdev%u_%u", params->id, e->dev);
-	e->pool = rte_pktmbuf_pool_create(name, params->n_queues * MBUFS_PER_QUEUE, 128,
-		RTE_ALIGN(sizeof(struct packet), RTE_MBUF_PRIV_ALIGN),
-		PACKET_HEADROOM + PACKET_SMALL_ROOM, SOCKET_ID_ANY);
-	if (e->pool == NULL) {
-		snprintf(err, err_size, "no memory for %u packet buffers",
-			params->n_queues * MBUFS_PER_QUEUE);
-		r = -ENOMEM;
-		goto remove;
-	}
 	p->n_queues = (uint16_t)params->n_queues;
 	p->priv = e;
 	r = configure(p, e, params, err, err_size);
 	if (r != 0)
 		goto close;
-
 	rte_eth_promiscuous_enable(e->dev); // best effort: some know no other mode
-	rte_eth_dev_callback_register(e->dev, RTE_ETH_EVENT_INTR_RMV, on_event, p);
-	if (e->link_events) {
-		rte_eth_dev_callback_register(e->dev, RTE_ETH_EVENT_INTR_LSC, on_event, p);
-		on_event(e->dev, RTE_ETH_EVENT_INTR_LSC, p, NULL);
-	} else {
-		atomic_store(&p->up, 1);
-	}
+	follow_link(p, e);
 	return 0;
 
 close:
