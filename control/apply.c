@@ -10,18 +10,9 @@
 #include "control/daemon_internal.h"
 #include "control/host_nat.h"
 #include "control/log.h"
+#include "control/port_changes.h"
 #include "control/resolv.h"
 #include "control/tap.h"
-
-// One port that is new or different.
-struct change {
-	const struct desired_port *desired;
-	struct port *old; // same id, NULL = none
-	struct port *donor; // had the same tap; may be `old`
-	struct port *evicted; // its tap has the name and is not fit; may be `old`
-	struct port *new; // owned until it is in d->ports
-	bool made;
-};
 
 struct apply {
 	struct daemon *d;
@@ -30,9 +21,7 @@ struct apply {
 	json_t *notes;
 	char *err;
 	size_t err_size;
-	unsigned n_changes, n_removed;
-	struct change *changes;
-	struct port **removed;
+	struct port_changes ports;
 	struct compiled *compiled;
 	be32 dns[POLICY_MAX_DNS];
 	unsigned n_dns;
@@ -54,74 +43,6 @@ static void add_note(struct apply *a, const char *fmt, ...)
 	log_warning("%s", text);
 	if (a->notes)
 		json_array_append_new(a->notes, json_string(text));
-}
-
-static bool is_same(const struct port *a, const struct port *b)
-{
-	return a->n_want == b->n_want && memcmp(a->want, b->want, sizeof(a->want)) == 0;
-}
-
-// Compares what is with what is desired.
-static int compare(struct apply *a)
-{
-	struct ports *ports = a->d->ports;
-	bool *wanted = calloc(POLICY_MAX_PORT_ID + 1, sizeof(*wanted));
-	int r = -ENOMEM;
-
-	a->changes = calloc(a->desired->n_ports + 1, sizeof(*a->changes));
-	a->removed = calloc(ports->max_id + 1, sizeof(*a->removed));
-	if (!wanted || !a->changes || !a->removed)
-		goto out;
-	for (unsigned i = 0; i < a->desired->n_ports; i++) {
-		const struct desired_port *want = &a->desired->ports[i];
-		struct port *old = ports->by_id[want->id];
-		struct port *new = port_new(want, a->d->run.path, a->d->proc.workers);
-		if (!new)
-			goto out;
-		wanted[want->id] = true;
-		if (old && is_same(old, new) && !old->broken && !port_may_improve(old)) {
-			port_free(new);
-			continue;
-		}
-		new->adopt = a->mode == APPLY_RESTORE || (old && old->broken);
-		a->changes[a->n_changes++] =
-			(struct change){ .desired = want, .old = old, .new = new };
-	}
-	for (uint32_t id = 1; id <= ports->max_id; id++)
-		if (ports->by_id[id] && !wanted[id])
-			a->removed[a->n_removed++] = ports->by_id[id];
-	r = 0;
-out:
-	free(wanted);
-	return r;
-}
-
-static void consider(struct change *c, struct port *other)
-{
-	if (!other || !other->n_fds || other->broken)
-		return;
-	for (unsigned i = 0; i < c->new->n_want; i++) {
-		if (!c->donor && port_spec_same_tap(port_spec_of(other), &c->new->want[i]))
-			c->donor = other;
-		if (!port_spec_replaces_tap(port_spec_of(other), &c->new->want[i]))
-			continue;
-		c->evicted = other;
-		snprintf(c->new->temporary, sizeof(c->new->temporary), PORT_TEMPORARY_PREFIX "%u",
-			c->new->id & 0xffff);
-	}
-}
-
-// A tap that changes hands (a renamed instance) or only its MTU keeps its device and its carrier.
-static void find_donors(struct apply *a)
-{
-	for (unsigned i = 0; i < a->n_changes; i++) {
-		struct change *c = &a->changes[i];
-		consider(c, c->old);
-		for (unsigned j = 0; !c->donor && j < a->n_removed; j++)
-			consider(c, a->removed[j]);
-		for (unsigned j = 0; !c->donor && j < a->n_changes; j++)
-			consider(c, a->changes[j].old);
-	}
 }
 
 static int step_error(struct apply *a, int r, const char *step, const char *why)
@@ -154,8 +75,8 @@ static int step_rest(struct apply *a)
 	char why[512];
 	int r = 0;
 
-	for (unsigned i = 0; r == 0 && i < a->n_changes; i++) {
-		struct change *c = &a->changes[i];
+	for (unsigned i = 0; r == 0 && i < a->ports.n; i++) {
+		struct port_change *c = &a->ports.v[i];
 		if (c->old)
 			r = port_del(a->d, c->old, why, sizeof(why));
 		if (r == 0 && c->donor)
@@ -170,11 +91,15 @@ static int step_rest(struct apply *a)
 
 static int step_make(struct apply *a)
 {
-	for (unsigned i = 0; i < a->n_changes; i++) {
-		struct change *c = &a->changes[i];
+	// Whatever was in trouble before the file came may stay so: it blocks no other change.
+	for (unsigned i = 0; i < a->ports.n; i++) {
+		struct port_change *c = &a->ports.v[i];
 		char why[600] = "", what[200];
+		if (c->was_broken) // of no use, and in the way of its successor
+			port_close(c->old);
 		int r = port_make(a->d, c->new, c->donor, why, sizeof(why));
-		if (r < 0 && (a->mode == APPLY_NEW || r == -EPIPE || r == -ETIMEDOUT)) {
+		bool may_fail = a->mode == APPLY_RESTORE || c->was_broken;
+		if (r < 0 && (!may_fail || r == -EPIPE || r == -ETIMEDOUT)) {
 			snprintf(what, sizeof(what), "port %s", c->new->name);
 			return step_error(a, r, what, why);
 		}
@@ -202,11 +127,11 @@ static int step_readd(struct apply *a)
 	for (uint32_t id = 1; a->restarted && id <= a->d->ports->max_id; id++) {
 		struct port *p = a->d->ports->by_id[id];
 		bool changing = false;
-		for (unsigned i = 0; i < a->n_changes; i++)
-			changing = changing || a->changes[i].old == p || a->changes[i].donor == p ||
-				   a->changes[i].evicted == p;
-		for (unsigned i = 0; i < a->n_removed; i++)
-			changing = changing || a->removed[i] == p;
+		for (unsigned i = 0; i < a->ports.n; i++)
+			changing = changing || a->ports.v[i].old == p || a->ports.v[i].donor == p ||
+				   a->ports.v[i].evicted == p;
+		for (unsigned i = 0; i < a->ports.n_removed; i++)
+			changing = changing || a->ports.removed[i] == p;
 		if (!p || changing || p->broken || p->in_switch)
 			continue;
 		int r = port_add(a->d, p, why, sizeof(why));
@@ -218,9 +143,9 @@ static int step_readd(struct apply *a)
 
 static struct port *port_in_use(struct apply *a, uint32_t id)
 {
-	for (unsigned i = 0; i < a->n_changes; i++)
-		if (a->changes[i].new->id == id)
-			return a->changes[i].new;
+	for (unsigned i = 0; i < a->ports.n; i++)
+		if (a->ports.v[i].new->id == id)
+			return a->ports.v[i].new;
 	return a->d->ports->by_id[id];
 }
 
@@ -271,28 +196,18 @@ static int step_policy(struct apply *a)
 	return r < 0 ? step_error(a, r, "insula-switch refuses the policy", why) : 0;
 }
 
-// Has this port's device become another's?
-static bool is_given(const struct apply *a, const struct port *p)
-{
-	for (unsigned j = 0; j < a->n_changes; j++)
-		if (a->changes[j].donor == p &&
-			port_spec_same_tap(port_spec_of(p), port_spec_of(a->changes[j].new)))
-			return true;
-	return false;
-}
-
 // Ports whose device is nobody's after this.
 static struct port **leaving(const struct apply *a, unsigned *ret_n)
 {
-	struct port **gone = calloc(a->n_removed + a->n_changes + 1, sizeof(struct port *));
+	struct port **gone = calloc(a->ports.n_removed + a->ports.n + 1, sizeof(struct port *));
 
 	*ret_n = 0;
-	for (unsigned i = 0; gone && i < a->n_removed; i++)
-		if (!is_given(a, a->removed[i]))
-			gone[(*ret_n)++] = a->removed[i];
-	for (unsigned i = 0; gone && i < a->n_changes; i++)
-		if (a->changes[i].old && !is_given(a, a->changes[i].old))
-			gone[(*ret_n)++] = a->changes[i].old;
+	for (unsigned i = 0; gone && i < a->ports.n_removed; i++)
+		if (!port_changes_give(&a->ports, a->ports.removed[i]))
+			gone[(*ret_n)++] = a->ports.removed[i];
+	for (unsigned i = 0; gone && i < a->ports.n; i++)
+		if (a->ports.v[i].old && !port_changes_give(&a->ports, a->ports.v[i].old))
+			gone[(*ret_n)++] = a->ports.v[i].old;
 	return gone;
 }
 
@@ -358,16 +273,16 @@ static void finish(struct apply *a)
 	char why[512];
 
 	delete_leaving_taps(a); // first: with its device gone, closing a tap's fd costs nothing
-	for (unsigned i = 0; i < a->n_removed; i++) {
-		struct port *p = a->removed[i];
+	for (unsigned i = 0; i < a->ports.n_removed; i++) {
+		struct port *p = a->ports.removed[i];
 		d->ports->by_id[p->id] = NULL;
 		if (port_del(d, p, why, sizeof(why)) < 0)
 			log_warning("port %s: %s", p->name, why);
 	}
-	for (unsigned i = 0; i < a->n_removed; i++)
-		port_close(a->removed[i]);
-	for (unsigned i = 0; i < a->n_changes; i++) {
-		struct port *new = a->changes[i].new, *old = a->changes[i].old;
+	for (unsigned i = 0; i < a->ports.n_removed; i++)
+		port_close(a->ports.removed[i]);
+	for (unsigned i = 0; i < a->ports.n; i++) {
+		struct port *new = a->ports.v[i].new, *old = a->ports.v[i].old;
 		ports_put(d->ports, new);
 		if (new->fallback[0] || (old && old->fallback[0]))
 			port_keep_fallback(d, new);
@@ -376,17 +291,17 @@ static void finish(struct apply *a)
 		port_set_persistent(new, true);
 		broken = broken || new->broken;
 	}
-	for (unsigned i = 0; i < a->n_changes; i++)
-		if (a->changes[i].old)
-			port_close(a->changes[i].old);
-	for (unsigned i = 0; i < a->n_changes; i++)
-		if (a->changes[i].old) {
-			port_restore_host(d, d->ports, a->changes[i].old);
-			port_free(a->changes[i].old);
+	for (unsigned i = 0; i < a->ports.n; i++)
+		if (a->ports.v[i].old)
+			port_close(a->ports.v[i].old);
+	for (unsigned i = 0; i < a->ports.n; i++)
+		if (a->ports.v[i].old) {
+			port_restore_host(d, d->ports, a->ports.v[i].old);
+			port_free(a->ports.v[i].old);
 		}
-	for (unsigned i = 0; i < a->n_removed; i++) {
-		port_restore_host(d, d->ports, a->removed[i]);
-		port_free(a->removed[i]);
+	for (unsigned i = 0; i < a->ports.n_removed; i++) {
+		port_restore_host(d, d->ports, a->ports.removed[i]);
+		port_free(a->ports.removed[i]);
 	}
 	desired_free(d->desired);
 	compiled_free(d->compiled);
@@ -412,7 +327,8 @@ static void reset_device(struct apply *a, struct port *p)
 	char why[512] = "";
 	int r = 0;
 
-	if (s->kind == PROTO_PORT_TAP && p->n_fds)
+	// One that others renamed or moved was not touched.
+	if (s->kind == PROTO_PORT_TAP && p->n_fds && !p->oddity[0])
 		r = tap_open(&params, p->fds, p->n_fds, why, sizeof(why));
 	if (r == 0 && s->host_nat && p->n_fds)
 		r = host_nat_up(a->d->store, s, s->ifname, why, sizeof(why));
@@ -446,16 +362,16 @@ static void undo(struct apply *a)
 		}
 		ports_all_out(d);
 	}
-	for (unsigned i = a->n_changes; i-- > 0;) {
-		struct change *c = &a->changes[i];
+	for (unsigned i = a->ports.n; i-- > 0;) {
+		struct port_change *c = &a->ports.v[i];
 		if (c->made && !a->restarted && port_del(d, c->new, why, sizeof(why)) < 0)
 			log_warning("port %s: %s", c->new->name, why);
 		port_close(c->new);
 		if (c->made)
 			port_restore_host(d, d->ports, c->new);
 	}
-	for (unsigned i = a->n_changes; i-- > 0;) {
-		struct change *c = &a->changes[i];
+	for (unsigned i = a->ports.n; i-- > 0;) {
+		struct port_change *c = &a->ports.v[i];
 		if (c->old)
 			reset_device(a, c->old);
 		if (c->donor && c->donor != c->old && !c->donor->in_switch)
@@ -480,13 +396,10 @@ static void undo(struct apply *a)
 static void apply_free(struct apply *a, int r)
 {
 	if (r < 0) {
-		for (unsigned i = 0; i < a->n_changes; i++)
-			port_free(a->changes[i].new);
 		compiled_free(a->compiled);
 		desired_free(a->desired);
 	}
-	free(a->changes);
-	free(a->removed);
+	port_changes_free(&a->ports, r < 0);
 }
 
 int apply_desired(struct daemon *d, struct desired *desired, enum apply_mode mode, const char *file,
@@ -501,14 +414,13 @@ int apply_desired(struct daemon *d, struct desired *desired, enum apply_mode mod
 	int r = step_restart(&a);
 
 	if (r == 0) {
-		r = compare(&a);
+		r = port_changes_find(d->ports, desired, d->run.path, d->proc.workers,
+			mode == APPLY_RESTORE, &a.ports);
 		if (r < 0)
 			log_reason(r, err, err_size, "out of memory");
 	}
-	if (r == 0) {
-		find_donors(&a);
+	if (r == 0)
 		r = step_rest(&a);
-	}
 	if (r == 0)
 		r = step_make(&a);
 	if (r == 0)
@@ -521,7 +433,7 @@ int apply_desired(struct daemon *d, struct desired *desired, enum apply_mode mod
 		finish(&a);
 	else
 		undo(&a);
-	bool made_anew = a.restarted || a.n_changes > 0; // their leases went with the old ones
+	bool made_anew = a.restarted || a.ports.n > 0; // their leases went with the old ones
 	apply_free(&a, r);
 	leases_on_apply(d->leases);
 	if (made_anew)

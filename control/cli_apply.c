@@ -92,6 +92,17 @@ static void print_changes(json_t *changes)
 	}
 }
 
+// What the apply leaves in trouble, or would run into.
+static void print_warnings(json_t *warnings)
+{
+	json_t *text;
+	size_t i;
+
+	fflush(stdout);
+	json_array_foreach(warnings, i, text)
+		cli_error("%s", json_string_value(text));
+}
+
 int cli_apply(const struct cli *c, int n_args, char *const *args)
 {
 	struct cli_reply r;
@@ -109,6 +120,7 @@ int cli_apply(const struct cli *c, int n_args, char *const *args)
 		print_changes(json_object_get(r.json, "changes"));
 		printf("%zu change%s, generation %" JSON_INTEGER_FORMAT "\n", n, n == 1 ? "" : "s",
 			json_integer_value(json_object_get(r.json, "generation")));
+		print_warnings(json_object_get(r.json, "warnings"));
 	}
 	cli_reply_free(&r);
 	return CLI_OK;
@@ -122,10 +134,12 @@ int cli_diff(const struct cli *c, int n_args, char *const *args)
 	if (!send_file(c, "POST", "/v1/diff", &r))
 		return CLI_USAGE; // as diff(1): 2 is trouble
 	n = json_array_size(json_object_get(r.json, "changes"));
-	if (c->output != CLI_TABLE)
+	if (c->output != CLI_TABLE) {
 		cli_print_object(c, r.json);
-	else
+	} else {
 		print_changes(json_object_get(r.json, "changes"));
+		print_warnings(json_object_get(r.json, "warnings"));
+	}
 	cli_reply_free(&r);
 	return n > 0 ? CLI_FAILED : CLI_OK;
 }

@@ -9,10 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include "control/daemon_internal.h"
-#include "control/describe.h"
+#include "control/foresee.h"
 #include "control/log.h"
-#include "control/plan.h"
-#include "control/tap_care.h"
 
 static int fail(json_t **ret, int r, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
@@ -57,66 +55,6 @@ static int read_desired(struct daemon *d, const char *file, const char *yaml, si
 	return 0;
 }
 
-static const char *const port_kinds[DESIRED_PORT_KIND_COUNT] = { "uplink", "trunk", "port" };
-
-static void add_repair(json_t *changes, const struct desired_port *want, const struct port *p)
-{
-	char text[sizeof(p->trouble) + 320], what[300];
-
-	snprintf(text, sizeof(text), "repair: %s", p->trouble);
-	if (port_may_fall_back(p)) {
-		size_t used = strlen(text);
-		port_spec_describe(&p->want[p->chosen + 1], what, sizeof(what));
-		snprintf(text + used, sizeof(text) - used, "; falls back to %s", what);
-	}
-	plan_add_detail(changes, port_kinds[want->kind], p->name, text);
-}
-
-// What the file changes, and what apply would mend beyond what mends itself. An apply repairs what
-// is broken on its way: `repairs` names that too.
-static json_t *changes_to(struct daemon *d, const struct desired *desired, bool repairs)
-{
-	tap_care_check(d);
-	json_t *was = describe_all(d->desired, d->run.path);
-	json_t *will = describe_all(desired, d->run.path);
-	json_t *changes = plan_changes(was, will);
-
-	for (uint32_t id = 1; id <= d->ports->max_id; id++) {
-		const struct port *p = d->ports->by_id[id];
-		const struct desired_port *want = p ? desired_port_by_id(desired, id) : NULL;
-		if (want && p->broken && (repairs || port_may_fall_back(p)))
-			add_repair(changes, want, p);
-		else if (want && port_may_improve(p))
-			plan_add_detail(changes, port_kinds[want->kind], p->name,
-				"what was missing is there now");
-	}
-	json_decref(was);
-	json_decref(will);
-	return changes;
-}
-
-// The desired state only says which candidate comes first; the ports know what became of it.
-static void add_fallbacks(struct daemon *d, json_t *changes)
-{
-	size_t n = json_array_size(changes);
-
-	for (uint32_t id = 1; id <= d->ports->max_id; id++) {
-		const struct port *p = d->ports->by_id[id];
-		const struct desired_port *want = p ? desired_port_by_id(d->desired, id) : NULL;
-		char what[300], text[600];
-		if (!want || !p->fallback[0])
-			continue;
-		port_spec_describe(port_spec_of(p), what, sizeof(what));
-		snprintf(text, sizeof(text), "%s, because %s", what, p->fallback);
-		// Only of what this apply touched.
-		for (size_t i = 0; i < n; i++) {
-			json_t *c = json_array_get(changes, i);
-			if (strcmp(json_string_value(json_object_get(c, "name")), p->name) == 0)
-				plan_add_detail(changes, port_kinds[want->kind], p->name, text);
-		}
-	}
-}
-
 static int remember(struct daemon *d, const char *file, const char *yaml, size_t size)
 {
 	if (yaml == d->yaml) // host_care.c applies again what is remembered
@@ -159,22 +97,23 @@ int daemon_apply(struct daemon *d, const char *file, const char *yaml, size_t si
 		desired_free(desired);
 		return fail(ret, r, "state: %s", store_error(d->store));
 	}
-	json_t *changes = changes_to(d, desired, true);
+	json_t *repairs, *changes = foresee_apply(d, desired, &repairs);
 	r = apply_desired(d, desired, APPLY_NEW, file, yaml, size, NULL, err, sizeof(err));
 	if (r < 0) {
 		json_decref(changes);
+		json_decref(repairs);
 		log_error("apply of %s failed: %s", file, err);
 		return fail(ret, r == -EINVAL ? -EIO : r, "%s; nothing was changed", err);
 	}
 	if (remember(d, file, yaml, size) < 0)
 		log_warning("out of memory: `insula config` shows the one before");
-	add_fallbacks(d, changes);
+	json_t *warnings = foresee_applied(d, changes, repairs);
 	size_t n = json_array_size(changes);
 	log_info("applied %s: generation %llu, %zu change%s, %llu ms", file,
 		(unsigned long long)d->compiled->generation, n, n == 1 ? "" : "s",
 		(unsigned long long)((loop_now_ns() - start) / 1000000));
-	*ret = json_pack("{s:I, s:o}", "generation", (json_int_t)d->compiled->generation, "changes",
-		changes);
+	*ret = json_pack("{s:I, s:o, s:o}", "generation", (json_int_t)d->compiled->generation,
+		"changes", changes, "warnings", warnings);
 	return 0;
 }
 
@@ -189,7 +128,8 @@ int daemon_diff(struct daemon *d, const char *file, const char *yaml, size_t siz
 	store_rollback(d->store); // the numbers shown are those it would get
 	if (r < 0)
 		return r;
-	*ret = json_pack("{s:o}", "changes", changes_to(d, desired, false));
+	json_t *warnings, *changes = foresee_diff(d, desired, &warnings);
+	*ret = json_pack("{s:o, s:o}", "changes", changes, "warnings", warnings);
 	desired_free(desired);
 	return 0;
 }

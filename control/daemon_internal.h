@@ -63,7 +63,7 @@ int switch_link_push(struct daemon *d, const struct compiled *c, const struct co
 
 // apply.c
 enum apply_mode {
-	APPLY_NEW, // all or nothing
+	APPLY_NEW, // all or nothing, but for ports that were broken already
 	APPLY_RESTORE, // at start: what cannot be made is reported and tried again
 };
 // Takes `desired` (freed on failure). Not inside a transaction. On success d->desired and

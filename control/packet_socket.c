@@ -50,6 +50,12 @@ static int open_one(int ifindex, unsigned n_queues, uint16_t fanout_id, int *ret
 	return 0;
 }
 
+static int refuse_name(int r, const char *ifname, char *err, size_t err_size)
+{
+	return log_reason(r, err, err_size, "interface %s: %s", ifname,
+		r == -ENODEV ? "there is none of that name; `ip link` lists them" : strerror(-r));
+}
+
 int packet_socket_open(const char *ifname, uint32_t mtu, unsigned n_queues, uint16_t fanout_id,
 	int ret_fds[PROTO_MAX_QUEUES], char *err, size_t err_size)
 {
@@ -63,9 +69,7 @@ int packet_socket_open(const char *ifname, uint32_t mtu, unsigned n_queues, uint
 			r, err, err_size, "cannot open a netlink socket: %s", strerror(-r));
 	r = link_get(nl, ifname, &before);
 	if (r < 0) {
-		log_reason(r, err, err_size, "interface %s: %s", ifname,
-			r == -ENODEV ? "there is none of that name; `ip link` lists them"
-				     : strerror(-r));
+		refuse_name(r, ifname, err, err_size);
 		goto out;
 	}
 	struct link_change change = { .mtu = mtu == before.mtu ? 0 : mtu, .up = true };
@@ -91,6 +95,15 @@ int packet_socket_open(const char *ifname, uint32_t mtu, unsigned n_queues, uint
 out:
 	link_socket_close(nl);
 	return r;
+}
+
+int packet_socket_check(const char *ifname, char *err, size_t err_size)
+{
+	uint32_t mtu;
+	bool up;
+	int r = packet_socket_state(ifname, &mtu, &up);
+
+	return r == -ENODEV ? refuse_name(r, ifname, err, err_size) : 0;
 }
 
 int packet_socket_state(const char *ifname, uint32_t *ret_mtu, bool *ret_up)

@@ -14,6 +14,9 @@
 int packet_socket_open(const char *ifname, uint32_t mtu, unsigned n_queues, uint16_t fanout_id,
 	int ret_fds[PROTO_MAX_QUEUES], char *err, size_t err_size);
 
+// The interface is not there: -ENODEV with the sentence packet_socket_open would say. Else 0.
+int packet_socket_check(const char *ifname, char *err, size_t err_size);
+
 // How an interface is: what must be put back one day. 0 or -ENODEV, …
 int packet_socket_state(const char *ifname, uint32_t *ret_mtu, bool *ret_up);
 // Puts MTU and up/down back; an interface that is gone is fine.

@@ -186,16 +186,25 @@ int port_del(struct daemon *d, struct port *p, char *err, size_t err_size)
 	return r;
 }
 
+// What speaks against a candidate, added to what speaks against those before.
+static void add_reason(const struct port_spec *s, const char *why, char *err, size_t err_size)
+{
+	size_t used = strlen(err);
+	char what[200];
+
+	port_spec_describe(s, what, sizeof(what));
+	snprintf(err + used, err_size - used, "%s%s: %s", used ? "; " : "", what, why);
+}
+
 int port_make(
 	struct daemon *d, struct port *p, const struct port *donor, char *err, size_t err_size)
 {
-	size_t used = 0;
 	int r = -EINVAL;
 
-	p->fallback[0] = 0;
+	p->fallback[0] = err[0] = 0;
 	p->missing = 0;
 	for (p->chosen = 0; p->chosen < p->n_want; p->chosen++) {
-		char what[200], why[256];
+		char why[256];
 		r = port_open(d, p, donor, why, sizeof(why));
 		if (r == 0)
 			r = port_add(d, p, why, sizeof(why));
@@ -203,17 +212,64 @@ int port_make(
 			port_close(p);
 			port_restore_host(d, d->ports, p);
 		} else {
-			snprintf(p->fallback, sizeof(p->fallback), "%s", used ? err : "");
+			snprintf(p->fallback, sizeof(p->fallback), "%s", err);
 			p->broken = false;
 			return 0;
 		}
 		p->missing |= is_missing(port_spec_of(p)) ? 1u << p->chosen : 0;
-		port_spec_describe(port_spec_of(p), what, sizeof(what));
-		int n = snprintf(
-			err + used, err_size - used, "%s%s: %s", used ? "; " : "", what, why);
-		used = used + (size_t)n < err_size ? used + (size_t)n : err_size - 1;
+		add_reason(port_spec_of(p), why, err, err_size);
 	}
 	p->chosen = 0;
+	return r;
+}
+
+static int check_candidate(
+	const struct port_spec *s, const struct port *donor, char *err, size_t err_size)
+{
+	const struct tap_params params = { .netns = s->netns, .ifname = s->ifname };
+	struct tap_sight sight = { 0 };
+
+	switch ((enum proto_port_kind)s->kind) {
+	case PROTO_PORT_TAP:
+		if (!donor || !port_spec_same_tap(s, port_spec_of(donor)))
+			return tap_check(&params, err, err_size);
+		return tap_look(donor->fds[0], s->netns, &sight) == 0 &&
+				       tap_is_odd(&sight, s->netns, s->ifname, err, err_size)
+			       ? -ENODEV
+			       : 0;
+	case PROTO_PORT_PACKET:
+		return packet_socket_check(s->ifname, err, err_size);
+	case PROTO_PORT_VHOST:
+		return check_folder(s->arg, err, err_size);
+	case PROTO_PORT_ETHDEV:
+	case PROTO_PORT_PCAP:
+	case PROTO_PORT_KIND_COUNT:
+		break;
+	}
+	return 0;
+}
+
+unsigned port_expect(const struct port *p)
+{
+	unsigned i = 0;
+
+	while (i + 1 < p->n_want && is_missing(&p->want[i]))
+		i++;
+	return i;
+}
+
+int port_check(const struct port *p, const struct port *donor, char *err, size_t err_size)
+{
+	int r = -EINVAL;
+
+	err[0] = 0;
+	for (unsigned i = 0; i < p->n_want; i++) {
+		char why[256];
+		r = check_candidate(&p->want[i], donor, why, sizeof(why));
+		if (r == 0)
+			break;
+		add_reason(&p->want[i], why, err, err_size);
+	}
 	return r;
 }
 

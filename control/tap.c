@@ -62,6 +62,25 @@ static int open_queue(const struct tap_params *p, int *ret_fd, char *err, size_t
 	return 0;
 }
 
+static int refuse_name(const struct tap_params *p, char *err, size_t err_size)
+{
+	return log_reason(-EEXIST, err, err_size,
+		"interface %s in %s exists already and is not this port's; name another, or delete "
+		"it with `ip %s%s%slink del %s`",
+		p->ifname, where(p), p->netns[0] ? "-n " : "", p->netns, p->netns[0] ? " " : "",
+		p->ifname);
+}
+
+static int refuse_netns(const struct tap_params *p, int r, char *err, size_t err_size)
+{
+	if (r == -ENOENT)
+		return log_reason(r, err, err_size,
+			"network namespace %s does not exist; make it with `ip netns add %s`",
+			p->netns, p->netns);
+	return log_reason(
+		r, err, err_size, "cannot enter network namespace %s: %s", p->netns, strerror(-r));
+}
+
 // Refuses a device that someone else made, before TUNSETIFF would attach to it.
 static int check_name(struct nl_sock *nl, const struct tap_params *p, const char *alias, char *err,
 	size_t err_size)
@@ -76,11 +95,7 @@ static int check_name(struct nl_sock *nl, const struct tap_params *p, const char
 			p->ifname, where(p), strerror(-r));
 	if (p->adopt && strcmp(info.alias, alias) == 0)
 		return 0;
-	return log_reason(-EEXIST, err, err_size,
-		"interface %s in %s exists already and is not this port's; name another, or delete "
-		"it with `ip %s%s%slink del %s`",
-		p->ifname, where(p), p->netns[0] ? "-n " : "", p->netns, p->netns[0] ? " " : "",
-		p->ifname);
+	return refuse_name(p, err, err_size);
 }
 
 static int make(const struct tap_params *p, int fds[], unsigned n_have, char *err, size_t err_size)
@@ -121,19 +136,36 @@ out:
 int tap_open(const struct tap_params *p, int fds[PROTO_MAX_QUEUES], unsigned n_have, char *err,
 	size_t err_size)
 {
+	struct tap_sight sight;
 	int back;
-	int r = netns_enter(p->netns, &back);
 
-	if (r == -ENOENT)
-		return log_reason(r, err, err_size,
-			"network namespace %s does not exist; make it with `ip netns add %s`",
-			p->netns, p->netns);
+	// By its name, nobody else's interface would be meant.
+	if (n_have && tap_look(fds[0], p->netns, &sight) == 0 &&
+		tap_is_odd(&sight, p->netns, p->ifname, err, err_size))
+		return -ENODEV;
+	int r = netns_enter(p->netns, &back);
 	if (r < 0)
-		return log_reason(r, err, err_size, "cannot enter network namespace %s: %s",
-			p->netns, strerror(-r));
+		return refuse_netns(p, r, err, err_size);
 	r = make(p, fds, n_have, err, err_size);
 	netns_leave(back);
 	return r;
+}
+
+int tap_check(const struct tap_params *p, char *err, size_t err_size)
+{
+	struct nl_sock *nl = NULL;
+	struct link_info info;
+	int back, r = netns_enter(p->netns, &back);
+
+	if (r < 0)
+		return refuse_netns(p, r, err, err_size);
+	r = link_socket_open(&nl);
+	if (r == 0)
+		r = link_get(nl, p->ifname, &info);
+	link_socket_close(nl);
+	netns_leave(back);
+	// Of ours, the apply knows which becomes whose.
+	return r == 0 && strncmp(info.alias, "insula ", 7) != 0 ? refuse_name(p, err, err_size) : 0;
 }
 
 int tap_rename(const char *netns, const char *from, const char *to, char *err, size_t err_size)
@@ -233,6 +265,34 @@ int tap_look(int fd, const char *netns, struct tap_sight *ret_sight)
 	ret_sight->moved = !same_file(&home, &here);
 	ret_sight->up = ret_sight->homeless || ret_sight->moved || is_up(netns, ret_sight->ifname);
 	return 0;
+}
+
+bool tap_is_odd(const struct tap_sight *sight, const char *netns, const char *ifname,
+	char *ret_text, size_t size)
+{
+	const char *in = netns[0] ? "-n " : "", *space = netns[0] ? " " : "";
+
+	if (sight->homeless)
+		return false;
+	if (sight->moved && netns[0])
+		snprintf(ret_text, size,
+			"its tap was moved to another network namespace; `ip link set %s netns "
+			"%s` there brings it back",
+			sight->ifname, netns);
+	else if (sight->moved)
+		snprintf(ret_text, size,
+			"its tap was moved to another network namespace; `ip link set %s netns "
+			"%d` there brings it back",
+			sight->ifname, getpid());
+	else if (strcmp(sight->ifname, ifname) != 0)
+		snprintf(ret_text, size,
+			"its tap %s was renamed to %s; `ip %s%s%slink set %s down` and `ip "
+			"%s%s%slink set %s name %s up` mend it",
+			ifname, sight->ifname, in, netns, space, sight->ifname, in, netns, space,
+			sight->ifname, ifname);
+	else
+		return false;
+	return true;
 }
 
 bool tap_alive(int fd)

@@ -20,9 +20,14 @@ struct tap_params {
 
 // Makes (or adopts) the tap and fills fds[n_have..n_queues) with new queues; fds below n_have are
 // its queues already open. Sets MAC, MTU, alias, offloads and up. It goes with its last fd until
-// tap_set_persistent. 0, or -errno with a sentence in err; fds beyond n_have are closed then.
+// tap_set_persistent. A tap that was renamed or moved by others is left alone: -ENODEV. 0, or
+// -errno with a sentence in err; fds beyond n_have are closed then.
 int tap_open(const struct tap_params *p, int fds[PROTO_MAX_QUEUES], unsigned n_have, char *err,
 	size_t err_size);
+
+// Would tap_open fail, as far as can be seen without making anything? Its namespace is not there,
+// or the name somebody else's: -errno with the sentence that tap_open would say. Else 0.
+int tap_check(const struct tap_params *p, char *err, size_t err_size);
 
 // The device gets its name and comes up; it must be down.
 int tap_rename(const char *netns, const char *from, const char *to, char *err, size_t err_size);
@@ -40,6 +45,11 @@ struct tap_sight {
 
 // 0, -EBADFD if the device was deleted, or another -errno if nothing can be said.
 int tap_look(int fd, const char *netns, struct tap_sight *ret_sight);
+
+// Is it not where it was made or not called `ifname`, and yet there? Says so, with the commands
+// that mend it.
+bool tap_is_odd(const struct tap_sight *sight, const char *netns, const char *ifname,
+	char *ret_text, size_t size);
 
 // Does the device behind this queue still exist under that name? Its index in *ret_ifindex.
 bool tap_alive(int fd);

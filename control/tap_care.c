@@ -46,25 +46,9 @@ static void leave_namespace(struct daemon *d, struct port *p)
 static void compare(struct port *p, const struct tap_sight *sight)
 {
 	const struct port_spec *s = port_spec_of(p);
-	const char *in = s->netns[0] ? "-n " : "", *space = s->netns[0] ? " " : "";
 	char text[sizeof(p->oddity)] = "";
 
-	if (sight->moved && s->netns[0])
-		snprintf(text, sizeof(text),
-			"its tap was moved to another network namespace; `ip link set %s netns "
-			"%s` there brings it back",
-			sight->ifname, s->netns);
-	else if (sight->moved)
-		snprintf(text, sizeof(text),
-			"its tap was moved to another network namespace; `ip link set %s netns "
-			"%d` there brings it back",
-			sight->ifname, getpid());
-	else if (strcmp(sight->ifname, s->ifname) != 0)
-		snprintf(text, sizeof(text),
-			"its tap %s was renamed to %s; `ip %s%s%slink set %s down` and `ip "
-			"%s%s%slink set %s name %s up` mend it",
-			s->ifname, sight->ifname, in, s->netns, space, sight->ifname, in, s->netns,
-			space, sight->ifname, s->ifname);
+	tap_is_odd(sight, s->netns, s->ifname, text, sizeof(text));
 	if (text[0] && strcmp(text, p->oddity) != 0)
 		log_warning("port %s: %s", p->name, text);
 	memcpy(p->oddity, text, sizeof(text));

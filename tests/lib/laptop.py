@@ -83,6 +83,12 @@ class Laptop(labs.Lab):
                               capture_output=True, timeout=60, check=False)
         return done.returncode, done.stdout + done.stderr
 
+    # What insulad answers to it.
+    def json_of(self, word, document):
+        done = subprocess.run([self.insula_program, word, "-f", self.write(document), "-o", "json"],
+                              text=True, capture_output=True, timeout=60, check=False)
+        return json.loads(done.stdout)
+
     def apply_document(self, document):
         status, text = self.try_document("apply", document)
         assert status == 0, text

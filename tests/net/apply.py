@@ -121,6 +121,7 @@ def test_swap_names(lab, document):
     before = index("red-1"), index("red-2")
     one, two = instance(document, "red-1"), instance(document, "red-2")
     one["name"], two["name"] = two["name"], one["name"]
+    assert "anew" not in lab.try_document("diff", document)[1]
     changes = make(lab, document)
     assert changes == ["~ port red/red-2.eth0", "~ port red/red-1.eth0"], changes
     assert (index("red-1"), index("red-2")) == before
@@ -189,7 +190,11 @@ def test_mtu_and_queues(lab, document):
     assert reaches(lab, "red-1", "internet", laptops.ROUTER)
     for queues in (2, 1):
         instance(document, "red-1")["nics"][0]["queues"] = queues
+        planned = lab.try_document("diff", document)[1]
+        assert planned.endswith("; tap eth0 in netns red-1 is made anew: the addresses and routes "
+                                "on it go\n"), planned
         make(lab, document)
+        assert not addresses("red-1"), "made anew, and yet its addresses are there"
         ask_again(lab, "red-1")
         assert reaches(lab, "red-1", "internet", laptops.ROUTER), f"{queues} queues"
 
@@ -198,6 +203,7 @@ def test_mtu_and_queues(lab, document):
 def test_device(lab, document):
     nic = instance(document, "red-1")["nics"][0]
     nic["interface"] = "lan0"
+    assert "; tap eth0 in netns red-1 is removed: " in lab.try_document("diff", document)[1]
     assert make(lab, document) == ["~ port red/red-1.eth0"]
     shown = netns.ip("red-1", "-br", "link")
     assert "lan0" in shown and "eth0" not in shown, shown

@@ -97,6 +97,7 @@ def mend(text):
 # It fails with all of `words`, and nothing is different.
 def check_fails(lab, document, *words):
     before = state(lab)
+    foreseen = lab.json_of("diff", document)["warnings"]
     status, text = lab.try_document("apply", document)
     assert status == 1 and "nothing has been changed" in text, f"{status} {text}"
     for word in words:
@@ -104,6 +105,14 @@ def check_fails(lab, document, *words):
     left = differences(before, state(lab))
     assert not left, f"after: {text}\n{left}"
     assert works(lab), text
+    return text, foreseen
+
+
+# The diff before it has said so in the same words.
+def check_foreseen(lab, document, *words):
+    text, foreseen = check_fails(lab, document, *words)
+    failure = text.split("; nothing was changed")[0]
+    assert foreseen == [f"apply would fail: {failure}"], f"{foreseen} is not {text}"
     return text
 
 
@@ -113,28 +122,28 @@ def back(lab):
 
 
 def test_netns(lab):
-    text = check_fails(lab, changed_with(netns="nowhere"), "green/last.eth0", "nowhere")
+    text = check_foreseen(lab, changed_with(netns="nowhere"), "green/last.eth0", "nowhere")
     mend(text)
     lab.apply_document(changed_with(netns="nowhere"))
     back(lab)
 
 
 def test_interface(lab):
-    check_fails(lab, changed_with(type="packet", interface="nosuch0"), "nosuch0", "`ip link`")
+    check_foreseen(lab, changed_with(type="packet", interface="nosuch0"), "nosuch0", "`ip link`")
     document = changed_document()
     document["trunks"] = [{"name": "lab", "interface": "nosuch0", "allowed": [30]}]
-    check_fails(lab, document, "port lab", "nosuch0", "`ip link`")
+    check_foreseen(lab, document, "port lab", "nosuch0", "`ip link`")
 
 
 # Somebody else's device of that name is neither taken nor touched.
 def test_name_taken(lab):
     for kind in (("type", "bridge"), ("type", "veth", "peer", "name", "peer0")):
         netns.ip("spare", "link", "add", "taken0", *kind)
-        text = check_fails(lab, changed_with(netns="spare", interface="taken0"), "taken0", "spare")
-        mend(text)
+        document = changed_with(netns="spare", interface="taken0")
+        mend(check_foreseen(lab, document, "taken0", "spare"))
         assert "taken0" not in netns.ip("spare", "link")
     netns.ip("spare", "tuntap", "add", "taken0", "mode", "tap")
-    check_fails(lab, changed_with(netns="spare", interface="taken0"), "taken0", "spare")
+    check_foreseen(lab, changed_with(netns="spare", interface="taken0"), "taken0", "spare")
     netns.ip("spare", "link", "del", "taken0")
 
 
@@ -145,12 +154,12 @@ def test_device(lab):
 # Another number of workers is another switch; the old one comes back.
 def test_restarted_switch(lab):
     document = changed_with(netns="nowhere2") | {"settings": {"workers": 2}}
-    check_fails(lab, document, "`ip netns add nowhere2`")
+    check_foreseen(lab, document, "`ip netns add nowhere2`")
 
 
 def test_no_tun(lab):
     netns.run("mount", "-t", "tmpfs", "tmpfs", "/dev/net")
-    text = check_fails(lab, changed_document(), "/dev/net/tun", "modprobe tun")
+    text, _ = check_fails(lab, changed_document(), "/dev/net/tun", "modprobe tun")
     assert "mknod" in text, text
     netns.run("mknod", "/dev/net/tun", "c", "10", "200")
     lab.apply_document(changed_document())

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # What others do to taps in use. A network namespace is deleted and made again: its tap goes with it
 # and comes back in the new one, by itself or by an apply. A tap renamed, set down or moved inside
-# is told and left alone. A broken port is no change of the file: diff shows it only if apply would
-# fall back to another device. Runs in a sandbox.
+# is told and left alone. A broken port is no change of the file: diff shows it as one only if apply
+# would fall back to another device, and it blocks no other change. Runs in a sandbox.
+import copy
 import os
 import sys
 import time
@@ -31,6 +32,11 @@ def routed():
 
 def port(lab, name=GUEST):
     return next(p for p in lab.list("port") if p["name"] == name)
+
+
+# Without its counters.
+def steady(now):
+    return {k: v for k, v in now.items() if not k.startswith(("rx_", "tx_", "drops"))}
 
 
 # Waits until `condition` is true of it.
@@ -95,12 +101,41 @@ def test_namespace_deleted(lab):
     now = port(lab)
     assert now["state"] == "broken" and f"`ip netns add {SPACE}`" in now["trouble"], now
     assert any(f"`ip netns add {SPACE}`" in w for w in lab.warnings()), lab.warnings()
-    # Nothing that the file would change.
-    assert lab.try_document("diff", lab.document) == (0, "")
+    check_blocks_nothing(lab)
     netns.create(SPACE)
     wait_for_log(lab, f"port {GUEST}: its device is back", mark)
     check_whole(lab)
     enter_again(lab)
+
+
+# Nothing that the file changes, and no obstacle to what it does change: told, with the command.
+def check_blocks_nothing(lab):
+    word = f"port {GUEST}: tap eth0 in netns {SPACE}: network namespace {SPACE} does not exist; " \
+           f"make it with `ip netns add {SPACE}`"
+    assert lab.try_document("diff", lab.document) == (0, f"insula: {word}\n")
+    assert lab.json_of("diff", lab.document) == {"changes": [], "warnings": [word]}
+    changed = copy.deepcopy(lab.document)
+    changed["tenants"][0]["networks"][0]["mtu"] = 1400
+    netns.create("spare")
+    other = laptops.tenant("green", 30, []) | {"instances": [
+        {"name": "new", "nics": [{"network": "lan", "netns": "spare"}]}]}
+    changed["tenants"].append(other)
+    status, planned = lab.try_document("diff", changed)
+    assert status == 1 and planned.endswith(f"insula: {word}\n"), planned
+    done = lab.apply_document(changed)
+    assert done.endswith(f"insula: {word}\n") and "repair" not in done, done
+    assert done.splitlines()[:-2] == planned.splitlines()[:-1], f"{planned} is not {done}"
+    assert "eth0" in links("spare") and port(lab)["state"] == "broken", port(lab)
+    # What the file itself wants in a namespace that is not there is another matter.
+    other["instances"][0]["nics"].append({"name": "eth1", "network": "lan", "netns": "nowhere"})
+    status, planned = lab.try_document("diff", changed)
+    _, failed = lab.try_document("apply", changed)
+    failure = "port green/new.eth1: tap eth1 in netns nowhere: network namespace nowhere does " \
+              "not exist; make it with `ip netns add nowhere`"
+    assert f"insula: apply would fail: {failure}\ninsula: {word}\n" in planned, planned
+    assert failed.startswith(f"{failure}; nothing was changed\n"), failed
+    lab.apply_document(lab.document)
+    netns.run("ip", "netns", "del", "spare")
 
 
 # While insulad could not notice: killed, and the switch runs on.
@@ -122,7 +157,7 @@ def test_stranger_in_new_namespace(lab):
     status, text = lab.try_document("apply", lab.document)
     # Either insulad was faster, and the bridge could not be made, or it is left alone.
     if "mine" in netns.ip(SPACE, "link"):
-        assert status == 1 and "is not this port's" in text, text
+        assert status == 0 and "is not this port's" in text, text
         assert "mine" in netns.ip(SPACE, "link"), "the stranger's interface was deleted"
         netns.ip(SPACE, "link", "del", "eth0")
     wait_for_log(lab, f"port {GUEST}: its device is back", mark)
@@ -139,6 +174,17 @@ def test_renamed(lab):
     now = port(lab)
     assert now["state"] == "up" and "renamed to wan" in now["trouble"], now
     assert any("renamed to wan" in w for w in lab.warnings()), lab.warnings()
+    word = f"insula: port {GUEST}: {now['trouble']}\n"
+    assert lab.try_document("diff", lab.document) == (0, word)
+    assert lab.apply_document(lab.document).endswith(f"\n{word}")
+    # A file that changes this very port cannot be done before that, and says so.
+    changed = copy.deepcopy(lab.document)
+    changed["tenants"][0]["instances"][0]["nics"][0]["mac"] = "02:aa:bb:cc:dd:01"
+    status, planned = lab.try_document("diff", changed)
+    assert status == 1 and "apply would fail: " in planned and now["trouble"] in planned, planned
+    status, text = lab.try_document("apply", changed)
+    assert status == 1 and now["trouble"] in text, text
+    assert steady(port(lab)) == steady(now), port(lab)
     commands = now["trouble"].split("`")[1::2]
     for command in commands:
         netns.run(*command.split())

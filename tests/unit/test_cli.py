@@ -266,6 +266,13 @@ class Cli(unittest.TestCase):
         self.assertEqual(Handler.asked[-1], ("PUT", "/v1/config", name, b"version: 1\n"))
         self.insula("apply", "-f", "-", stdin="# in\n")
         self.assertEqual(Handler.asked[-1], ("PUT", "/v1/config", "<stdin>", b"# in\n"))
+        warnings = ["port red/web.eth0: no `netns`"]
+        answer = {"generation": 4, "changes": [], "warnings": warnings}
+        Handler.answer["/v1/config"] = (200, answer)
+        out, err = self.insula("apply", "-f", name)
+        self.assertEqual(out, "0 changes, generation 4\n")
+        self.assertEqual(err, "insula: port red/web.eth0: no `netns`\n")
+        Handler.answer["/v1/config"] = (200, {"generation": 3, "changes": CHANGES})
         out, _ = self.insula("apply", "-f", name, "-o", "json")
         self.assertEqual(json.loads(out)["changes"], CHANGES)
 
@@ -291,8 +298,10 @@ class Cli(unittest.TestCase):
         self.serve(diff=(200, {"changes": CHANGES[:1]}))
         out, _ = self.insula("diff", "-f", "-", status=1)
         self.assertEqual(out, "+ tenant red\n")
-        Handler.answer["/v1/diff"] = (200, {"changes": []})
+        Handler.answer["/v1/diff"] = (200, {"changes": [], "warnings": []})
         self.assertEqual(self.insula("diff", "-f", "-"), ("", ""))
+        Handler.answer["/v1/diff"] = (200, {"changes": [], "warnings": ["a", "b"]})
+        self.assertEqual(self.insula("diff", "-f", "-"), ("", "insula: a\ninsula: b\n"))
         Handler.answer["/v1/diff"] = (422, {"errors": ["x:1: y; z"]})
         self.insula("diff", "-f", "-", status=2)
 

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What an apply would do and run into, see foresee.h. Called by daemon.c on the main thread.
+#include "control/foresee.h"
+
+#include <stdio.h>
+#include "control/daemon_internal.h"
+#include "control/describe.h"
+#include "control/plan.h"
+#include "control/port_changes.h"
+#include "control/tap_care.h"
+
+static const char *const port_kinds[DESIRED_PORT_KIND_COUNT] = { "uplink", "trunk", "port" };
+
+static void warn(json_t *warnings, const char *prefix, const struct port *p, const char *text)
+{
+	json_array_append_new(warnings, json_sprintf("%sport %s: %s", prefix, p->name, text));
+}
+
+static void add_repair(json_t *changes, const struct desired_port *want, const struct port *p)
+{
+	char text[sizeof(p->trouble) + 320], what[300];
+
+	snprintf(text, sizeof(text), "repair: %s", p->trouble);
+	if (port_may_fall_back(p)) {
+		size_t used = strlen(text);
+		port_spec_describe(&p->want[p->chosen + 1], what, sizeof(what));
+		snprintf(text + used, sizeof(text) - used, "; falls back to %s", what);
+	}
+	plan_add_detail(changes, port_kinds[want->kind], p->name, text);
+}
+
+// A tap in use whose device goes, also when the file changes no more than its queues.
+static void tell_of_lost_taps(json_t *changes, const struct port_changes *ports)
+{
+	for (unsigned i = 0; i < ports->n; i++) {
+		const struct port_change *c = &ports->v[i];
+		char what[300], text[400];
+		if (!c->old || c->old->broken || !c->old->n_fds ||
+			port_spec_of(c->old)->kind != PROTO_PORT_TAP ||
+			port_changes_give(ports, c->old))
+			continue;
+		port_spec_describe(port_spec_of(c->old), what, sizeof(what));
+		snprintf(text, sizeof(text), "%s %s: the addresses and routes on it go", what,
+			c->evicted == c->old ? "is made anew" : "is removed");
+		plan_add_detail(changes, port_kinds[c->desired->kind], c->new->name, text);
+	}
+}
+
+// The file's own changes, and what apply would try that nothing else does.
+static json_t *changes_to(
+	struct daemon *d, const struct desired *desired, const struct port_changes *ports)
+{
+	json_t *was = describe_all(d->desired, d->run.path);
+	json_t *will = describe_all(desired, d->run.path);
+	json_t *changes = plan_changes(was, will);
+
+	for (uint32_t id = 1; id <= d->ports->max_id; id++) {
+		const struct port *p = d->ports->by_id[id];
+		const struct desired_port *want = p ? desired_port_by_id(desired, id) : NULL;
+		if (want && !(p->broken && port_may_fall_back(p)) && port_may_improve(p))
+			plan_add_detail(changes, port_kinds[want->kind], p->name,
+				"what was missing is there now");
+	}
+	tell_of_lost_taps(changes, ports);
+	json_decref(was);
+	json_decref(will);
+	return changes;
+}
+
+// Looks at the taps first, so that what is told is how they are now.
+static void find_port_changes(
+	struct daemon *d, const struct desired *desired, struct port_changes *ret_ports)
+{
+	unsigned workers = desired->model->workers ? desired->model->workers : 1;
+
+	tap_care_check(d);
+	if (port_changes_find(d->ports, desired, d->run.path, workers, false, ret_ports) < 0)
+		return; // out of memory: the apply will say so
+	for (unsigned i = 0; i < ret_ports->n; i++)
+		ret_ports->v[i].new->chosen = port_expect(ret_ports->v[i].new);
+}
+
+// Will the port be touched, and fail the apply if it cannot be made?
+static bool is_tried(const struct port_changes *ports, const struct port *p)
+{
+	for (unsigned i = 0; i < ports->n; i++)
+		if (ports->v[i].old == p)
+			return !ports->v[i].was_broken;
+	return false;
+}
+
+// Ports in trouble that no change mends.
+static void warn_of_troubles(struct daemon *d, const struct desired *desired,
+	const struct port_changes *ports, json_t *warnings)
+{
+	for (uint32_t id = 1; id <= d->ports->max_id; id++) {
+		const struct port *p = d->ports->by_id[id];
+		char why[600];
+		if (!p || (!p->broken && !p->oddity[0]) || !desired_port_by_id(desired, id) ||
+			is_tried(ports, p))
+			continue;
+		if (!p->broken)
+			warn(warnings, "", p, p->oddity);
+		else if (!port_may_fall_back(p))
+			warn(warnings, "", p,
+				port_check(p, NULL, why, sizeof(why)) < 0 ? why : p->trouble);
+	}
+}
+
+// What is new or moved and cannot be made fails the whole apply.
+static void warn_of_failure(const struct port_changes *ports, json_t *warnings)
+{
+	for (unsigned i = 0; i < ports->n; i++) {
+		const struct port_change *c = &ports->v[i];
+		char why[600];
+		if (!c->was_broken && port_check(c->new, c->donor, why, sizeof(why)) < 0)
+			warn(warnings, "apply would fail: ", c->new, why);
+	}
+}
+
+json_t *foresee_diff(struct daemon *d, const struct desired *desired, json_t **ret_warnings)
+{
+	struct port_changes ports;
+
+	*ret_warnings = json_array();
+	find_port_changes(d, desired, &ports);
+	json_t *changes = changes_to(d, desired, &ports);
+	for (uint32_t id = 1; id <= d->ports->max_id; id++) {
+		const struct port *p = d->ports->by_id[id];
+		const struct desired_port *want = p ? desired_port_by_id(desired, id) : NULL;
+		if (want && p->broken && port_may_fall_back(p))
+			add_repair(changes, want, p);
+	}
+	warn_of_failure(&ports, *ret_warnings);
+	warn_of_troubles(d, desired, &ports, *ret_warnings);
+	port_changes_free(&ports, true);
+	return changes;
+}
+
+json_t *foresee_apply(struct daemon *d, const struct desired *desired, json_t **ret_repairs)
+{
+	struct port_changes ports;
+
+	*ret_repairs = json_array();
+	find_port_changes(d, desired, &ports);
+	for (unsigned i = 0; i < ports.n; i++)
+		if (ports.v[i].old && ports.v[i].old->broken)
+			add_repair(*ret_repairs, ports.v[i].desired, ports.v[i].old);
+	json_t *changes = changes_to(d, desired, &ports);
+	port_changes_free(&ports, true);
+	return changes;
+}
+
+// Only those that succeeded.
+static void add_repairs(struct daemon *d, json_t *changes, const json_t *repairs)
+{
+	size_t i;
+	json_t *c;
+
+	json_array_foreach(repairs, i, c) {
+		const char *name = json_string_value(json_object_get(c, "name"));
+		const struct desired_port *want = desired_port_by_name(d->desired, name);
+		const struct port *p = want ? d->ports->by_id[want->id] : NULL;
+		if (p && !p->broken)
+			plan_add_detail(changes, port_kinds[want->kind], name,
+				json_string_value(json_object_get(c, "detail")));
+	}
+}
+
+// The desired state only says which candidate comes first; the ports know what became of it.
+static void add_fallbacks(struct daemon *d, json_t *changes)
+{
+	size_t n = json_array_size(changes);
+
+	for (uint32_t id = 1; id <= d->ports->max_id; id++) {
+		const struct port *p = d->ports->by_id[id];
+		const struct desired_port *want = p ? desired_port_by_id(d->desired, id) : NULL;
+		char what[300], text[600];
+		if (!want || !p->fallback[0])
+			continue;
+		port_spec_describe(port_spec_of(p), what, sizeof(what));
+		snprintf(text, sizeof(text), "%s, because %s", what, p->fallback);
+		// Only of what this apply touched.
+		for (size_t i = 0; i < n; i++) {
+			json_t *c = json_array_get(changes, i);
+			if (strcmp(json_string_value(json_object_get(c, "name")), p->name) == 0)
+				plan_add_detail(changes, port_kinds[want->kind], p->name, text);
+		}
+	}
+}
+
+json_t *foresee_applied(struct daemon *d, json_t *changes, json_t *repairs)
+{
+	const struct port_changes none = { 0 };
+	json_t *warnings = json_array();
+
+	add_repairs(d, changes, repairs);
+	json_decref(repairs);
+	add_fallbacks(d, changes);
+	warn_of_troubles(d, d->desired, &none, warnings);
+	return warnings;
+}

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What an apply would do, mend and run into, told before and after it: two states' difference, and
+// what only the ports know. Touches nothing. Main thread only.
+#pragma once
+
+#include <jansson.h>
+#include "control/desired.h"
+
+struct daemon;
+
+// What the file changes, and what apply would mend beyond what mends itself. *ret_warnings:
+// sentences about what would make the apply fail, and about ports in trouble that it leaves alone.
+json_t *foresee_diff(struct daemon *d, const struct desired *desired, json_t **ret_warnings);
+
+// The same changes, of an apply about to begin. *ret_repairs goes to foresee_applied, or is let go
+// of when the apply fails.
+json_t *foresee_apply(struct daemon *d, const struct desired *desired, json_t **ret_repairs);
+// It has succeeded: adds to the changes what it repaired on its way and where it fell back. The
+// ports still in trouble, as sentences. Takes `repairs`.
+json_t *foresee_applied(struct daemon *d, json_t *changes, json_t *repairs);

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Which ports an apply makes, makes otherwise and removes, and whose tap becomes whose. apply.c
+// does it, foresee.c tells it. Main thread only.
+#pragma once
+
+#include "control/desired.h"
+#include "control/ports.h"
+
+// One port that is new or different.
+struct port_change {
+	const struct desired_port *desired;
+	struct port *old; // same id, NULL = none
+	struct port *donor; // had the same tap; may be `old`
+	struct port *evicted; // its tap has the name and is not fit; may be `old`
+	struct port *new; // owned until it is in daemon.ports
+	bool was_broken; // `old` is, and the file leaves it where it is: it may stay so
+	bool made;
+};
+
+struct port_changes {
+	struct port_change *v;
+	struct port **removed;
+	unsigned n, n_removed;
+};
+
+// Compares the ports that are with those desired; `adopt`: a new one's device may be there already.
+// 0 or -ENOMEM; port_changes_free either way.
+int port_changes_find(const struct ports *ports, const struct desired *desired, const char *run_dir,
+	unsigned workers, bool adopt, struct port_changes *ret_changes);
+// Has this port's device become another's?
+bool port_changes_give(const struct port_changes *c, const struct port *p);
+// new_too: what was made as well, when it is nobody else's.
+void port_changes_free(struct port_changes *c, bool new_too);
