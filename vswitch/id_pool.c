@@ -8,6 +8,8 @@
 
 enum {
 	HUGE_PAGE_SIZE = 2 << 20,
+	PAGE_SIZE = 4096,
+	READY_SIZE = 65536, // pages taken ahead: one system call for 512 sessions
 	HUGE_PAGE_WORTH = 16 * HUGE_PAGE_SIZE, // smaller areas stay on small pages: memory over TLB
 };
 
@@ -32,6 +34,39 @@ void id_pool_close(struct id_pool *p)
 	p->next = NULL;
 }
 
+// Makes the pages of records from..to-1 be there, as far as whole pages around them.
+static bool populate(const struct id_pool *p, uint32_t from, uint32_t to)
+{
+	uintptr_t first = (uintptr_t)(p->records + from * p->record_size) & ~(PAGE_SIZE - 1ul);
+	uintptr_t end =
+		(uintptr_t)(p->records + to * p->record_size + PAGE_SIZE - 1) & ~(PAGE_SIZE - 1ul);
+
+	return from == to || madvise((void *)first, end - first, MADV_POPULATE_WRITE) == 0;
+}
+
+int id_pool_back(struct id_pool *p, void *records, size_t record_size)
+{
+	p->records = records;
+	p->record_size = record_size;
+	p->ready = *p->high_water;
+	return populate(p, 0, p->ready) ? 0 : -ENOSPC;
+}
+
+static bool make_ready(struct id_pool *p, uint32_t id)
+{
+	uint32_t to;
+
+	if (p->records == NULL || id < p->ready)
+		return true;
+	to = id + READY_SIZE / (uint32_t)p->record_size;
+	if (to > p->capacity)
+		to = p->capacity;
+	if (!populate(p, id, to))
+		return false;
+	p->ready = to;
+	return true;
+}
+
 bool id_pool_take(struct id_pool *p, uint32_t *ret_id)
 {
 	uint32_t id = ID_POOL_END;
@@ -40,7 +75,7 @@ bool id_pool_take(struct id_pool *p, uint32_t *ret_id)
 	if (p->free != ID_POOL_END) {
 		id = p->free;
 		p->free = p->next[id];
-	} else if (*p->high_water < p->capacity) {
+	} else if (*p->high_water < p->capacity && make_ready(p, *p->high_water)) {
 		id = *p->high_water;
 		// Release: a scan of the file that finds the record committed also finds the mark
 		// above it (the commit word is stored later); readers of the mark need no lock.

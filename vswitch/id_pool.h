@@ -15,6 +15,9 @@ struct id_pool {
 	struct spin lock;
 	uint32_t capacity;
 	uint32_t *high_water; // every id ever handed out is below it; may lie in the file
+	uint8_t *records; // in a file, of record_size bytes each; NULL: nowhere
+	size_t record_size;
+	uint32_t ready; // those below have their pages
 	uint32_t *next; // links of the three lists; an id is on one of them at most
 	uint32_t free; // heads; ID_POOL_END ends a list
 	uint32_t young, young_tail; // retired since the last id_pool_reclaim
@@ -27,6 +30,12 @@ struct id_pool {
 int id_pool_open(struct id_pool *p, uint32_t capacity, uint32_t *high_water);
 void id_pool_close(struct id_pool *p);
 
+// What the ids stand for lies in a file's mapping, whose pages a full file system may refuse by
+// SIGBUS: from now on a page is there before an id on it is handed out; those below the mark at
+// once. Called before the first id_pool_take. 0 or -ENOSPC.
+int id_pool_back(struct id_pool *p, void *records, size_t record_size);
+
+// False: all are in use, or there is no page for another one.
 bool id_pool_take(struct id_pool *p, uint32_t *ret_id);
 // For an id that no reader can have seen: usable again at once.
 void id_pool_give_back(struct id_pool *p, uint32_t id);

@@ -480,7 +480,9 @@ static int alloc_private(struct nat_table *t, uint32_t capacity, uint64_t seed)
 
 	if (r < 0)
 		return r;
-	r = tuple_index_open(&t->index, 2 * capacity, tuple_seed_next(&seed));
+	r = id_pool_back(&t->ids, t->records, sizeof(*t->records));
+	if (r == 0)
+		r = tuple_index_open(&t->index, 2 * capacity, tuple_seed_next(&seed));
 	if (r < 0)
 		goto err_ids;
 	r = nat_ports_open(&t->ports, tuple_seed_next(&seed));

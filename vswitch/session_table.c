@@ -383,7 +383,9 @@ int session_table_open(void *mem, size_t size, uint32_t capacity, uint64_t boot_
 	r = id_pool_open(&t->ids, capacity, &t->header->high_water);
 	if (r < 0)
 		goto err_table;
-	r = tuple_index_open(&t->index, 2 * capacity, seed);
+	r = id_pool_back(&t->ids, t->records, sizeof(*t->records));
+	if (r == 0)
+		r = tuple_index_open(&t->index, 2 * capacity, seed);
 	if (r < 0)
 		goto err_ids;
 	t->ports = lazy_alloc((SESSION_PORT_MAX + 1) * sizeof(*t->ports));

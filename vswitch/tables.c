@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Opens the session and mapping files of a run directory; see tables.h. Main thread, at start.
 #include "vswitch/tables.h"
+#include "vswitch/record_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -54,8 +55,9 @@ static int read_boot_id(struct opening *o)
 	return 0;
 }
 
-// A store to a page that the file system cannot give is a SIGBUS in a worker: refuse to start
-// instead.
+// A store to a page that the file system cannot give is a SIGBUS. The tables take each page before
+// they use it (id_pool.h), so that whoever fills the file system later costs new sessions, no more;
+// but do not start without room.
 static int check_space(const struct opening *o, int fd, const struct stat *st, size_t size)
 {
 	uint64_t have = (uint64_t)st->st_blocks * 512, free_bytes;
@@ -140,6 +142,8 @@ static int map_file(struct opening *o, size_t size, struct tables_file *f, bool 
 		return fail(o, "map", errno);
 	}
 	f->size = size;
+	if (madvise(f->mem, RECORD_HEADER_SIZE, MADV_POPULATE_WRITE) < 0)
+		return fail(o, "take the first page of", ENOSPC);
 	return 0;
 }
 
