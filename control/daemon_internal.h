@@ -9,6 +9,7 @@
 #include "control/linkwatch.h"
 #include "control/ports.h"
 #include "control/runtime_dir.h"
+#include "control/switch_log.h"
 #include "control/switch_proc.h"
 #include "control/vhost_watch.h"
 
@@ -31,6 +32,7 @@ struct daemon {
 
 	// switch_link.c
 	struct switch_proc proc;
+	struct switch_log *switch_log;
 	struct switch_client *client;
 	struct loop_source *proc_source, *respawn_timer;
 	unsigned quick_deaths; // in a row, each within a second of its start

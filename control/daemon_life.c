@@ -55,6 +55,10 @@ int daemon_new(const char *run_dir, const char *state_dir, struct daemon **ret_d
 	if (r == 0)
 		r = loop_add_timer(d->loop, switch_link_on_timer, d, &d->respawn_timer);
 	if (r == 0)
+		r = switch_log_new(d->loop, d->run.path, &d->switch_log);
+	if (r == 0)
+		d->proc.log_fd = switch_log_fd(d->switch_log);
+	if (r == 0)
 		r = leases_new(d, &d->leases);
 	if (r == 0)
 		r = host_care_new(d, &d->host_care);
@@ -141,6 +145,7 @@ void daemon_free(struct daemon *d)
 	free(d->file);
 	free(d->yaml);
 	store_close(d->store);
+	switch_log_free(d->switch_log);
 	loop_free(d->loop);
 	if (d->stop_all)
 		runtime_dir_remove(&d->run);

@@ -45,8 +45,9 @@ static bool copy_to(const char *path)
 	return n == 0;
 }
 
-// A file that has grown long goes to FILE.1, and is emptied in place: insula-switch writes to it
-// too. Who writes without O_APPEND would go on behind the hole: such a file is left alone.
+// A file that has grown long goes to FILE.1, and is emptied in place: who else has it open (a
+// switch started by an older insulad) writes on. Who writes without O_APPEND would go on behind the
+// hole: such a file is left alone.
 static void rotate(const struct stat *st)
 {
 	char path[PATH_MAX + 2];
@@ -65,31 +66,38 @@ static void rotate(const struct stat *st)
 		return; // it grows on
 }
 
-void log_line(int level, const char *fmt, ...)
+void log_of(int level, const char *program, const char *line)
 {
 	static const char *const words[] = { "error", "error", "error", "error", "warning", "info",
 		"info", "info" };
-	char line[1024], when[32];
+	char when[32];
 	struct stat st;
 	struct tm tm;
 	time_t now = time(NULL);
+
+	if (fstat(STDERR_FILENO, &st) < 0)
+		return;
+	if (isatty(STDERR_FILENO)) {
+		dprintf(STDERR_FILENO, "%s: %s\n", program, line);
+	} else if (is_journal(&st)) {
+		dprintf(STDERR_FILENO, "<%d>%s: %s\n", level, program, line);
+	} else {
+		rotate(&st);
+		gmtime_r(&now, &tm);
+		strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm);
+		dprintf(STDERR_FILENO, "%s %s %s: %s\n", when, words[level & 7], program, line);
+	}
+}
+
+void log_line(int level, const char *fmt, ...)
+{
+	char line[1024];
 	va_list ap;
 
 	va_start(ap, fmt);
 	vsnprintf(line, sizeof(line), fmt, ap);
 	va_end(ap);
-	if (fstat(STDERR_FILENO, &st) < 0)
-		return;
-	if (isatty(STDERR_FILENO)) {
-		dprintf(STDERR_FILENO, "insulad: %s\n", line);
-	} else if (is_journal(&st)) {
-		dprintf(STDERR_FILENO, "<%d>insulad: %s\n", level, line);
-	} else {
-		rotate(&st);
-		gmtime_r(&now, &tm);
-		strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm);
-		dprintf(STDERR_FILENO, "%s %s insulad: %s\n", when, words[level & 7], line);
-	}
+	log_of(level, "insulad", line);
 }
 
 bool log_limit_pass(struct log_limit *l, unsigned burst)

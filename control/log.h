@@ -13,6 +13,9 @@
 
 void log_line(int level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+// A line of another program's, as insulad's own would be.
+void log_of(int level, const char *program, const char *line);
+
 // For what a guest can cause: at most `burst` lines per 10 s; false = leave the line out.
 struct log_limit {
 	uint64_t window_ns;

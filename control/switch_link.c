@@ -66,6 +66,7 @@ static void forget(struct daemon *d, char *how, size_t size)
 	switch_client_free(d->client);
 	d->client = NULL;
 	d->switch_has_policy = false;
+	switch_log_drain(d->switch_log);
 	switch_proc_reap(&d->proc, how, size);
 }
 

@@ -61,7 +61,7 @@ static int hold(struct switch_proc *p, pid_t pid, bool child)
 
 // Its own session, so that Ctrl-C at insulad's terminal does not reach it; insulad's blocked
 // signals are not its own.
-static int start(const char *path, char *const argv[], pid_t *ret_pid)
+static int start(const char *path, char *const argv[], int log_fd, pid_t *ret_pid)
 {
 	posix_spawnattr_t attr;
 	posix_spawn_file_actions_t files;
@@ -76,6 +76,8 @@ static int start(const char *path, char *const argv[], pid_t *ret_pid)
 	posix_spawnattr_setsigdefault(&attr, &all);
 	posix_spawn_file_actions_init(&files);
 	posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+	posix_spawn_file_actions_adddup2(&files, log_fd, STDOUT_FILENO);
+	posix_spawn_file_actions_adddup2(&files, log_fd, STDERR_FILENO);
 	int r = -posix_spawn(ret_pid, path, &files, &attr, argv, environ);
 	posix_spawn_file_actions_destroy(&files);
 	posix_spawnattr_destroy(&attr);
@@ -95,7 +97,7 @@ int switch_proc_spawn(struct switch_proc *p, const char *run_dir, unsigned worke
 		return r;
 	snprintf(n_workers, sizeof(n_workers), "%u", workers);
 	snprintf(dir, sizeof(dir), "%s", run_dir);
-	r = start(path, argv, &pid);
+	r = start(path, argv, p->log_fd, &pid);
 	if (r < 0)
 		return log_reason(r, err, err_size, "cannot start %s: %s", path, strerror(-r));
 	r = hold(p, pid, true);

@@ -15,6 +15,7 @@ struct switch_proc {
 	uint64_t started_ns; // CLOCK_BOOTTIME; when it was spawned or adopted
 	unsigned workers;
 	bool poll;
+	int log_fd; // its standard output and error
 };
 
 // Starts INSULA_SWITCH (environment), else the insula-switch beside this binary or in the build
