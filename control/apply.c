@@ -11,6 +11,7 @@
 #include "control/host_nat.h"
 #include "control/log.h"
 #include "control/port_changes.h"
+#include "control/remains.h"
 #include "control/resolv.h"
 #include "control/tap.h"
 
@@ -249,6 +250,9 @@ static int store_all(struct apply *a, const char *file, const char *yaml, size_t
 		r = store_put_desired(s, c->generation, file, yaml, yaml_size);
 	if (r == 0)
 		r = store_round_accept(s, a->desired->round);
+	// They become persistent in `finish`.
+	for (unsigned i = 0; r == 0 && i < a->ports.n; i++)
+		r = remains_note_tap(s, a->ports.v[i].new);
 	if (r == 0)
 		return store_commit(s);
 	store_rollback(s);
@@ -303,6 +307,9 @@ static void finish(struct apply *a)
 		port_restore_host(d, d->ports, a->ports.removed[i]);
 		port_free(a->ports.removed[i]);
 	}
+	// At start, what the file does not name may be what the next one does.
+	if (a->mode == APPLY_NEW)
+		remains_sweep(d->store, d->ports);
 	desired_free(d->desired);
 	compiled_free(d->compiled);
 	d->desired = a->desired;

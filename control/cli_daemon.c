@@ -88,6 +88,19 @@ static char *find_insulad(void)
 	return path;
 }
 
+// The same, if it can be run; else that is said.
+static char *insulad_program(void)
+{
+	char *path = find_insulad();
+
+	if (path != NULL && access(path, X_OK) == 0)
+		return path;
+	cli_error("%s: %s; INSULA_INSULAD may say where insulad is",
+		path != NULL ? path : "insulad", strerror(errno));
+	free(path);
+	return NULL;
+}
+
 // In the grandchild: becomes insulad. Only async-signal-safe calls from here on.
 static void become_insulad(char *const argv[], int ready_fd, int log_fd)
 {
@@ -172,17 +185,18 @@ static void show_log(const char *path, off_t begin)
 	fclose(f);
 }
 
-static int say(const struct cli *c, pid_t pid, const char *key, const char *words)
+static void print_and_free(const struct cli *c, json_t *object)
 {
-	json_t *object;
-
-	if (c->output == CLI_TABLE) {
-		printf("insulad %s (pid %d)\n", words, (int)pid);
-		return CLI_OK;
-	}
-	object = json_pack("{s:b, s:i}", key, 1, "pid", (int)pid);
 	cli_print_object(c, object);
 	json_decref(object);
+}
+
+static int say(const struct cli *c, pid_t pid, const char *key, const char *words)
+{
+	if (c->output == CLI_TABLE)
+		printf("insulad %s (pid %d)\n", words, (int)pid);
+	else
+		print_and_free(c, json_pack("{s:b, s:i}", key, 1, "pid", (int)pid));
 	return CLI_OK;
 }
 
@@ -264,16 +278,78 @@ int cli_start(const struct cli *c, int n_args, char *const *args)
 		cli_error("insulad needs root; run: sudo insula start");
 		return CLI_FAILED;
 	}
-	insulad = find_insulad();
-	if (insulad == NULL || access(insulad, X_OK) < 0) {
-		cli_error("%s: %s; INSULA_INSULAD may say where insulad is",
-			insulad != NULL ? insulad : "insulad", strerror(errno));
-		free(insulad);
+	insulad = insulad_program();
+	if (insulad == NULL)
 		return CLI_FAILED;
-	}
 	r = find_or_start(c, insulad);
 	free(insulad);
 	return r;
+}
+
+// A tmpfs or a socket is there, and nobody behind it.
+static bool anything_left(const struct cli *c)
+{
+	struct stat here, parent;
+	char *up = NULL;
+	bool mounted;
+
+	if (access(c->socket, F_OK) == 0)
+		return true;
+	mounted = asprintf(&up, "%s/..", c->run_dir) >= 0 && stat(c->run_dir, &here) == 0 &&
+		  stat(up, &parent) == 0 && here.st_dev != parent.st_dev;
+	free(up);
+	return mounted;
+}
+
+// insulad itself, told to take back what it finds: 0, or its wait status.
+static int run_clean_up(const struct cli *c, char *insulad, int log_fd)
+{
+	char run_dir[] = "--run-dir", state_dir[] = "--state-dir", clean_up[] = "--clean-up";
+	char *argv[] = { insulad, run_dir, c->run_dir, state_dir, c->state_dir, clean_up, NULL };
+	pid_t child = fork();
+	int status = -1;
+
+	if (child == 0) {
+		if (dup2(log_fd, 1) < 0 || dup2(log_fd, 2) < 0)
+			_exit(127);
+		execv(argv[0], argv);
+		dprintf(2, "%s: %s\n", argv[0], strerror(errno));
+		_exit(127);
+	}
+	while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
+		;
+	return status;
+}
+
+static int clean_up(const struct cli *c)
+{
+	char path[PATH_MAX], *insulad;
+	off_t begin = 0;
+	int log_fd, status;
+
+	if (geteuid() != 0) {
+		cli_error("cleaning up behind a dead insulad needs root; run: sudo insula stop");
+		return CLI_FAILED;
+	}
+	insulad = insulad_program();
+	log_fd = insulad != NULL ? open_log(c, path, &begin) : -1;
+	if (log_fd < 0) {
+		free(insulad);
+		return CLI_FAILED;
+	}
+	status = run_clean_up(c, insulad, log_fd);
+	free(insulad);
+	close(log_fd);
+	if (status != 0) {
+		show_log(path, begin);
+		cli_error("cannot clean up behind a dead insulad; its log is %s", path);
+		return CLI_FAILED;
+	}
+	if (c->output == CLI_TABLE)
+		printf("insulad had died; what it left on %s is cleaned up\n", c->run_dir);
+	else
+		print_and_free(c, json_pack("{s:b}", "cleaned_up", 1));
+	return CLI_OK;
 }
 
 static int not_running(const struct cli *c, int error)
@@ -282,12 +358,8 @@ static int not_running(const struct cli *c, int error)
 		cli_explain_insulad(c, error);
 		return CLI_FAILED;
 	}
-	if (access(c->socket, F_OK) == 0) { // nobody is behind it
-		cli_error("insulad died without cleaning up behind %s; to clean up: "
-			  "insula start && insula stop",
-			c->socket);
-		return CLI_FAILED;
-	}
+	if (anything_left(c))
+		return clean_up(c);
 	if (c->output == CLI_TABLE)
 		printf("insulad does not run on %s\n", c->run_dir);
 	return CLI_OK;

@@ -17,7 +17,9 @@ static const struct cli_command commands[] = {
 	{ "stop", "", 0, 0, false, cli_stop, "stop it and leave nothing behind",
 		"Ends forwarding, removes taps, mounts, nft rules and sysctls it made, and waits "
 		"until\n"
-		"insulad has gone. Desired state and allocated addresses stay in STATE_DIR.",
+		"insulad has gone. Desired state and allocated addresses stay in STATE_DIR. Cleans "
+		"up\n"
+		"behind an insulad that died, too.",
 		"sudo insula stop" },
 	{ "status", "", 0, 0, false, cli_status, "what runs, and how",
 		"Shows versions, the policy's generation, the switch, uplinks and warnings.",

@@ -176,6 +176,8 @@ int daemon_restore(struct daemon *d, char *err, size_t err_size)
 		goto out;
 	}
 	unsigned workers = desired->model->workers ? desired->model->workers : 1;
+	if (store_is_new(d->store))
+		switch_link_forget(d);
 	r = switch_link_up(d, workers, desired->model->poll, &adopted, err, err_size);
 	if (r == 0 && adopted)
 		r = ports_adopt(d, desired, err, err_size);

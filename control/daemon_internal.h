@@ -55,6 +55,11 @@ int switch_link_up(struct daemon *d, unsigned workers, bool poll, bool *ret_adop
 	size_t err_size);
 // Ends the switch on purpose.
 void switch_link_down(struct daemon *d);
+// The same, also if it has not been adopted yet.
+void switch_link_end(struct daemon *d);
+// At start with a new state: ends a living switch and removes its tables. Their numbers mean
+// nothing any more: another tenant could be given them.
+void switch_link_forget(struct daemon *d);
 // Lets go of it: it runs on.
 void switch_link_leave(struct daemon *d);
 // The callback of d->respawn_timer.
@@ -78,7 +83,8 @@ int apply_desired(struct daemon *d, struct desired *desired, enum apply_mode mod
 int daemon_restore(struct daemon *d, char *err, size_t err_size);
 
 // daemon_life.c
-int daemon_new(const char *run_dir, const char *state_dir, struct daemon **ret_daemon, char *err,
-	size_t err_size);
+// Without state: what is in STATE_DIR is neither read nor touched; good for stopping only.
+int daemon_new(const char *run_dir, const char *state_dir, bool with_state,
+	struct daemon **ret_daemon, char *err, size_t err_size);
 // stop_all: the switch, taps, mounts, the nft table and sysctls go; else all of it runs on.
 void daemon_free(struct daemon *d);

@@ -7,9 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 #include "control/daemon_internal.h"
-#include "control/host_nat.h"
 #include "control/log.h"
-#include "control/packet_socket.h"
+#include "control/remains.h"
 #include "control/tap.h"
 
 static void on_link(void *arg, const char *ifname, bool gone, bool running)
@@ -30,8 +29,8 @@ static void on_links_lost(void *arg)
 	}
 }
 
-int daemon_new(const char *run_dir, const char *state_dir, struct daemon **ret_daemon, char *err,
-	size_t err_size)
+int daemon_new(const char *run_dir, const char *state_dir, bool with_state,
+	struct daemon **ret_daemon, char *err, size_t err_size)
 {
 	const struct linkwatch_handler links = { .link = on_link, .lost = on_links_lost };
 	struct daemon *d = calloc(1, sizeof(*d));
@@ -45,7 +44,7 @@ int daemon_new(const char *run_dir, const char *state_dir, struct daemon **ret_d
 	r = runtime_dir_open(&d->run, run_dir, state_dir, err, err_size);
 	if (r < 0)
 		goto fail;
-	r = store_open(state_dir, &d->store, err, err_size);
+	r = store_open(with_state ? state_dir : NULL, d->run.path, &d->store, err, err_size);
 	if (r < 0)
 		goto fail;
 	d->ports = calloc(1, sizeof(*d->ports));
@@ -70,7 +69,8 @@ int daemon_new(const char *run_dir, const char *state_dir, struct daemon **ret_d
 		r = linkwatch_new(d->loop, &h, &d->linkwatch);
 	}
 	if (r < 0) {
-		log_reason(r, err, err_size, "cannot start: %s", strerror(-r));
+		log_reason(r, err, err_size, "cannot start: %s",
+			r == -EIO ? store_error(d->store) : strerror(-r));
 		goto fail;
 	}
 	*ret_daemon = d;
@@ -83,44 +83,14 @@ fail:
 	return r;
 }
 
-struct note_key {
-	char key[64], value[64];
-};
-
-static void take_note(void *arg, const char *key, const char *value)
-{
-	struct note_key *n = arg;
-
-	snprintf(n->key, sizeof(n->key), "%s", key);
-	snprintf(n->value, sizeof(n->value), "%s", value);
-}
-
-// Interfaces changed by an insulad that did not come to putting them back.
-static void restore_links(struct daemon *d)
-{
-	for (;;) {
-		struct note_key n = { 0 };
-		uint32_t mtu;
-		int up;
-		store_each_note(d->store, "link:", take_note, &n);
-		if (!n.key[0])
-			return;
-		if (sscanf(n.value, "%u %d", &mtu, &up) == 2)
-			packet_socket_restore(n.key + strlen("link:"), mtu, up != 0);
-		if (store_forget_note(d->store, n.key) < 0)
-			return;
-	}
-}
-
 static void stop_all(struct daemon *d)
 {
-	switch_link_down(d);
+	switch_link_end(d);
 	ports_delete_taps(d->ports->by_id, d->ports->max_id + 1);
 	for (uint32_t id = 1; id <= d->ports->max_id; id++)
 		if (d->ports->by_id[id])
 			port_close(d->ports->by_id[id]);
-	restore_links(d);
-	host_nat_down(d->store);
+	remains_sweep(d->store, NULL);
 }
 
 void daemon_free(struct daemon *d)

@@ -10,7 +10,7 @@
 #include "control/log.h"
 #include "control/sysctl.h"
 
-#define NOTE "nft:insula"
+#define NOTE STORE_HOST "nft:insula"
 
 // Adding before deleting makes the deletion succeed whether or not a table was there: one
 // transaction, so there is never a moment without masquerading.

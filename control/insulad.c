@@ -19,6 +19,7 @@
 struct options {
 	const char *run_dir, *state_dir;
 	int ready_fd;
+	bool clean_up;
 };
 
 static const char usage[] =
@@ -31,6 +32,8 @@ static const char usage[] =
 	"  --foreground     do not detach (the default; `insula start` detaches)\n"
 	"  --ready-fd N     write \"ready\\n\" to this fd when the sockets serve; else\n"
 	"                   \"busy\\n\" (another insulad has the run directory), or why not\n"
+	"  --clean-up       do not serve: take back what a dead insulad left on this host,\n"
+	"                   whatever became of its state; what `insula stop` runs then\n"
 	"  --version        print the version\n"
 	"  --help           print this\n"
 	"\n"
@@ -52,7 +55,8 @@ static int parse_options(int argc, char **argv, struct options *o)
 	static const struct option known[] = { { "run-dir", required_argument, NULL, 'r' },
 		{ "state-dir", required_argument, NULL, 's' },
 		{ "foreground", no_argument, NULL, 'f' },
-		{ "ready-fd", required_argument, NULL, 'y' }, { "version", no_argument, NULL, 'v' },
+		{ "ready-fd", required_argument, NULL, 'y' },
+		{ "clean-up", no_argument, NULL, 'c' }, { "version", no_argument, NULL, 'v' },
 		{ "help", no_argument, NULL, 'h' }, { 0 } };
 	char *end;
 	int c;
@@ -76,6 +80,9 @@ static int parse_options(int argc, char **argv, struct options *o)
 					optarg);
 				return -EINVAL;
 			}
+			break;
+		case 'c':
+			o->clean_up = true;
 			break;
 		case 'v':
 			printf("insulad %s\n", INSULA_VERSION);
@@ -170,9 +177,14 @@ static int run(const struct options *o, char *err, size_t err_size)
 	r = privileges_check(err, err_size);
 	if (r < 0)
 		goto out;
-	r = daemon_new(o->run_dir, o->state_dir, &d, err, err_size);
+	r = daemon_new(o->run_dir, o->state_dir, !o->clean_up, &d, err, err_size);
 	if (r < 0)
 		goto out;
+	if (o->clean_up) {
+		log_info("cleaning up behind a dead insulad");
+		stopped = d->stop_all = true;
+		goto out;
+	}
 	signals.d = d;
 	r = daemon_restore(d, err, err_size);
 	if (r == 0) {

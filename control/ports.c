@@ -14,6 +14,7 @@
 #include "control/log.h"
 #include "control/netns.h"
 #include "control/packet_socket.h"
+#include "control/remains.h"
 #include "control/tap.h"
 
 struct port *port_new(const struct desired_port *p, const char *run_dir, unsigned workers)
@@ -47,6 +48,8 @@ static int open_tap(
 	struct daemon *d, struct port *p, const struct port *donor, char *err, size_t err_size)
 {
 	const struct port_spec *s = port_spec_of(p);
+	char former[128];
+	bool ours = !p->temporary[0] && remains_has_tap(d->store, s, former);
 	const struct tap_params params = { .netns = s->netns,
 		.ifname = p->temporary[0] ? p->temporary : s->ifname,
 		.down = p->temporary[0] != 0,
@@ -54,7 +57,8 @@ static int open_tap(
 		.mac = s->mac,
 		.mtu = s->mtu,
 		.n_queues = s->n_queues,
-		.adopt = p->adopt };
+		.adopt = p->adopt || ours,
+		.former = ours ? former : NULL };
 	unsigned n_have = 0;
 
 	// Fewer queues: the donor's other ones go when it is closed.
@@ -86,7 +90,7 @@ static int open_packet(struct daemon *d, struct port *p, char *err, size_t err_s
 	bool up;
 
 	if (packet_socket_state(s->ifname, &mtu, &up) == 0) {
-		snprintf(key, sizeof(key), "link:%s", s->ifname);
+		snprintf(key, sizeof(key), STORE_HOST "link:%s", s->ifname);
 		snprintf(value, sizeof(value), "%u %d", mtu, up);
 		if (store_note(d->store, key, value) < 0)
 			return log_reason(-EIO, err, err_size, "state: %s", store_error(d->store));
@@ -443,7 +447,7 @@ void port_restore_host(struct daemon *d, const struct ports *ports, const struct
 		host_nat_down(d->store);
 		return;
 	}
-	snprintf(key, sizeof(key), "link:%s", s->ifname);
+	snprintf(key, sizeof(key), STORE_HOST "link:%s", s->ifname);
 	store_each_note(d->store, key, read_link_note, &note);
 	if (!note.found)
 		return;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The SQLite file: opening, transactions, desired state, policies and notes; see store.h. Numbers
-// are in store_ids.c, leases in store_lease.c. Main thread only.
+// The SQLite file: opening, transactions, desired state and policies; see store.h. Notes are in
+// store_note.c, numbers in store_ids.c, leases in store_lease.c. Main thread only.
 #include "control/store.h"
 
 #include <errno.h>
@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include "control/log.h"
 #include "control/store_internal.h"
 
@@ -108,18 +109,31 @@ int store_meta_put(struct store *s, const char *key, int64_t value)
 	return store_run(st);
 }
 
+static bool is_damage(int code)
+{
+	return code == SQLITE_CORRUPT || code == SQLITE_NOTADB;
+}
+
 // What SQLite says of the file, and the way out when the file is the trouble.
 static int open_error(struct store *s, const char *path, char *err, size_t err_size)
 {
-	int code = sqlite3_errcode(s->db);
+	int code = sqlite3_errcode(s->db) & 0xff;
 	const char *what = sqlite3_errmsg(s->db);
+	struct stat st;
 
-	if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB)
-		return log_reason(-EIO, err, err_size,
-			"%s is damaged (%s); bring it back from a backup, or move it away with "
-			"`mv %s %s.damaged`, start, and apply the configuration again",
-			path, what, path, path);
-	return log_reason(-EIO, err, err_size, "%s: %s", path, what);
+	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+		what = "not a file";
+	else if (code == SQLITE_CANTOPEN && sqlite3_system_errno(s->db) == EACCES)
+		return log_reason(-EACCES, err, err_size,
+			"%s may not be read and written; give it back to insulad with `chown root: "
+			"%s* && chmod 600 %s*`, and start",
+			path, path, path);
+	else if (!is_damage(code))
+		return log_reason(-EIO, err, err_size, "%s: %s", path, what);
+	return log_reason(-EIO, err, err_size,
+		"%s is damaged (%s); bring it back from a backup, or move it away with `mv %s "
+		"%s.damaged`, start, and apply the configuration again",
+		path, what, path, path);
 }
 
 // Makes the tables in a new file; refuses one written by a later Insula.
@@ -153,23 +167,37 @@ static int load_salt(struct store *s)
 	if (r == -ENOENT) {
 		if (getrandom(&s->salt, sizeof(s->salt), 0) != sizeof(s->salt))
 			return -errno;
+		s->is_new = true;
 		return store_meta_put(s, "salt", s->salt);
 	}
 	s->salt = (uint32_t)salt;
 	return r;
 }
 
-int store_open(const char *state_dir, struct store **ret_store, char *err, size_t err_size)
+static int prepare_all(struct store *s)
 {
-	char path[300];
+	if (sqlite3_exec(s->db, indices, NULL, NULL, NULL) != SQLITE_OK)
+		return -EIO;
+	for (int i = 0; i < STORE_STATEMENT_COUNT; i++)
+		if (sqlite3_prepare_v3(s->db, statement_sql[i], -1, SQLITE_PREPARE_PERSISTENT,
+			    &s->statements[i], NULL) != SQLITE_OK)
+			return -EIO;
+	return 0;
+}
+
+int store_open(const char *state_dir, const char *run_dir, struct store **ret_store, char *err,
+	size_t err_size)
+{
+	const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+	char path[300] = ":memory:";
 	int r = -EIO;
 	struct store *s = calloc(1, sizeof(*s));
 
 	if (!s)
 		return log_reason(-ENOMEM, err, err_size, "out of memory");
-	snprintf(path, sizeof(path), "%s/insula.db", state_dir);
-	if (sqlite3_open_v2(path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL) !=
-			SQLITE_OK ||
+	if (state_dir)
+		snprintf(path, sizeof(path), "%s/insula.db", state_dir);
+	if (sqlite3_open_v2(path, &s->db, flags, NULL) != SQLITE_OK ||
 		sqlite3_exec(s->db,
 			"PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
 			"PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 2000",
@@ -178,19 +206,13 @@ int store_open(const char *state_dir, struct store **ret_store, char *err, size_
 		goto fail;
 	}
 	r = check_schema(s, path, err, err_size);
+	if (r == 0)
+		r = store_attach_host(s, run_dir, err, err_size);
 	if (r < 0)
 		goto fail;
-	if (sqlite3_exec(s->db, indices, NULL, NULL, NULL) != SQLITE_OK) {
-		r = open_error(s, path, err, err_size);
-		goto fail;
-	}
-	for (int i = 0; i < STORE_STATEMENT_COUNT; i++)
-		if (sqlite3_prepare_v3(s->db, statement_sql[i], -1, SQLITE_PREPARE_PERSISTENT,
-			    &s->statements[i], NULL) != SQLITE_OK) {
-			r = open_error(s, path, err, err_size);
-			goto fail;
-		}
-	r = load_salt(s);
+	r = prepare_all(s);
+	if (r == 0)
+		r = load_salt(s);
 	if (r < 0) {
 		open_error(s, path, err, err_size);
 		goto fail;
@@ -200,6 +222,11 @@ int store_open(const char *state_dir, struct store **ret_store, char *err, size_
 fail:
 	store_close(s);
 	return r;
+}
+
+bool store_is_new(const struct store *s)
+{
+	return s->is_new;
 }
 
 void store_close(struct store *s)
@@ -223,6 +250,11 @@ const char *store_error(struct store *s)
 		snprintf(s->error, sizeof(s->error),
 			"%.200s: the disk is full; make room there (`df -h %.200s` shows it)", path,
 			path);
+	else if (is_damage(code))
+		snprintf(s->error, sizeof(s->error),
+			"%.100s is damaged (%.40s); `insula stop`, move it away with `mv %.100s "
+			"%.100s.damaged`, start, and apply the configuration again",
+			path, sqlite3_errstr(code), path, path);
 	else
 		snprintf(s->error, sizeof(s->error), "%.200s: %s", path, sqlite3_errstr(code));
 	return s->error;
@@ -372,41 +404,4 @@ int store_get_section(
 	r = store_copy(st, 0, ret_data, ret_size);
 	sqlite3_reset(st);
 	return r;
-}
-
-static int put_note(sqlite3_stmt *st, const char *key, const char *value)
-{
-	sqlite3_bind_text(st, 1, key, -1, SQLITE_STATIC);
-	sqlite3_bind_text(st, 2, value, -1, SQLITE_STATIC);
-	return store_run(st);
-}
-
-int store_note(struct store *s, const char *key, const char *value)
-{
-	return put_note(store_statement(s, STORE_NOTE_PUT), key, value);
-}
-
-int store_set_note(struct store *s, const char *key, const char *value)
-{
-	return put_note(store_statement(s, STORE_NOTE_SET), key, value);
-}
-
-int store_each_note(struct store *s, const char *prefix,
-	void (*fn)(void *arg, const char *key, const char *value), void *arg)
-{
-	sqlite3_stmt *st = store_statement(s, STORE_NOTE_EACH);
-	int r;
-
-	sqlite3_bind_text(st, 1, prefix, -1, SQLITE_STATIC);
-	while ((r = store_row(st)) > 0)
-		fn(arg, (const char *)sqlite3_column_text(st, 0),
-			(const char *)sqlite3_column_text(st, 1));
-	return r;
-}
-
-int store_forget_note(struct store *s, const char *key)
-{
-	sqlite3_stmt *st = store_statement(s, STORE_NOTE_DELETE);
-	sqlite3_bind_text(st, 1, key, -1, SQLITE_STATIC);
-	return store_run(st);
 }

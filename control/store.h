@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // insulad's durable state: one SQLite file in STATE_DIR (WAL, synchronous=FULL). Desired state,
-// numbers given out, the last policies, dynamic leases, and what has to be put back on stop.
+// numbers given out, the last policies, dynamic leases. What has to be put back on stop is in
+// another one, RUN_DIR/host.db, and outlives the loss of the first.
 // Main thread only. Functions return 0 or -errno (-EIO: SQLite failed; store_error says how).
 #pragma once
 
@@ -22,9 +23,13 @@ enum store_id_kind {
 
 struct store;
 
-int store_open(const char *state_dir, struct store **ret_store, char *err, size_t err_size);
+// state_dir NULL: a state in memory, forgotten at the end; for what has to be put back only.
+int store_open(const char *state_dir, const char *run_dir, struct store **ret_store, char *err,
+	size_t err_size);
 void store_close(struct store *s);
 const char *store_error(struct store *s);
+// It was not there, and knows nothing of what runs.
+bool store_is_new(const struct store *s);
 
 int store_begin(struct store *s);
 int store_commit(struct store *s); // on failure everything since store_begin is undone
@@ -73,7 +78,9 @@ int store_get_root(struct store *s, uint64_t generation, void **ret_root, size_t
 int store_get_section(
 	struct store *s, const uint8_t hash[POLICY_HASH_SIZE], void **ret_data, size_t *ret_size);
 
-// --- notes: what to put back on stop, who took configured addresses ---
+// --- notes: who took configured addresses, why a port fell back ---
+// Keys that begin so are about this host: what to put back on stop.
+#define STORE_HOST "host:"
 // Notes the value, unless the key has one already.
 int store_note(struct store *s, const char *key, const char *value);
 // Notes it, whatever the key has.

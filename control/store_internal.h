@@ -65,6 +65,11 @@
 	X(NOTE_EACH, "SELECT key, value FROM notes WHERE substr(key, 1, length(?1)) = ?1 " \
 		     "ORDER BY key") \
 	X(NOTE_DELETE, "DELETE FROM notes WHERE key = ?") \
+	X(HOST_NOTE_PUT, "INSERT OR IGNORE INTO host.notes(key, value) VALUES (?, ?)") \
+	X(HOST_NOTE_SET, "INSERT OR REPLACE INTO host.notes(key, value) VALUES (?, ?)") \
+	X(HOST_NOTE_EACH, "SELECT key, value FROM host.notes " \
+			  "WHERE substr(key, 1, length(?1)) = ?1 ORDER BY key") \
+	X(HOST_NOTE_DELETE, "DELETE FROM host.notes WHERE key = ?") \
 	X(LEASE_PUT, "INSERT OR REPLACE INTO leases" \
 		     "(segment, address, port, mac, client_id, declined, expires_at, hostname) " \
 		     "VALUES (?, ?, ?, ?, ?, ?, ?, ?)") \
@@ -83,9 +88,13 @@ struct store {
 	sqlite3 *db;
 	sqlite3_stmt *statements[STORE_STATEMENT_COUNT];
 	uint32_t salt;
+	bool is_new; // made by this opening
 	int failure; // SQLite's code before the last rollback
 	char error[512];
 };
+
+// store_note.c: opens RUN_DIR/host.db beside the state, or makes it. -EIO with a sentence in err.
+int store_attach_host(struct store *s, const char *run_dir, char *err, size_t err_size);
 
 // The statement, ready for binding.
 sqlite3_stmt *store_statement(struct store *s, enum store_statement which);

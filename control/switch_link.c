@@ -223,6 +223,27 @@ void switch_link_down(struct daemon *d)
 	forget(d, how, sizeof(how));
 }
 
+void switch_link_end(struct daemon *d)
+{
+	char err[256];
+
+	if (d->proc.pidfd < 0)
+		adopt(d, err, sizeof(err)); // only to have hold of it
+	switch_link_down(d);
+}
+
+void switch_link_forget(struct daemon *d)
+{
+	static const char *const tables[] = { "sessions", "mappings" };
+	char path[128];
+
+	switch_link_end(d);
+	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
+		snprintf(path, sizeof(path), "%s/%s", d->run.path, tables[i]);
+		unlink(path);
+	}
+}
+
 // --- after a death ---
 
 static int reconnect(struct daemon *d)

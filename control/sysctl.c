@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // /proc/sys/net/ipv4, see sysctl.h. Called by host_nat.c, main thread. Notes are named
-// "sysctl:conf/all/forwarding" and so on.
+// "host:sysctl:conf/all/forwarding" and so on.
 #include "control/sysctl.h"
 
 #include <dirent.h>
@@ -13,7 +13,7 @@
 #include "control/log.h"
 
 #define BASE "/proc/sys/net/ipv4/"
-#define PREFIX "sysctl:"
+#define PREFIX STORE_HOST "sysctl:"
 
 static int read_value(const char *name, char *value, size_t size)
 {

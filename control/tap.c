@@ -47,7 +47,9 @@ static int open_queue(const struct tap_params *p, int *ret_fd, char *err, size_t
 		close(fd);
 		return log_reason(r, err, err_size, "cannot make tap %s in %s: %s%s", p->ifname,
 			where(p), strerror(-r),
-			r == -EPERM ? "; insulad needs CAP_NET_ADMIN, run it as root" : "");
+			r == -EPERM    ? "; insulad needs CAP_NET_ADMIN, run it as root"
+			: r == -EINVAL ? "; one of another kind is there, delete it"
+				       : "");
 	}
 	// USO since Linux 6.2; without it a tap takes the older set.
 	unsigned offloads = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
@@ -81,9 +83,16 @@ static int refuse_netns(const struct tap_params *p, int r, char *err, size_t err
 		r, err, err_size, "cannot enter network namespace %s: %s", p->netns, strerror(-r));
 }
 
+static bool is_of(const struct link_info *info, const char *port)
+{
+	char alias[128];
+
+	snprintf(alias, sizeof(alias), "insula %s", port);
+	return strcmp(info->alias, alias) == 0;
+}
+
 // Refuses a device that someone else made, before TUNSETIFF would attach to it.
-static int check_name(struct nl_sock *nl, const struct tap_params *p, const char *alias, char *err,
-	size_t err_size)
+static int check_name(struct nl_sock *nl, const struct tap_params *p, char *err, size_t err_size)
 {
 	struct link_info info;
 	int r = link_get(nl, p->ifname, &info);
@@ -93,7 +102,7 @@ static int check_name(struct nl_sock *nl, const struct tap_params *p, const char
 	if (r < 0)
 		return log_reason(r, err, err_size, "cannot ask for interface %s in %s: %s",
 			p->ifname, where(p), strerror(-r));
-	if (p->adopt && strcmp(info.alias, alias) == 0)
+	if (p->adopt && (is_of(&info, p->port) || (p->former && is_of(&info, p->former))))
 		return 0;
 	return refuse_name(p, err, err_size);
 }
@@ -110,7 +119,7 @@ static int make(const struct tap_params *p, int fds[], unsigned n_have, char *er
 		return log_reason(
 			r, err, err_size, "cannot open a netlink socket: %s", strerror(-r));
 	snprintf(alias, sizeof(alias), "insula %s", p->port);
-	r = n_have ? 0 : check_name(nl, p, alias, err, err_size);
+	r = n_have ? 0 : check_name(nl, p, err, err_size);
 	while (r == 0 && n < p->n_queues) {
 		r = open_queue(p, &fds[n], err, err_size);
 		n += r == 0;
@@ -190,6 +199,24 @@ int tap_rename(const char *netns, const char *from, const char *to, char *err, s
 		return log_reason(r, err, err_size, "tap %s cannot be renamed to %s: %s", from, to,
 			strerror(-r));
 	return 0;
+}
+
+int tap_delete(const char *netns, const char *ifname, const char *port)
+{
+	struct nl_sock *nl = NULL;
+	struct link_info info;
+	int back, r = netns_enter(netns, &back);
+
+	if (r < 0)
+		return r == -ENOENT ? -ENODEV : r;
+	r = link_socket_open(&nl);
+	if (r == 0)
+		r = link_get(nl, ifname, &info);
+	if (r == 0)
+		r = is_of(&info, port) ? link_delete_many(nl, &ifname, 1) : -ENODEV;
+	link_socket_close(nl);
+	netns_leave(back);
+	return r;
 }
 
 int tap_name(int fd, char ret_ifname[16])

@@ -16,6 +16,7 @@ struct tap_params {
 	unsigned n_queues;
 	bool down; // leaves it down
 	bool adopt; // a tap of ours with this name may be there already
+	const char *former; // the port it then may have belonged to; NULL = this one only
 };
 
 // Makes (or adopts) the tap and fills fds[n_have..n_queues) with new queues; fds below n_have are
@@ -34,6 +35,8 @@ int tap_rename(const char *netns, const char *from, const char *to, char *err, s
 // The name of the device behind the queue.
 int tap_name(int fd, char ret_ifname[16]);
 int tap_set_persistent(int fd, bool on);
+// Deletes the tap of that name if it is the port's by its alias. -ENODEV: there is none.
+int tap_delete(const char *netns, const char *ifname, const char *port);
 
 // What has become of a tap since it was made in network namespace `netns` ("" = our own).
 struct tap_sight {

@@ -18,7 +18,7 @@ static void fixture_open(void)
 {
 	char err[256] = "";
 
-	if (store_open(fixture_dir, &fixture_store, err, sizeof(err)) < 0)
+	if (store_open(fixture_dir, fixture_dir, &fixture_store, err, sizeof(err)) < 0)
 		fail_msg("%s", err);
 }
 
@@ -32,11 +32,12 @@ static int fixture_setup(void **state)
 
 static int fixture_teardown(void **state)
 {
-	static const char *const files[] = { "insula.db", "insula.db-wal", "insula.db-shm" };
+	static const char *const files[] = { "insula.db", "insula.db-wal", "insula.db-shm",
+		"host.db" };
 	char path[128];
 
 	store_close(fixture_store);
-	for (size_t i = 0; i < 3; i++) {
+	for (size_t i = 0; i < 4; i++) {
 		snprintf(path, sizeof(path), "%s/%s", fixture_dir, files[i]);
 		unlink(path);
 	}

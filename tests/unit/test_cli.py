@@ -365,13 +365,28 @@ class Cli(unittest.TestCase):
         _, err = self.insula("start", status=1, INSULA_INSULAD="/nonexistent")
         self.assertIn("INSULA_INSULAD", err)
 
-    def test_stale_socket(self):
-        import socket
-
+    # Behind a dead insulad, another one cleans up; what it says is told when it fails.
+    @unittest.skipUnless(os.geteuid() == 0, "insula stop needs root to clean up")
+    def test_clean_up(self):
+        program = self.tmp.name + "/stand-in"
+        with open(program, "w") as f:
+            f.write('#!/bin/sh\necho "insulad: with $*"\nexit $STAND_IN\n')
+        os.chmod(program, 0o755)
         with socket.socket(socket.AF_UNIX) as s:
             s.bind(self.run_dir + "/insulad.sock")
-        _, err = self.insula("stop", status=1)
-        self.assertIn("died without cleaning up", err)
+        out, _ = self.insula("stop", INSULA_INSULAD=program, STAND_IN="0")
+        self.assertEqual(
+            out, f"insulad had died; what it left on {self.run_dir} is cleaned up\n"
+        )
+        out, _ = self.insula("stop", "-o", "json", INSULA_INSULAD=program, STAND_IN="0")
+        self.assertEqual(json.loads(out), {"cleaned_up": True})
+        _, err = self.insula("stop", status=1, INSULA_INSULAD=program, STAND_IN="1")
+        self.assertEqual(
+            err,
+            f"insulad: with --run-dir {self.run_dir} --state-dir {self.state_dir} --clean-up\n"
+            "insula: cannot clean up behind a dead insulad; its log is "
+            f"{self.state_dir}/insulad.log\n",
+        )
 
 
 unittest.main(verbosity=0)

@@ -225,6 +225,41 @@ static void test_notes_keep_the_first_value(void **state)
 	assert_int_equal(n, 1);
 }
 
+static void count_any(void *arg, const char *key, const char *value)
+{
+	(*(int *)arg)++;
+}
+
+// What has to be put back on the host outlives the loss of the state, and nothing else does.
+static void test_host_notes_outlive_the_state(void **state)
+{
+	static const char *const files[] = { "insula.db", "insula.db-wal", "insula.db-shm" };
+	char path[128];
+	int n_host = 0, n_other = 0;
+
+	assert_true(store_is_new(fixture_store));
+	reopen();
+	assert_false(store_is_new(fixture_store));
+	assert_int_equal(store_note(fixture_store, STORE_HOST "sysctl:x", "0"), 0);
+	assert_int_equal(store_note(fixture_store, STORE_HOST "link:eth0", "1500 1"), 0);
+	assert_int_equal(store_note(fixture_store, "fallback:1", "why"), 0);
+	store_close(fixture_store);
+	for (size_t i = 0; i < 3; i++) {
+		snprintf(path, sizeof(path), "%s/%s", fixture_dir, files[i]);
+		unlink(path);
+	}
+	fixture_open();
+	assert_true(store_is_new(fixture_store));
+	assert_int_equal(store_each_note(fixture_store, STORE_HOST, count_any, &n_host), 0);
+	assert_int_equal(store_each_note(fixture_store, "fallback:", count_any, &n_other), 0);
+	assert_int_equal(n_host, 2);
+	assert_int_equal(n_other, 0);
+	assert_int_equal(store_forget_note(fixture_store, STORE_HOST "link:eth0"), 0);
+	n_host = 0;
+	assert_int_equal(store_each_note(fixture_store, STORE_HOST, count_any, &n_host), 0);
+	assert_int_equal(n_host, 1);
+}
+
 static void take_lease(void *arg, const struct store_lease *l)
 {
 	*(struct store_lease *)arg = *l;
@@ -285,6 +320,7 @@ int main(void)
 		T(test_desired_and_transactions),
 		T(test_policies_are_swept),
 		T(test_notes_keep_the_first_value),
+		T(test_host_notes_outlive_the_state),
 		T(test_leases),
 		T(test_no_space_left),
 	};

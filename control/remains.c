@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Notes of what is ours on this host, see remains.h. A tap's is "host:tap:NETNS/IFNAME" and names
+// the port, as its alias does: a device that someone else made under that name is not taken for it.
+// Called by apply.c, ports.c and daemon_life.c.
+#include "control/remains.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "control/host_nat.h"
+#include "control/log.h"
+#include "control/packet_socket.h"
+#include "control/tap.h"
+
+#define TAP STORE_HOST "tap:"
+#define LINK STORE_HOST "link:"
+
+struct note {
+	char key[128], value[128];
+	bool used;
+};
+
+struct notes {
+	size_t n;
+	struct note *v; // in the order of their keys
+};
+
+static void collect(void *arg, const char *key, const char *value)
+{
+	struct notes *l = arg;
+	struct note *grown = realloc(l->v, (l->n + 1) * sizeof(*grown));
+
+	if (!grown)
+		return;
+	l->v = grown;
+	snprintf(grown[l->n].key, sizeof(grown->key), "%s", key);
+	snprintf(grown[l->n].value, sizeof(grown->value), "%s", value);
+	grown[l->n++].used = false;
+}
+
+static int by_key(const void *a, const void *b)
+{
+	return strcmp(((const struct note *)a)->key, ((const struct note *)b)->key);
+}
+
+// The key of what the port has on this host; "" = nothing that is noted by name.
+static void key_of(const struct port_spec *s, struct note *ret_note)
+{
+	ret_note->key[0] = 0;
+	if (s->kind == PROTO_PORT_TAP)
+		snprintf(ret_note->key, sizeof(ret_note->key), TAP "%s/%s", s->netns, s->ifname);
+	else if (s->kind == PROTO_PORT_PACKET)
+		snprintf(ret_note->key, sizeof(ret_note->key), LINK "%s", s->ifname);
+}
+
+int remains_note_tap(struct store *s, const struct port *p)
+{
+	struct note n;
+
+	key_of(port_spec_of(p), &n);
+	return port_spec_of(p)->kind == PROTO_PORT_TAP ? store_set_note(s, n.key, p->name) : 0;
+}
+
+bool remains_has_tap(struct store *s, const struct port_spec *spec, char ret_port[128])
+{
+	struct notes l = { 0 };
+	struct note n;
+	bool found = false;
+
+	key_of(spec, &n);
+	store_each_note(s, n.key, collect, &l);
+	for (size_t i = 0; i < l.n; i++)
+		if (strcmp(l.v[i].key, n.key) == 0) { // eth10 also begins with eth1
+			memcpy(ret_port, l.v[i].value, sizeof(l.v[i].value));
+			found = true;
+		}
+	free(l.v);
+	return found;
+}
+
+// Whether uplink mode nat is in use.
+static bool mark_used(struct notes *l, const struct ports *ports)
+{
+	bool nat = false;
+
+	for (uint32_t id = 1; ports && id <= ports->max_id; id++) {
+		const struct port *p = ports->by_id[id];
+		struct note key, *n;
+		if (!p)
+			continue;
+		nat = nat || port_spec_of(p)->host_nat;
+		key_of(port_spec_of(p), &key);
+		n = bsearch(&key, l->v, l->n, sizeof(key), by_key);
+		if (n)
+			n->used = true;
+	}
+	return nat;
+}
+
+static void take_back(const struct note *n)
+{
+	char netns[64], *slash;
+	uint32_t mtu;
+	int up, r;
+
+	if (strncmp(n->key, LINK, strlen(LINK)) == 0) {
+		if (sscanf(n->value, "%u %d", &mtu, &up) == 2)
+			packet_socket_restore(n->key + strlen(LINK), mtu, up != 0);
+		return;
+	}
+	snprintf(netns, sizeof(netns), "%s", n->key + strlen(TAP));
+	slash = strchr(netns, '/');
+	if (!slash)
+		return;
+	*slash++ = 0;
+	r = tap_delete(netns, slash, n->value);
+	if (r == 0)
+		log_info("tap %s of port %s, left behind, is removed", slash, n->value);
+	else if (r != -ENODEV)
+		log_warning(
+			"tap %s of port %s cannot be removed: %s", slash, n->value, strerror(-r));
+}
+
+void remains_sweep(struct store *s, const struct ports *ports)
+{
+	struct notes l = { 0 };
+
+	store_each_note(s, LINK, collect, &l);
+	store_each_note(s, TAP, collect, &l);
+	if (!mark_used(&l, ports))
+		host_nat_down(s);
+	bool ok = store_begin(s) == 0; // else they are looked at again
+	for (size_t i = 0; i < l.n; i++) {
+		if (l.v[i].used)
+			continue;
+		take_back(&l.v[i]);
+		if (ok)
+			store_forget_note(s, l.v[i].key);
+	}
+	if (ok)
+		store_commit(s);
+	free(l.v);
+}
