@@ -15,11 +15,13 @@
 enum {
 	OFFER_S = 30,
 	DECLINED_S = 600,
+	LONGEST_S = 31536000, // as SCHEMA.md has it
 	MAX_OFFERS = 64, // outstanding, of one port: a flood of DISCOVERs pushes out its own only
 };
 
 struct lease {
 	struct store_lease s;
+	int64_t ends_s; // CLOCK_BOOTTIME; s.expires_at is for a life after a reboot
 	bool offered; // not durable yet
 	bool gone; // to be swept
 };
@@ -43,12 +45,24 @@ struct leases {
 	struct log_limit limit;
 };
 
+// By this clock leases run: somebody who sets the time of day ends none and prolongs none.
 static int64_t now_s(void)
+{
+	return (int64_t)(loop_now_ns() / 1000000000u);
+}
+
+static int64_t time_of_day_s(void)
 {
 	struct timespec ts;
 
 	clock_gettime(CLOCK_REALTIME, &ts);
 	return ts.tv_sec;
+}
+
+static void ends_in(struct lease *x, int64_t seconds)
+{
+	x->ends_s = now_s() + seconds;
+	x->s.expires_at = time_of_day_s() + seconds;
 }
 
 static struct lease *append(struct leases *l)
@@ -67,8 +81,12 @@ static void load_one(void *arg, const struct store_lease *s)
 {
 	struct lease *lease = append(arg);
 
-	if (lease)
-		lease->s = *s;
+	if (!lease)
+		return;
+	lease->s = *s;
+	lease->ends_s = now_s() + s->expires_at - time_of_day_s();
+	if (lease->ends_s > now_s() + LONGEST_S) // the time of day was set back
+		lease->ends_s = now_s() + LONGEST_S;
 }
 
 static void sweep(struct leases *l)
@@ -95,8 +113,8 @@ static void arm(struct leases *l)
 	int64_t first = INT64_MAX, now = now_s();
 
 	for (size_t i = 0; i < l->n; i++)
-		if (l->v[i].s.expires_at < first)
-			first = l->v[i].s.expires_at;
+		if (l->v[i].ends_s < first)
+			first = l->v[i].ends_s;
 	if (first == INT64_MAX)
 		loop_timer_disarm(l->timer);
 	else
@@ -127,7 +145,7 @@ static void on_expiry(void *arg)
 
 	for (size_t i = 0; i < l->n; i++) {
 		struct lease *x = &l->v[i];
-		if (x->s.expires_at > now)
+		if (x->ends_s > now)
 			continue;
 		x->gone = true;
 		if (x->offered)
@@ -341,7 +359,7 @@ static struct lease *new_lease(struct leases *l, const struct desired_segment *s
 		.client_id_size = e->client_id_size };
 	memcpy(x->s.client_id, e->client_id, e->client_id_size);
 	x->offered = true;
-	x->s.expires_at = now_s() + OFFER_S;
+	ends_in(x, OFFER_S);
 	return x;
 }
 
@@ -435,7 +453,7 @@ static int on_request(struct leases *l, const struct proto_lease_event *e)
 	int r = end_former(l, x, e);
 	x->offered = false;
 	x->s.mac = e->mac;
-	x->s.expires_at = now_s() + s->network->lease_s;
+	ends_in(x, s->network->lease_s);
 	memcpy(x->s.hostname, e->hostname, sizeof(x->s.hostname));
 	if (r == 0)
 		r = store_put_lease(l->d->store, &x->s);
@@ -456,7 +474,7 @@ static int on_end(struct leases *l, const struct proto_lease_event *e)
 	if (e->kind == PROTO_LEASE_DECLINE) {
 		x->s.declined = 1;
 		x->offered = false;
-		x->s.expires_at = now_s() + DECLINED_S;
+		ends_in(x, DECLINED_S);
 		return store_put_lease(l->d->store, &x->s);
 	}
 	x->gone = true;
@@ -466,7 +484,7 @@ static int on_end(struct leases *l, const struct proto_lease_event *e)
 void leases_on_event(struct leases *l, const struct proto_lease_event *e)
 {
 	if (e->kind == PROTO_LEASE_BOUND) {
-		bounds_on_event(l->bounds, e, now_s());
+		bounds_on_event(l->bounds, e, time_of_day_s());
 		return;
 	}
 	struct proto_lease_event *grown = realloc(l->events, (l->n_events + 1) * sizeof(*grown));
@@ -613,8 +631,8 @@ void leases_restore(struct leases *l)
 	int64_t now = now_s();
 
 	for (size_t i = 0; i < l->n; i++)
-		if (!l->v[i].offered && !l->v[i].s.declined && l->v[i].s.expires_at > now)
-			tell(l, &l->v[i].s, (uint32_t)(l->v[i].s.expires_at - now));
+		if (!l->v[i].offered && !l->v[i].s.declined && l->v[i].ends_s > now)
+			tell(l, &l->v[i].s, (uint32_t)(l->v[i].ends_s - now));
 }
 
 // --- listing ---
@@ -644,7 +662,8 @@ void leases_list(struct leases *l, json_t *array)
 		if (p->kind != DESIRED_NIC || !p->address)
 			continue;
 		const struct bound *b = bounds_get(l->bounds, p->id);
-		int64_t expires = b ? b->at + d->segments[p->segment].network->lease_s - now : 0;
+		uint32_t lease_s = d->segments[p->segment].network->lease_s;
+		int64_t expires = b ? b->at + lease_s - time_of_day_s() : 0;
 		json_t *o = object(l, p, p->address, &p->mac, "configured",
 			!b            ? "reserved"
 			: expires > 0 ? "bound"
@@ -661,7 +680,7 @@ void leases_list(struct leases *l, json_t *array)
 			s->declined       ? "declined"
 			: l->v[i].offered ? "offered"
 					  : "bound",
-			s->expires_at - now, s->hostname);
+			l->v[i].ends_s - now, s->hostname);
 		json_array_append_new(array, o);
 	}
 }

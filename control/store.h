@@ -97,7 +97,7 @@ struct store_lease {
 	uint8_t client_id[64];
 	uint8_t client_id_size;
 	uint8_t declined; // the address rests: somebody else was seen with it
-	int64_t expires_at; // CLOCK_REALTIME, seconds
+	int64_t expires_at; // CLOCK_REALTIME, seconds; a guess after the time of day was set
 	char hostname[64];
 };
 int store_put_lease(struct store *s, const struct store_lease *l); // by (segment, address)
