@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_SHOWN = 12 };
+enum { MAX_SHOWN = 13 }; // with the NULL behind them
 
 // What a person types, the API's word for it, and what of it fits a table: all is in `show` and
 // JSON.
@@ -21,7 +21,7 @@ static const struct kind {
 			"snat" } },
 	{ "port", "ports",
 		{ "name", "id", "state", "address", "mac", "rx_packets", "tx_packets", "drops",
-			"device", "trouble", "reason" } },
+			"device", "trouble", "reason", "note" } },
 	{ "lease", "leases",
 		{ "address", "port", "network", "mac", "kind", "state", "expires_s", "hostname" } },
 	{ "session", "sessions",
@@ -29,7 +29,7 @@ static const struct kind {
 			"packets", "reply_packets" } },
 	{ "uplink", "uplinks",
 		{ "name", "id", "mode", "state", "address", "gateway", "rx_packets", "tx_packets",
-			"drops", "device", "trouble", "reason" } },
+			"drops", "device", "trouble", "reason", "note" } },
 	{ "drop", "drops", { "reason", "count", "meaning" } },
 };
 

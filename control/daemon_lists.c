@@ -50,8 +50,12 @@ static void take_up(void *arg, const struct proto_port_entry *e)
 {
 	struct daemon *d = arg;
 
-	if (e->id <= POLICY_MAX_PORT_ID && d->ports->by_id[e->id])
-		d->ports->by_id[e->id]->up = e->up == 1;
+	struct port *p = e->id <= POLICY_MAX_PORT_ID ? d->ports->by_id[e->id] : NULL;
+
+	if (!p)
+		return;
+	p->up = e->up == 1;
+	p->sleepless = e->sleepless && !d->proc.poll; // with mode poll, no worker ever sleeps
 }
 
 static void put_runtime(json_t *o, const struct port *p, const struct proto_stats_entry *stats)
@@ -75,6 +79,10 @@ static void put_runtime(json_t *o, const struct port *p, const struct proto_stat
 		json_object_set_new(o, "trouble", json_string(p->oddity));
 	if (p && !p->broken && p->fallback[0])
 		json_object_set_new(o, "reason", json_string(p->fallback));
+	if (p && !p->broken && p->sleepless)
+		json_object_set_new(o, "note",
+			json_string("its driver has no rx interrupts: a worker polls it all the "
+				    "time, and takes a processor"));
 	if (stats)
 		json_object_update_new(
 			o, json_pack("{s:I, s:I, s:I, s:I, s:I}", "rx_packets",

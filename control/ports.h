@@ -23,6 +23,7 @@ struct port {
 		[16]; // its tap's name until another device has let go of the real one; "" = none
 	bool in_switch;
 	bool up; // as the switch says: the other end is there
+	bool sleepless; // as the switch says: it has to be polled
 	bool set_down; // its tap, by someone else
 	bool broken; // its device is gone; repaired by and by
 	bool adopt; // the device may be there from an earlier life of insulad

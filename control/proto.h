@@ -109,7 +109,7 @@ struct proto_port_entry {
 	uint16_t kind, flags;
 	uint32_t mtu, n_queues;
 	uint32_t up; // carrier: the other end is attached
-	uint32_t spare;
+	uint32_t sleepless; // its device wakes nobody: a worker has to poll it all the time
 	char name[POLICY_NAME_SIZE];
 	char arg[256];
 };

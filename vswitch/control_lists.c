@@ -26,6 +26,16 @@ static uint32_t cursor_of(const struct control *c)
 	return ((const struct proto_cursor *)(const void *)c->in->bytes)->cursor;
 }
 
+// A driver without rx interrupts. Other kinds lack fds only while nobody is there to send.
+static bool is_sleepless(struct port *p)
+{
+	bool found = false;
+
+	for (uint16_t q = 0; q < p->n_queues && p->params.kind == PROTO_PORT_ETHDEV; q++)
+		found = found || p->ops->event_fd(p, q) < 0;
+	return found;
+}
+
 void control_port_list(struct control *c)
 {
 	struct proto_port_list *l = list_begin(c);
@@ -49,7 +59,8 @@ void control_port_list(struct control *c)
 			.flags = p->params.flags,
 			.mtu = p->params.mtu,
 			.n_queues = p->n_queues,
-			.up = atomic_load(&p->up) };
+			.up = atomic_load(&p->up),
+			.sleepless = is_sleepless(p) };
 		p->told = e->up; // a death is not in the list: it is told after it
 		memcpy(e->name, p->params.name, sizeof(e->name));
 		memcpy(e->arg, p->params.arg, sizeof(e->arg));

@@ -76,6 +76,10 @@ def check_way_out(lab, own):
 def test_ethdev(lab):
     text = apply(lab, document({"devargs": "net_null0"}))
     check(lab, text, UPLINK, "ethdev")
+    # It cannot wake a worker, and so costs a processor: that is no trouble, but said.
+    assert "no rx interrupts" in port(lab, UPLINK)["note"], port(lab, UPLINK)
+    for words in (("list", "port"), ("list", "uplink"), ("show", "port", UPLINK), ("status",)):
+        assert "no rx interrupts" in lab.insula(*words), words
 
 
 def test_ethdev_to_packet(lab):
@@ -89,6 +93,7 @@ def test_ethdev_to_packet(lab):
 def test_packet(lab):
     text = apply(lab, document({}))
     check(lab, text, UPLINK, "packet")
+    assert "note" not in port(lab, UPLINK), port(lab, UPLINK)
     check_way_out(lab, "198.51.100.9")
 
 
