@@ -190,7 +190,6 @@ b_accepts()
 # send FRAMES: starts a, waits until all of them went in.
 send()
 {
-	local fd
 	wait_for 10 "port b is up" port_is 1 "up offloads $2"
 	tell a 'port start 0'
 	wait_for 10 "port a is up" said loop '^port 0 up'
@@ -198,9 +197,15 @@ send()
 	wait_for 10 "$1 frames from a" reached rx0 "$1"
 }
 
+# b_wrote FRAMES: what it took out of its ring is in its capture.
+b_wrote()
+{
+	tell b 'show port stats 1'
+	[ "$(awk '/TX-packets:/ { n = $2 } END { print n + 0 }' "$dir/b.out")" -ge "$1" ]
+}
+
 guests_end()
 {
-	local fd
 	end a
 	end b
 	end loop
@@ -214,6 +219,7 @@ test_csum_in_software()
 	b_accepts
 	send 120 0
 	wait_for 10 "120 frames to b" reached tx1 120
+	wait_for 10 "b writes them down" b_wrote 120
 	[ "$(totals csum0)" -eq 120 ] || fail "partial checksums from a: $(totals csum0) of 120"
 	guests_end
 	same "$dir/mixed.pcap" "$dir/out.pcap"
@@ -226,6 +232,7 @@ test_csum_passed_through()
 	b_accepts tcp_cksum udp_cksum
 	send 120 1
 	wait_for 10 "120 frames to b" reached tx1 120
+	wait_for 10 "b writes them down" b_wrote 120
 	guests_end
 	same "$dir/mixed.pcap" "$dir/out.pcap" ignore-csum
 	! /usr/bin/python3 "$frames" same "$dir/mixed.pcap" "$dir/out.pcap" >"$dir/same.out" ||
@@ -240,6 +247,7 @@ test_tso()
 	b_accepts tcp_cksum udp_cksum tcp_lro
 	send 8 7
 	wait_for 10 "8 super-frames to b" reached tx1 8
+	wait_for 10 "b writes them down" b_wrote 8
 	[ "$(totals gso0)" -eq 8 ] || fail "super-frames from a: $(totals gso0) of 8"
 	guests_end
 	same "$dir/super.pcap" "$dir/out.pcap" ignore-csum
