@@ -20,7 +20,7 @@ lint_pkgs="clang-format cppcheck shellcheck python3"
 test_pkgs="clang libclang-rt-14-dev dpdk-dev python3-scapy isc-dhcp-client traceroute
 	qemu-system-x86 busybox-static"
 # Peers of the benchmarks.
-bench_pkgs="dpdk-dev ethtool"
+bench_pkgs="dpdk-dev ethtool openvswitch-switch-dpdk"
 
 policy=/usr/sbin/policy-rc.d
 mark="# insula-dev-deps: removed when the installation ends"
