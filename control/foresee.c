@@ -80,12 +80,12 @@ static void find_port_changes(
 		ret_ports->v[i].new->chosen = port_expect(ret_ports->v[i].new);
 }
 
-// Will the port be touched, and fail the apply if it cannot be made?
+// Does warn_of_failure look at it?
 static bool is_tried(const struct port_changes *ports, const struct port *p)
 {
 	for (unsigned i = 0; i < ports->n; i++)
-		if (ports->v[i].old == p)
-			return !ports->v[i].was_broken;
+		if (ports->v[i].old == p && !ports->v[i].was_broken)
+			return p->broken || ports->v[i].donor == p;
 	return false;
 }
 
@@ -103,17 +103,17 @@ static void warn_of_troubles(struct daemon *d, const struct desired *desired,
 			warn(warnings, "", p, p->oddity);
 		else if (!port_may_fall_back(p))
 			warn(warnings, "", p,
-				port_check(p, NULL, why, sizeof(why)) < 0 ? why : p->trouble);
+				port_check(d, p, NULL, why, sizeof(why)) < 0 ? why : p->trouble);
 	}
 }
 
 // What is new or moved and cannot be made fails the whole apply.
-static void warn_of_failure(const struct port_changes *ports, json_t *warnings)
+static void warn_of_failure(struct daemon *d, const struct port_changes *ports, json_t *warnings)
 {
 	for (unsigned i = 0; i < ports->n; i++) {
 		const struct port_change *c = &ports->v[i];
 		char why[600];
-		if (!c->was_broken && port_check(c->new, c->donor, why, sizeof(why)) < 0)
+		if (!c->was_broken && port_check(d, c->new, c->donor, why, sizeof(why)) < 0)
 			warn(warnings, "apply would fail: ", c->new, why);
 	}
 }
@@ -131,7 +131,7 @@ json_t *foresee_diff(struct daemon *d, const struct desired *desired, json_t **r
 		if (want && p->broken && port_may_fall_back(p))
 			add_repair(changes, want, p);
 	}
-	warn_of_failure(&ports, *ret_warnings);
+	warn_of_failure(d, &ports, *ret_warnings);
 	warn_of_troubles(d, desired, &ports, *ret_warnings);
 	port_changes_free(&ports, true);
 	return changes;

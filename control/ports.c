@@ -227,10 +227,16 @@ int port_make(
 	return r;
 }
 
-static int check_candidate(
-	const struct port_spec *s, const struct port *donor, char *err, size_t err_size)
+static int check_candidate(struct daemon *d, const struct port *p, const struct port_spec *s,
+	const struct port *donor, char *err, size_t err_size)
 {
-	const struct tap_params params = { .netns = s->netns, .ifname = s->ifname };
+	char former[128];
+	bool ours = !p->temporary[0] && remains_has_tap(d->store, s, former);
+	const struct tap_params params = { .netns = s->netns,
+		.ifname = p->temporary[0] ? p->temporary : s->ifname,
+		.port = p->name,
+		.adopt = p->adopt || p->broken || ours,
+		.former = ours ? former : NULL };
 	struct tap_sight sight = { 0 };
 
 	switch ((enum proto_port_kind)s->kind) {
@@ -262,14 +268,15 @@ unsigned port_expect(const struct port *p)
 	return i;
 }
 
-int port_check(const struct port *p, const struct port *donor, char *err, size_t err_size)
+int port_check(struct daemon *d, const struct port *p, const struct port *donor, char *err,
+	size_t err_size)
 {
 	int r = -EINVAL;
 
 	err[0] = 0;
 	for (unsigned i = 0; i < p->n_want; i++) {
 		char why[256];
-		r = check_candidate(&p->want[i], donor, why, sizeof(why));
+		r = check_candidate(d, p, &p->want[i], donor, why, sizeof(why));
 		if (r == 0)
 			break;
 		add_reason(&p->want[i], why, err, err_size);

@@ -59,7 +59,8 @@ int port_make(
 // The candidate port_make would choose, as far as can be seen without making anything.
 unsigned port_expect(const struct port *p);
 // Would port_make fail, as far as can be seen? -errno with the sentence it would say, else 0.
-int port_check(const struct port *p, const struct port *donor, char *err, size_t err_size);
+int port_check(struct daemon *d, const struct port *p, const struct port *donor, char *err,
+	size_t err_size);
 // Deletes the taps of n ports (NULLs and other kinds are passed over), a namespace at a time. Their
 // fds are dead then; what could not be deleted so goes with its last fd.
 void ports_delete_taps(struct port *const *ports, unsigned n);

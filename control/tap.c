@@ -24,6 +24,8 @@
 #define TUN_F_USO6 0x40
 #endif
 
+#define ALIAS_PREFIX "insula "
+
 static const char *where(const struct tap_params *p)
 {
 	return p->netns[0] ? p->netns : "the host";
@@ -64,13 +66,18 @@ static int open_queue(const struct tap_params *p, int *ret_fd, char *err, size_t
 	return 0;
 }
 
-static int refuse_name(const struct tap_params *p, char *err, size_t err_size)
+static int refuse_name(
+	const struct tap_params *p, const struct link_info *info, char *err, size_t err_size)
 {
+	bool ours = strncmp(info->alias, ALIAS_PREFIX, strlen(ALIAS_PREFIX)) == 0;
+
 	return log_reason(-EEXIST, err, err_size,
-		"interface %s in %s exists already and is not this port's; name another, or delete "
-		"it with `ip %s%s%slink del %s`",
-		p->ifname, where(p), p->netns[0] ? "-n " : "", p->netns, p->netns[0] ? " " : "",
-		p->ifname);
+		"interface %s in %s exists already%s%s; name another, or%s delete it with `ip "
+		"%s%s%slink del %s`",
+		p->ifname, where(p), ours ? " as the tap of port " : " and is not this port's",
+		ours ? info->alias + strlen(ALIAS_PREFIX) : "",
+		ours ? ", if that port is no more," : "", p->netns[0] ? "-n " : "", p->netns,
+		p->netns[0] ? " " : "", p->ifname);
 }
 
 static int refuse_netns(const struct tap_params *p, int r, char *err, size_t err_size)
@@ -87,7 +94,7 @@ static bool is_of(const struct link_info *info, const char *port)
 {
 	char alias[128];
 
-	snprintf(alias, sizeof(alias), "insula %s", port);
+	snprintf(alias, sizeof(alias), ALIAS_PREFIX "%s", port);
 	return strcmp(info->alias, alias) == 0;
 }
 
@@ -104,7 +111,7 @@ static int check_name(struct nl_sock *nl, const struct tap_params *p, char *err,
 			p->ifname, where(p), strerror(-r));
 	if (p->adopt && (is_of(&info, p->port) || (p->former && is_of(&info, p->former))))
 		return 0;
-	return refuse_name(p, err, err_size);
+	return refuse_name(p, &info, err, err_size);
 }
 
 static int make(const struct tap_params *p, int fds[], unsigned n_have, char *err, size_t err_size)
@@ -118,7 +125,7 @@ static int make(const struct tap_params *p, int fds[], unsigned n_have, char *er
 	if (r < 0)
 		return log_reason(
 			r, err, err_size, "cannot open a netlink socket: %s", strerror(-r));
-	snprintf(alias, sizeof(alias), "insula %s", p->port);
+	snprintf(alias, sizeof(alias), ALIAS_PREFIX "%s", p->port);
 	r = n_have ? 0 : check_name(nl, p, err, err_size);
 	while (r == 0 && n < p->n_queues) {
 		r = open_queue(p, &fds[n], err, err_size);
@@ -163,18 +170,16 @@ int tap_open(const struct tap_params *p, int fds[PROTO_MAX_QUEUES], unsigned n_h
 int tap_check(const struct tap_params *p, char *err, size_t err_size)
 {
 	struct nl_sock *nl = NULL;
-	struct link_info info;
 	int back, r = netns_enter(p->netns, &back);
 
 	if (r < 0)
 		return refuse_netns(p, r, err, err_size);
 	r = link_socket_open(&nl);
-	if (r == 0)
-		r = link_get(nl, p->ifname, &info);
+	// Without a socket nothing can be seen.
+	r = r < 0 ? 0 : check_name(nl, p, err, err_size);
 	link_socket_close(nl);
 	netns_leave(back);
-	// Of ours, the apply knows which becomes whose.
-	return r == 0 && strncmp(info.alias, "insula ", 7) != 0 ? refuse_name(p, err, err_size) : 0;
+	return r;
 }
 
 int tap_rename(const char *netns, const char *from, const char *to, char *err, size_t err_size)

@@ -185,6 +185,15 @@ def test_renamed(lab):
     status, text = lab.try_document("apply", changed)
     assert status == 1 and now["trouble"] in text, text
     assert steady(port(lab)) == steady(now), port(lab)
+    # Nor is it taken for the tap that the file might name now.
+    changed["tenants"][0]["instances"][0]["nics"][0] |= {"interface": "wan"}
+    status, planned = lab.try_document("diff", changed)
+    failure = f"wan in {SPACE} exists already as the tap of port {GUEST}; name another"
+    assert status == 1 and "apply would fail: " in planned and failure in planned, planned
+    assert word in planned, planned
+    status, text = lab.try_document("apply", changed)
+    assert status == 1 and failure in text, text
+    assert steady(port(lab)) == steady(now), port(lab)
     commands = now["trouble"].split("`")[1::2]
     for command in commands:
         netns.run(*command.split())
