@@ -7,7 +7,6 @@ import os
 import random
 import struct
 import sys
-import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "lib"))
@@ -82,15 +81,8 @@ class Attack:
     def dropped(self, reason, *sent):
         for wire in (self.neighbour, *self.others.values()):
             wire.drain()
-        before = labs.drops(self.lab, PORT)[reason]
-        self.wire.send(*sent)
-        deadline = time.monotonic() + 5
-        while (now := labs.drops(self.lab, PORT)[reason]) < before + len(sent):
-            assert time.monotonic() < deadline, (
-                f"{reason}: {now - before} of {len(sent)} counted; all: "
-                f"{ {k: v for k, v in labs.drops(self.lab, PORT).items() if v} }")
-            time.sleep(0.01)
-        assert now == before + len(sent), f"{reason}: {now - before} for {len(sent)}"
+        new = labs.new_drops(self.lab, PORT, reason, len(sent), lambda: self.wire.send(*sent))
+        assert new == len(sent), f"{reason}: {new} for {len(sent)}"
         leaked = [f for f in self.neighbour.drain() if self.is_mine(f)]
         assert not leaked, f"{reason}: the neighbour saw {leaked}"
         self.check_others()

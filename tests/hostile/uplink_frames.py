@@ -5,7 +5,6 @@
 import os
 import random
 import sys
-import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "lib"))
@@ -48,14 +47,7 @@ class Attack:
     def dropped(self, reason, *sent):
         for wire in self.tenants.values():
             wire.drain()
-        before = labs.drops(self.lab, PORT)[reason]
-        self.wire.send(*sent)
-        deadline = time.monotonic() + 5
-        while (now := labs.drops(self.lab, PORT)[reason]) < before + len(sent):
-            assert time.monotonic() < deadline, (
-                f"{reason}: {now - before} of {len(sent)} counted; all: "
-                f"{ {k: v for k, v in labs.drops(self.lab, PORT).items() if v} }")
-            time.sleep(0.01)
+        labs.new_drops(self.lab, PORT, reason, len(sent), lambda: self.wire.send(*sent))
         self.check_tenants()
 
     def to_uplink(self, packet, kind=IPV4, tags=(), src=MAC, dst=None):

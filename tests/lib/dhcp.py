@@ -3,6 +3,7 @@
 # is read from what its script noted. Called by inside.py.
 import json
 import os
+import signal
 import time
 
 import netns
@@ -52,6 +53,18 @@ class Clients:
         except FileNotFoundError:
             pass
         self._processes[name].send_signal(number)
+
+    # Releases the lease. Of two signals that are pending the client sees the lower number first,
+    # so a renew waits until this is done.
+    def release(self, name):
+        word = "entering released state"
+        seen = self.log(name).count(word)
+        self.signal(name, signal.SIGUSR2)
+        deadline = time.monotonic() + DEADLINE_S
+        while self.log(name).count(word) == seen:
+            if time.monotonic() > deadline:
+                raise netns.CommandFailed(f"{name}: no release: {self.log(name)}")
+            time.sleep(0.02)
 
     def wait_one(self, name):
         deadline = time.monotonic() + DEADLINE_S

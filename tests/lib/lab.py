@@ -183,6 +183,19 @@ def drops(lab, port=None):
     return {row["reason"]: row["count"] for row in rows}
 
 
+# What `port` drops for `reason` when `send` puts n packets on its wire: waits for that many.
+def new_drops(lab, port, reason, n, send):
+    before = drops(lab, port)[reason]
+    send()
+    deadline = time.monotonic() + 5
+    while (new := drops(lab, port)[reason] - before) < n:
+        assert time.monotonic() < deadline, (
+            f"{reason}: {new} of {n} counted; all: "
+            f"{ {k: v for k, v in drops(lab, port).items() if v} }")
+        time.sleep(0.01)
+    return new
+
+
 # Ids of the processes of this sandbox that run the program `name`, wherever it was installed.
 def processes(name):
     found = []

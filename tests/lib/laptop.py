@@ -67,6 +67,34 @@ class Laptop(labs.Lab):
         netns.ip("", "address", "add", f"{OWN}/24", "dev", "wlan0")
         netns.ip("", "route", "add", "default", "via", ROUTER)
 
+    # Instead of its own interface the internet has a bridge, with room for a second cable.
+    def bridge_the_internet(self):
+        space = labs.INTERNET_NETNS
+        netns.ip(space, "link", "add", "br0", "type", "bridge")
+        netns.ip(space, "link", "set", "br0", "up")
+        netns.ip(space, "address", "flush", "dev", "eth0")
+        netns.ip(space, "link", "set", "eth0", "master", "br0")
+        netns.ip(space, "address", "add", f"{ROUTER}/24", "dev", "br0")
+
+    # That cable, for the switch.
+    def plug_in(self):
+        netns.veth("", "up0", labs.INTERNET_NETNS, "eth1")
+        netns.ip(labs.INTERNET_NETNS, "link", "set", "eth1", "master", "br0")
+
+    # A test's life: starts, applies the document and gets leases, if wanted; runs the test_* of
+    # `names`; stops. False if a case failed or stopping met with something to complain of.
+    def run_cases(self, names, apply=True):
+        try:
+            self.start()
+            if apply:
+                self.apply_document(self.document)
+                self.lease()
+            done = labs.run_cases(names, self)
+        finally:
+            errors = self.stop()
+        assert not errors, errors
+        return done
+
     # insula stop; agents and DHCP clients go on. What it complained of.
     def stop_insulad(self):
         self.started = False

@@ -65,7 +65,7 @@ def test_udhcpc_renews(lab):
 
 
 def test_udhcpc_releases_and_asks_again(lab):
-    lab.clients.signal("red-2", signal.SIGUSR2)
+    lab.clients.release("red-2")
     lab.clients.signal("red-2", signal.SIGUSR1)
     lease = lab.clients.wait_one("red-2")
     assert lease["event"] == "bound" and lease["address"] == "10.0.0.12", lease
@@ -143,7 +143,7 @@ def test_pool(lab):
         netns.run(*netns.inside(space), "ping", "-c", "1", "-W", "5", target)
     # A released address goes to the next who asks. (RELEASE is said once, by unicast; were the
     # gateway's MAC not known from the ping, udhcpc's kernel might forget it with the address.)
-    clients.signal("desk-2", signal.SIGUSR2)
+    clients.release("desk-2")
     heir = dhcp.Clients(os.path.join(lab.directory, "heir"), desks[-1:])
     assert heir.wait_one("desk-3")["address"] == leases["desk-2"]["address"]
     heir.stop()

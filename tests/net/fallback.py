@@ -26,21 +26,11 @@ def document(uplink, **nic):
     return made
 
 
-# A second cable into the internet, for the switch.
-def plug_in():
-    netns.veth("", "up0", "insdemo-internet", "eth1")
-    netns.ip("insdemo-internet", "link", "set", "eth1", "master", "br0")
-
-
 def build(lab):
     lab.build_for(document({}))
     lab.go_online()
-    netns.ip("insdemo-internet", "link", "add", "br0", "type", "bridge")
-    netns.ip("insdemo-internet", "link", "set", "br0", "up")
-    netns.ip("insdemo-internet", "address", "flush", "dev", "eth0")
-    netns.ip("insdemo-internet", "link", "set", "eth0", "master", "br0")
-    netns.ip("insdemo-internet", "address", "add", f"{laptops.ROUTER}/24", "dev", "br0")
-    plug_in()
+    lab.bridge_the_internet()
+    lab.plug_in()
 
 
 def port(lab, name):
@@ -118,7 +108,7 @@ def test_packet_to_nat(lab):
 
 def test_back_to_packet(lab):
     apply(lab, document({}))
-    plug_in()
+    lab.plug_in()
     status, text = lab.try_document("diff", lab.document)
     assert status == 1 and text.startswith(f"~ uplink {UPLINK}: what was missing"), text
     check(lab, apply(lab, lab.document), UPLINK, "packet")
@@ -162,14 +152,7 @@ def main():
     laptops.private_files()
     lab = laptops.Laptop(sandbox.DIRECTORY)
     build(lab)
-    try:
-        lab.start()
-        for name, test in list(globals().items()):
-            if name.startswith("test_"):
-                test(lab)
-                print(f"ok {name}", flush=True)
-    finally:
-        lab.stop()
+    sys.exit(0 if lab.run_cases(globals(), apply=False) else 1)
 
 
 main()

@@ -164,15 +164,7 @@ def main():
     laptops.private_files()
     lab = laptops.Laptop(sandbox.DIRECTORY)
     lab.build_for(document())
-    try:
-        lab.start()
-        lab.apply_document(lab.document)
-        lab.lease()
-        done = labs.run_cases(globals(), lab)
-    finally:
-        errors = lab.stop()
-    assert not errors, errors
-    sys.exit(0 if done else 1)
+    sys.exit(0 if lab.run_cases(globals()) else 1)
 
 
 main()

@@ -272,16 +272,7 @@ def main():
     netns.run("mount", "-t", "tmpfs", "-o", "size=8m,mode=700", "tmpfs", STATE)
     lab.build_for(first_document())
     netns.create("spare")
-    try:
-        lab.start()
-        lab.apply_document(first_document())
-        lab.lease()
-        for name, test in list(globals().items()):
-            if name.startswith("test_"):
-                test(lab)
-                print(f"ok {name}", flush=True)
-    finally:
-        lab.stop()
+    sys.exit(0 if lab.run_cases(globals()) else 1)
 
 
 main()

@@ -243,22 +243,9 @@ def main():
     lab = laptops.Laptop(sandbox.DIRECTORY)
     lab.build_for(routed())
     lab.go_online()
-    netns.ip("insdemo-internet", "link", "add", "br0", "type", "bridge")
-    netns.ip("insdemo-internet", "link", "set", "br0", "up")
-    netns.ip("insdemo-internet", "address", "flush", "dev", "eth0")
-    netns.ip("insdemo-internet", "link", "set", "eth0", "master", "br0")
-    netns.ip("insdemo-internet", "address", "add", f"{laptops.ROUTER}/24", "dev", "br0")
-    netns.veth("", "up0", "insdemo-internet", "eth1")
-    netns.ip("insdemo-internet", "link", "set", "eth1", "master", "br0")
-    try:
-        lab.start()
-        lab.apply_document(lab.document)
-        lab.lease()
-        done = labs.run_cases(globals(), lab)
-    finally:
-        errors = lab.stop()
-    assert not errors, errors
-    sys.exit(0 if done else 1)
+    lab.bridge_the_internet()
+    lab.plug_in()
+    sys.exit(0 if lab.run_cases(globals()) else 1)
 
 
 main()
