@@ -1,92 +1,32 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The dynamic pools' leases, see lease.h. In memory and in the store; the switch learns of each by
-// PROTO_LEASE_SET. Offers (answers to DISCOVER) are memory only. Main thread only.
+// PROTO_LEASE_SET. Offers (answers to DISCOVER) are memory only. Who gets which address is in
+// lease_pool.c. Main thread only.
 #include "control/lease.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include "control/daemon_internal.h"
 #include "control/describe.h"
-#include "control/lease_bound.h"
+#include "control/lease_internal.h"
 #include "control/log.h"
 
 enum {
-	OFFER_S = 30,
 	DECLINED_S = 600,
 	LONGEST_S = 31536000, // as SCHEMA.md has it
-	MAX_OFFERS = 64, // outstanding, of one port: a flood of DISCOVERs pushes out its own only
 };
-
-struct lease {
-	struct store_lease s;
-	int64_t ends_s; // CLOCK_BOOTTIME; s.expires_at is for a life after a reboot
-	bool offered; // not durable yet
-	bool gone; // to be swept
-};
-
-// What the switch is told after the transaction.
-struct answer {
-	bool set, reply;
-	struct proto_lease_set lease;
-	uint32_t token;
-	be32 address;
-};
-
-struct leases {
-	struct daemon *d;
-	struct loop_source *timer;
-	size_t n, n_events, n_answers;
-	struct lease *v;
-	struct proto_lease_event *events;
-	struct answer *answers;
-	struct bounds *bounds;
-	struct log_limit limit;
-};
-
-// By this clock leases run: somebody who sets the time of day ends none and prolongs none.
-static int64_t now_s(void)
-{
-	return (int64_t)(loop_now_ns() / 1000000000u);
-}
-
-static int64_t time_of_day_s(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return ts.tv_sec;
-}
-
-static void ends_in(struct lease *x, int64_t seconds)
-{
-	x->ends_s = now_s() + seconds;
-	x->s.expires_at = time_of_day_s() + seconds;
-}
-
-static struct lease *append(struct leases *l)
-{
-	if ((l->n & (l->n - 1)) == 0) { // full at each power of two
-		struct lease *grown = realloc(l->v, (l->n ? 2 * l->n : 1) * sizeof(*grown));
-		if (!grown)
-			return NULL;
-		l->v = grown;
-	}
-	l->v[l->n] = (struct lease){ 0 };
-	return &l->v[l->n++];
-}
 
 static void load_one(void *arg, const struct store_lease *s)
 {
-	struct lease *lease = append(arg);
+	struct lease *lease = lease_append(arg);
 
 	if (!lease)
 		return;
 	lease->s = *s;
-	lease->ends_s = now_s() + s->expires_at - time_of_day_s();
-	if (lease->ends_s > now_s() + LONGEST_S) // the time of day was set back
-		lease->ends_s = now_s() + LONGEST_S;
+	lease->ends_s = lease_now_s() + s->expires_at - lease_time_of_day_s();
+	if (lease->ends_s > lease_now_s() + LONGEST_S) // the time of day was set back
+		lease->ends_s = lease_now_s() + LONGEST_S;
 }
 
 static void sweep(struct leases *l)
@@ -110,7 +50,7 @@ static void sweep(struct leases *l)
 
 static void arm(struct leases *l)
 {
-	int64_t first = INT64_MAX, now = now_s();
+	int64_t first = INT64_MAX, now = lease_now_s();
 
 	for (size_t i = 0; i < l->n; i++)
 		if (l->v[i].ends_s < first)
@@ -140,7 +80,7 @@ static void tell(struct leases *l, const struct store_lease *s, uint32_t remaini
 static void on_expiry(void *arg)
 {
 	struct leases *l = arg;
-	int64_t now = now_s();
+	int64_t now = lease_now_s();
 	bool ok = store_begin(l->d->store) == 0;
 
 	for (size_t i = 0; i < l->n; i++) {
@@ -196,173 +136,6 @@ void leases_free(struct leases *l)
 
 // --- deciding ---
 
-// The port is part of who a client is: an identifier or a MAC can be imitated behind another one,
-// so a lease moves to another port only after its RELEASE or expiry.
-static bool same_client(const struct store_lease *s, const struct proto_lease_event *e)
-{
-	if (s->segment != e->segment || s->port != e->port)
-		return false;
-	if (e->client_id_size || s->client_id_size) // RFC 2131 §4.2: the identifier, else the MAC
-		return s->client_id_size == e->client_id_size &&
-		       memcmp(s->client_id, e->client_id, e->client_id_size) == 0;
-	return mac_equal(&s->mac, &e->mac);
-}
-
-static struct lease *find_client(struct leases *l, const struct proto_lease_event *e)
-{
-	for (size_t i = 0; i < l->n; i++)
-		if (!l->v[i].gone && !l->v[i].s.declined && same_client(&l->v[i].s, e))
-			return &l->v[i];
-	return NULL;
-}
-
-// The guard knows one port for a MAC: as long as it has a lease behind another, it gets none here.
-static bool mac_elsewhere(const struct leases *l, const struct proto_lease_event *e)
-{
-	for (size_t i = 0; i < l->n; i++) {
-		const struct lease *x = &l->v[i];
-		if (!x->gone && !x->offered && !x->s.declined && x->s.segment == e->segment &&
-			x->s.port != e->port && mac_equal(&x->s.mac, &e->mac))
-			return true;
-	}
-	return false;
-}
-
-static const struct desired_segment *find_pool(struct leases *l, const struct proto_lease_event *e)
-{
-	const struct desired *d = l->d->desired;
-	const struct desired_port *p = d ? desired_port_by_id(d, e->port) : NULL;
-
-	if (!p || p->kind != DESIRED_NIC || !p->nic->clients_many ||
-		d->segments[p->segment].id != e->segment ||
-		!d->segments[p->segment].network->pool_first)
-		return NULL;
-	return &d->segments[p->segment];
-}
-
-static bool in_pool(const struct desired_segment *s, be32 address)
-{
-	uint32_t a = ntohl(address);
-
-	return a >= ntohl(s->network->pool_first) && a <= ntohl(s->network->pool_last);
-}
-
-// An address of the pool that no port has by configuration: what a lease may hold.
-static bool may_lease(struct leases *l, const struct desired_segment *s, be32 address)
-{
-	const struct desired *d = l->d->desired;
-
-	if (!in_pool(s, address))
-		return false;
-	for (unsigned i = 0; i < d->n_ports; i++)
-		if (d->ports[i].address == address && d->ports[i].kind == DESIRED_NIC &&
-			d->segments[d->ports[i].segment].id == s->id)
-			return false;
-	return true;
-}
-
-static void mark(uint8_t *used, const struct desired_segment *s, be32 address)
-{
-	uint32_t bit = ntohl(address) - ntohl(s->network->pool_first);
-
-	if (in_pool(s, address))
-		used[bit / 8] |= (uint8_t)(1 << bit % 8);
-}
-
-// A free address of the pool, `wish` if possible; 0 when none is left. One pass over leases and
-// ports.
-static be32 choose(struct leases *l, const struct desired_segment *s, be32 wish, uint32_t salt)
-{
-	const struct desired *d = l->d->desired;
-	uint32_t first = ntohl(s->network->pool_first);
-	uint32_t size = ntohl(s->network->pool_last) - first + 1;
-	be32 chosen = 0;
-	uint8_t *used = calloc(1, size / 8 + 1);
-
-	if (!used)
-		return 0;
-	mark(used, s, s->network->gateway);
-	for (size_t i = 0; i < l->n; i++)
-		if (!l->v[i].gone && l->v[i].s.segment == s->id)
-			mark(used, s, l->v[i].s.address);
-	for (unsigned i = 0; i < d->n_ports; i++)
-		if (d->ports[i].kind == DESIRED_NIC &&
-			d->segments[d->ports[i].segment].id == s->id && d->ports[i].address)
-			mark(used, s, d->ports[i].address);
-	uint32_t start = wish && in_pool(s, wish) ? ntohl(wish) - first : salt % size;
-	for (uint32_t i = 0; i < size && !chosen; i++) {
-		uint32_t bit = (uint32_t)(((uint64_t)start + i) % size);
-		if (!(used[bit / 8] & (1 << bit % 8)))
-			chosen = htonl(first + bit);
-	}
-	free(used);
-	return chosen;
-}
-
-// How many addresses of a pool one port may take: half of them when there is another port for many.
-static uint32_t share(const struct desired *d, const struct desired_segment *s)
-{
-	uint32_t size = ntohl(s->network->pool_last) - ntohl(s->network->pool_first) + 1;
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < d->n_ports; i++)
-		n += d->ports[i].kind == DESIRED_NIC && d->ports[i].nic->clients_many &&
-		     d->segments[d->ports[i].segment].id == s->id;
-	return n > 1 ? (size + 1) / 2 : size;
-}
-
-// Is there room for one more lease of this port? Its oldest offer makes room; a client that asks
-// for an offer forgotten gets it all the same if nobody else has it. Entries are in their order of
-// age.
-static bool make_room(
-	struct leases *l, const struct desired_segment *s, const struct proto_lease_event *e)
-{
-	uint32_t n = 0, n_offers = 0;
-	struct lease *oldest = NULL;
-
-	for (size_t i = 0; i < l->n; i++) {
-		struct lease *x = &l->v[i];
-		if (x->gone || x->s.segment != s->id || x->s.port != e->port)
-			continue;
-		n++;
-		n_offers += x->offered;
-		if (x->offered && !oldest)
-			oldest = x;
-	}
-	if (n_offers < MAX_OFFERS && n < share(l->d->desired, s))
-		return true;
-	if (oldest)
-		oldest->gone = true;
-	return oldest;
-}
-
-// exact: the address that the client names, or none.
-static struct lease *new_lease(struct leases *l, const struct desired_segment *s,
-	const struct proto_lease_event *e, bool exact)
-{
-	// Clients scatter by their MAC, so that one gets the same address again if it can.
-	uint32_t salt = (uint32_t)e->mac.b[2] << 24 | (uint32_t)e->mac.b[3] << 16 |
-			(uint32_t)e->mac.b[4] << 8 | e->mac.b[5];
-	struct lease *x = NULL;
-	be32 address = 0;
-
-	if (!mac_elsewhere(l, e) && make_room(l, s, e))
-		address = choose(l, s, e->address, salt * 2654435761u);
-	if (address && (!exact || address == e->address))
-		x = append(l);
-	if (!x)
-		return NULL;
-	x->s = (struct store_lease){ .segment = e->segment,
-		.port = e->port,
-		.address = address,
-		.mac = e->mac,
-		.client_id_size = e->client_id_size };
-	memcpy(x->s.client_id, e->client_id, e->client_id_size);
-	x->offered = true;
-	ends_in(x, OFFER_S);
-	return x;
-}
-
 static struct answer *add_answer(struct leases *l)
 {
 	struct answer *grown = realloc(l->answers, (l->n_answers + 1) * sizeof(*grown));
@@ -401,13 +174,13 @@ static void set(struct leases *l, const struct store_lease *s, uint32_t remainin
 
 static int on_discover(struct leases *l, const struct proto_lease_event *e)
 {
-	const struct desired_segment *s = find_pool(l, e);
-	struct lease *x = s ? find_client(l, e) : NULL;
+	const struct desired_segment *s = lease_pool_of(l, e);
+	struct lease *x = s ? lease_of_client(l, e) : NULL;
 
-	if (x && !may_lease(l, s, x->s.address))
+	if (x && !lease_may_hold(l, s, x->s.address))
 		x = NULL;
 	if (s && !x)
-		x = new_lease(l, s, e, false);
+		x = lease_new(l, s, e, false);
 	if (x && x->offered)
 		x->s.mac = e->mac;
 	reply(l, e->token, x ? x->s.address : 0);
@@ -437,13 +210,13 @@ static int end_former(
 // Granted: the address offered or held, or (a client that remembers what we do not) a free one.
 static int on_request(struct leases *l, const struct proto_lease_event *e)
 {
-	const struct desired_segment *s = find_pool(l, e);
-	struct lease *x = s ? find_client(l, e) : NULL;
+	const struct desired_segment *s = lease_pool_of(l, e);
+	struct lease *x = s ? lease_of_client(l, e) : NULL;
 
-	if (s && !x && e->address && in_pool(s, e->address))
-		x = new_lease(l, s, e, true);
-	if (!x || !may_lease(l, s, x->s.address) || (e->address && x->s.address != e->address) ||
-		mac_elsewhere(l, e)) {
+	if (s && !x && e->address && lease_in_pool(s, e->address))
+		x = lease_new(l, s, e, true);
+	if (!x || !lease_may_hold(l, s, x->s.address) ||
+		(e->address && x->s.address != e->address) || lease_mac_elsewhere(l, e)) {
 		reply(l, e->token, 0);
 		return 0;
 	}
@@ -453,7 +226,7 @@ static int on_request(struct leases *l, const struct proto_lease_event *e)
 	int r = end_former(l, x, e);
 	x->offered = false;
 	x->s.mac = e->mac;
-	ends_in(x, s->network->lease_s);
+	lease_ends_in(x, s->network->lease_s);
 	memcpy(x->s.hostname, e->hostname, sizeof(x->s.hostname));
 	if (r == 0)
 		r = store_put_lease(l->d->store, &x->s);
@@ -464,7 +237,7 @@ static int on_request(struct leases *l, const struct proto_lease_event *e)
 
 static int on_end(struct leases *l, const struct proto_lease_event *e)
 {
-	struct lease *x = find_client(l, e);
+	struct lease *x = lease_of_client(l, e);
 
 	// An identifier can be imitated; a MAC behind this port was let through by the guard.
 	if (!x || x->s.address != e->address || !mac_equal(&x->s.mac, &e->mac))
@@ -474,7 +247,7 @@ static int on_end(struct leases *l, const struct proto_lease_event *e)
 	if (e->kind == PROTO_LEASE_DECLINE) {
 		x->s.declined = 1;
 		x->offered = false;
-		ends_in(x, DECLINED_S);
+		lease_ends_in(x, DECLINED_S);
 		return store_put_lease(l->d->store, &x->s);
 	}
 	x->gone = true;
@@ -484,7 +257,7 @@ static int on_end(struct leases *l, const struct proto_lease_event *e)
 void leases_on_event(struct leases *l, const struct proto_lease_event *e)
 {
 	if (e->kind == PROTO_LEASE_BOUND) {
-		bounds_on_event(l->bounds, e, time_of_day_s());
+		bounds_on_event(l->bounds, e, lease_time_of_day_s());
 		return;
 	}
 	struct proto_lease_event *grown = realloc(l->events, (l->n_events + 1) * sizeof(*grown));
@@ -591,9 +364,9 @@ static bool mark_unfit(struct leases *l)
 	for (size_t i = 0; i < l->n; i++) {
 		struct lease *x = &l->v[i];
 		const struct proto_lease_event e = { .port = x->s.port, .segment = x->s.segment };
-		const struct desired_segment *s = find_pool(l, &e);
+		const struct desired_segment *s = lease_pool_of(l, &e);
 		uint64_t key = key_of(x->s.segment, x->s.address);
-		if (s && in_pool(s, x->s.address) &&
+		if (s && lease_in_pool(s, x->s.address) &&
 			!(keys && bsearch(&key, keys, n, sizeof(key), by_key)))
 			continue;
 		x->gone = any = true;
@@ -628,7 +401,7 @@ void leases_on_apply(struct leases *l)
 
 void leases_restore(struct leases *l)
 {
-	int64_t now = now_s();
+	int64_t now = lease_now_s();
 
 	for (size_t i = 0; i < l->n; i++)
 		if (!l->v[i].offered && !l->v[i].s.declined && l->v[i].ends_s > now)
@@ -655,7 +428,7 @@ static json_t *object(struct leases *l, const struct desired_port *p, be32 addre
 void leases_list(struct leases *l, json_t *array)
 {
 	const struct desired *d = l->d->desired;
-	int64_t now = now_s();
+	int64_t now = lease_now_s();
 
 	for (unsigned i = 0; d && i < d->n_ports; i++) {
 		const struct desired_port *p = &d->ports[i];
@@ -663,7 +436,7 @@ void leases_list(struct leases *l, json_t *array)
 			continue;
 		const struct bound *b = bounds_get(l->bounds, p->id);
 		uint32_t lease_s = d->segments[p->segment].network->lease_s;
-		int64_t expires = b ? b->at + lease_s - time_of_day_s() : 0;
+		int64_t expires = b ? b->at + lease_s - lease_time_of_day_s() : 0;
 		json_t *o = object(l, p, p->address, &p->mac, "configured",
 			!b            ? "reserved"
 			: expires > 0 ? "bound"
