@@ -310,6 +310,8 @@ static void finish(struct apply *a)
 	// At start, what the file does not name may be what the next one does.
 	if (a->mode == APPLY_NEW)
 		remains_sweep(d->store, d->ports);
+	free(d->held);
+	d->held = NULL;
 	desired_free(d->desired);
 	compiled_free(d->compiled);
 	d->desired = a->desired;
@@ -337,7 +339,7 @@ static void reset_device(struct apply *a, struct port *p)
 	// One that others renamed or moved was not touched.
 	if (s->kind == PROTO_PORT_TAP && p->n_fds && !p->oddity[0])
 		r = tap_open(&params, p->fds, p->n_fds, why, sizeof(why));
-	if (r == 0 && s->host_nat && p->n_fds)
+	if (r == 0 && s->nat_host && p->n_fds)
 		r = host_nat_up(a->d->store, s, s->ifname, why, sizeof(why));
 	if (s->kind == PROTO_PORT_PACKET && p->n_fds) {
 		port_close(p);

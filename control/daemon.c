@@ -10,6 +10,7 @@
 #include <string.h>
 #include "control/daemon_internal.h"
 #include "control/foresee.h"
+#include "control/hold.h"
 #include "control/log.h"
 
 static int fail(json_t **ret, int r, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
@@ -145,8 +146,33 @@ int daemon_get_config(
 	return 0;
 }
 
-// At start. A stored file that is not understood any more (an older insulad's) leaves an empty
-// state, loudly.
+// The stored file is not understood any more (an older insulad's, or a newer's): nothing is
+// desired, loudly, and what runs is left as it is.
+static int restore_held(struct daemon *d, const struct store_desired *stored, const json_t *errors,
+	char *err, size_t err_size)
+{
+	const char *first = json_string_value(json_array_get(json_object_get(errors, "errors"), 0));
+	json_t *none = NULL;
+	int r = store_begin(d->store);
+
+	if (r == 0) {
+		r = read_desired(d, "-", "", 0, &d->desired, &none);
+		store_rollback(d->store);
+	}
+	json_decref(none);
+	if (r < 0)
+		return log_reason(r, err, err_size, "state: %s", store_error(d->store));
+	if (asprintf(&d->held,
+		    "%s; until a file is applied that mends it, what runs is left as it is "
+		    "(`insula config` shows the stored one)",
+		    first) < 0)
+		return log_reason(-ENOMEM, err, err_size, "out of memory");
+	log_error("%s", d->held);
+	r = hold_what_runs(d, stored->generation, err, err_size);
+	return r == 0 ? remember(d, stored->file, stored->yaml, stored->yaml_size) : r;
+}
+
+// At start.
 int daemon_restore(struct daemon *d, char *err, size_t err_size)
 {
 	struct store_desired stored = { 0 };
@@ -162,17 +188,18 @@ int daemon_restore(struct daemon *d, char *err, size_t err_size)
 		return log_reason(r, err, err_size, "state: %s", store_error(d->store));
 	}
 	const char *file = stored.file ? stored.file : "-";
-	r = read_desired(
-		d, file, stored.yaml ? stored.yaml : "", stored.yaml_size, &desired, &errors);
+	r = read_desired(d, "the stored configuration", stored.yaml ? stored.yaml : "",
+		stored.yaml_size, &desired, &errors);
 	if (r == 0)
 		r = store_commit(d->store);
 	else
 		store_rollback(d->store);
+	if (r == -EINVAL && stored.yaml) {
+		r = restore_held(d, &stored, errors, err, err_size);
+		goto out;
+	}
 	if (r < 0) {
-		json_t *first =
-			errors ? json_array_get(json_object_get(errors, "errors"), 0) : NULL;
-		log_reason(r, err, err_size, "the stored configuration: %s",
-			first ? json_string_value(first) : store_error(d->store));
+		log_reason(r, err, err_size, "the stored configuration: %s", store_error(d->store));
 		goto out;
 	}
 	unsigned workers = desired->model->workers ? desired->model->workers : 1;

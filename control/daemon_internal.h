@@ -26,6 +26,7 @@ struct daemon {
 	char *file, *yaml;
 	size_t yaml_size;
 	bool has_config; // a file was applied once
+	char *held; // why it is not in force: what runs is left as it is; else NULL
 
 	struct ports *ports;
 	struct loop_source *repair_timer;

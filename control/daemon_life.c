@@ -112,6 +112,7 @@ void daemon_free(struct daemon *d)
 	leases_free(d->leases);
 	desired_free(d->desired);
 	compiled_free(d->compiled);
+	free(d->held);
 	free(d->file);
 	free(d->yaml);
 	store_close(d->store);

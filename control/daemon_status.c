@@ -59,6 +59,8 @@ static json_t *warnings(struct daemon *d)
 {
 	json_t *list = json_array();
 
+	if (d->held)
+		json_array_append_new(list, json_string(d->held));
 	warn_of_dns(d, list);
 	for (uint32_t id = 1; id <= d->ports->max_id; id++) {
 		const struct port *p = d->ports->by_id[id];

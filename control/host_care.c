@@ -41,7 +41,7 @@ static void restore_table(struct daemon *d)
 	const struct port_spec *tap = nat_tap(d);
 	char err[512];
 
-	if (!tap || host_nat_table_exists())
+	if (!tap || !tap->nat_host || host_nat_table_exists())
 		return;
 	if (host_nat_up(d->store, tap, tap->ifname, err, sizeof(err)) < 0)
 		log_error("uplink mode nat: %s", err);
@@ -86,7 +86,7 @@ static void on_timer(void *arg)
 	json_t *result = NULL;
 
 	loop_timer_arm(c->timer, RESOLV_INTERVAL_NS);
-	if (!d->has_config || !d->client ||
+	if (!d->has_config || d->held || !d->client ||
 		(n == d->n_dns && memcmp(dns, d->dns, n * sizeof(dns[0])) == 0))
 		return;
 	log_info("the host's name servers changed: applying %s again", d->file);

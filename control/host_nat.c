@@ -99,3 +99,16 @@ void host_nat_down(struct store *s)
 	sysctl_forwarding_restore(s);
 	store_forget_note(s, NOTE);
 }
+
+static void take_name(void *arg, const char *key, const char *value)
+{
+	snprintf(arg, 16, "%s", value);
+}
+
+bool host_nat_uses(struct store *s, const char *ifname)
+{
+	char noted[16] = "";
+
+	store_each_note(s, NOTE, take_name, noted);
+	return noted[0] && strcmp(noted, ifname) == 0;
+}

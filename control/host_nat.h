@@ -16,6 +16,9 @@ int host_nat_up(struct store *s, const struct port_spec *tap, const char *ifname
 // one before (the store knows).
 void host_nat_down(struct store *s);
 
+// Is that the tap it was called for last?
+bool host_nat_uses(struct store *s, const char *ifname);
+
 // host_nat_check.c
 bool host_nat_table_exists(void);
 // Appends a sentence, with the command that mends it, for each thing on this host that keeps what

@@ -260,6 +260,8 @@ void leases_on_event(struct leases *l, const struct proto_lease_event *e)
 		bounds_on_event(l->bounds, e, lease_time_of_day_s());
 		return;
 	}
+	if (l->d->held) // it asks again: no pool is known yet
+		return;
 	struct proto_lease_event *grown = realloc(l->events, (l->n_events + 1) * sizeof(*grown));
 	if (!grown)
 		return; // the client asks again
@@ -379,7 +381,7 @@ void leases_on_apply(struct leases *l)
 {
 	const struct desired *d = l->d->desired;
 
-	if (!d)
+	if (!d || l->d->held)
 		return;
 	bounds_on_apply(l->bounds);
 	if (!mark_unfit(l))

@@ -74,7 +74,7 @@ static int open_tap(
 	}
 	int r = tap_open(&params, p->fds, n_have, err, err_size);
 	p->n_fds = r == 0 ? s->n_queues : n_have;
-	if (r == 0 && s->host_nat)
+	if (r == 0 && s->nat_host) // not known of one that is held
 		r = host_nat_up(d->store, s, params.ifname, err, err_size);
 	if (r < 0)
 		port_close(p);

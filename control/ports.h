@@ -80,6 +80,8 @@ void port_set_persistent(struct port *p, bool on);
 // what another port in `ports` uses.
 void port_restore_host(struct daemon *d, const struct ports *ports, const struct port *p);
 
+// The living switch's port, whose fds it gives back; its device is there.
+int port_adopt(struct daemon *d, struct port *p, const struct proto_port_entry *e);
 void ports_put(struct ports *ports, struct port *p);
 // A live switch's ports that are desired are taken over with their fds; others are deleted.
 int ports_adopt(struct daemon *d, const struct desired *desired, char *err, size_t err_size);

@@ -55,7 +55,7 @@ static bool matches(struct port *p, const struct proto_port_entry *e)
 	return false;
 }
 
-static int adopt(struct daemon *d, struct port *p, const struct proto_port_entry *e)
+int port_adopt(struct daemon *d, struct port *p, const struct proto_port_entry *e)
 {
 	char err[256];
 	int r = switch_port_fds(d->client, p->id, p->fds, &p->n_fds, err, sizeof(err));
@@ -120,7 +120,7 @@ int ports_adopt(struct daemon *d, const struct desired *desired, char *err, size
 			r = log_reason(-ENOMEM, err, err_size, "out of memory");
 			break;
 		}
-		if (want && matches(p, &l.e[i]) && adopt(d, p, &l.e[i]) == 0) {
+		if (want && matches(p, &l.e[i]) && port_adopt(d, p, &l.e[i]) == 0) {
 			ports_put(d->ports, p);
 			continue;
 		}

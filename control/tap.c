@@ -235,6 +235,16 @@ int tap_name(int fd, char ret_ifname[16])
 	return 0;
 }
 
+int tap_mac(int fd, struct mac *ret_mac)
+{
+	struct ifreq ifr = { 0 };
+
+	if (ioctl(fd, SIOCGIFHWADDR, &ifr) < 0)
+		return -errno;
+	memcpy(ret_mac, ifr.ifr_hwaddr.sa_data, sizeof(*ret_mac));
+	return 0;
+}
+
 int tap_set_persistent(int fd, bool on)
 {
 	return ioctl(fd, TUNSETPERSIST, on) < 0 ? -errno : 0;

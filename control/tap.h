@@ -34,6 +34,7 @@ int tap_check(const struct tap_params *p, char *err, size_t err_size);
 int tap_rename(const char *netns, const char *from, const char *to, char *err, size_t err_size);
 // The name of the device behind the queue.
 int tap_name(int fd, char ret_ifname[16]);
+int tap_mac(int fd, struct mac *ret_mac);
 int tap_set_persistent(int fd, bool on);
 // Deletes the tap of that name if it is the port's by its alias. -ENODEV: there is none.
 int tap_delete(const char *netns, const char *ifname, const char *port);
