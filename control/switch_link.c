@@ -148,6 +148,18 @@ static int adopt(struct daemon *d, char *err, size_t err_size)
 	return 0;
 }
 
+// Started by an insulad that was killed before it listened: the tables are still its own, and ours
+// waits for them.
+static void end_stranger(struct daemon *d, pid_t pid)
+{
+	struct switch_proc stranger = { .pidfd = -1 };
+
+	switch_client_free(d->client);
+	d->client = NULL;
+	if (switch_proc_adopt(&stranger, pid) == 0)
+		switch_proc_stop(&stranger);
+}
+
 // Connects to a switch just started, as soon as it listens.
 static int wait_until_up(struct daemon *d, char *err, size_t err_size)
 {
@@ -158,8 +170,12 @@ static int wait_until_up(struct daemon *d, char *err, size_t err_size)
 
 	for (;;) {
 		int r = connect_to(d, &pid);
-		if (r == 0)
+		if (r == 0 && pid == d->proc.pid)
 			return switch_hello(d->client, &hello, err, err_size);
+		if (r == 0) {
+			end_stranger(d, pid);
+			continue;
+		}
 		if (r != -ENOENT && r != -ECONNREFUSED)
 			return log_reason(r, err, err_size, "cannot connect to insula-switch: %s",
 				strerror(-r));
