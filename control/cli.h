@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The command line `insula`: what its parts share. insula.c reads the arguments and finds the
-// command; cli_http.c talks to insulad, cli_running.c
-// finds it; cli_output.c prints; the commands are in cli_apply.c,
-// cli_list.c and cli_daemon.c; cli_help.c knows them all. One thread, one command, then it ends.
+// command; cli_http.c talks to insulad, cli_running.c finds it; cli_output.c prints; the commands
+// are in cli_apply.c, cli_list.c, cli_daemon.c and cli_replay.c; cli_help.c knows them all. One
+// thread, one command, then it ends.
 #pragma once
 
 #include <jansson.h>
@@ -18,11 +18,21 @@ enum { // exit statuses
 
 enum cli_output { CLI_TABLE, CLI_JSON, CLI_YAML, CLI_OUTPUT_COUNT };
 
+// Options of `insula replay` alone.
+struct cli_replay {
+	const char *policy, *out, *seed, *burst, *workers; // NULL: not given
+	const char **inputs; // PORT=FILE
+	unsigned n_inputs;
+	const char *state_dir; // --state-dir, only when it is given
+	bool given; // any of them
+};
+
 struct cli {
 	char *run_dir, *state_dir; // absolute
 	char *socket; // RUN_DIR/insulad.sock
 	enum cli_output output;
 	const char *file; // -f, or NULL
+	struct cli_replay replay;
 };
 
 struct cli_command {
@@ -30,6 +40,7 @@ struct cli_command {
 	const char *arguments; // "KIND [NAME]"
 	int min_args, max_args;
 	bool takes_file; // -f is needed; elsewhere it is refused
+	bool takes_replay; // struct cli_replay; elsewhere it is refused
 	int (*run)(const struct cli *c, int n_args, char *const *args);
 	const char *summary; // one line
 	const char *text; // of its help
@@ -50,6 +61,10 @@ int cli_show(const struct cli *c, int n_args, char *const *args);
 int cli_status(const struct cli *c, int n_args, char *const *args);
 int cli_start(const struct cli *c, int n_args, char *const *args);
 int cli_stop(const struct cli *c, int n_args, char *const *args);
+int cli_replay(const struct cli *c, int n_args, char *const *args); // cli_replay.c
+
+// cli_apply.c. The whole file, "-" for standard input; free() it. NULL after saying why.
+char *cli_read_file(const char *name, size_t *ret_size);
 
 // cli_http.c
 struct cli_reply {

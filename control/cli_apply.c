@@ -10,8 +10,7 @@
 
 enum { MAX_FILE = 16 << 20 }; // what insulad takes
 
-// The whole file, "-" for standard input. NULL after saying why.
-static char *read_file(const char *name, size_t *ret_size)
+char *cli_read_file(const char *name, size_t *ret_size)
 {
 	FILE *f = strcmp(name, "-") == 0 ? stdin : fopen(name, "re");
 	size_t size = 0, capacity = 64 << 10, n;
@@ -57,7 +56,7 @@ static bool send_file(
 {
 	const char *name = strcmp(c->file, "-") == 0 ? "<stdin>" : c->file;
 	size_t size;
-	char *data = read_file(c->file, &size);
+	char *data = cli_read_file(c->file, &size);
 	bool ok;
 
 	*ret_reply = (struct cli_reply){ 0 };

@@ -38,7 +38,8 @@ static void put_segment(struct policy_segment *to, const struct desired *d,
 	to->gateway_mac = s->gateway_mac;
 	to->prefix_len = n->prefix_len;
 	to->n_dns = (uint8_t)(n->n_dns ? n->n_dns : n_dns);
-	memcpy(to->dns, n->n_dns ? n->dns : dns, to->n_dns * sizeof(be32));
+	if (to->n_dns)
+		memcpy(to->dns, n->n_dns ? n->dns : dns, to->n_dns * sizeof(be32));
 	to->pool_first = n->pool_first;
 	to->pool_last = n->pool_last;
 	to->lease_s = n->lease_s;

@@ -10,11 +10,23 @@
 #include <strings.h>
 #include <unistd.h>
 
-enum { OPT_RUN_DIR = 256, OPT_STATE_DIR, OPT_VERSION };
+enum {
+	OPT_RUN_DIR = 256,
+	OPT_STATE_DIR,
+	OPT_VERSION,
+	OPT_JSON,
+	OPT_POLICY,
+	OPT_IN,
+	OPT_OUT,
+	OPT_SEED,
+	OPT_BURST, // of no use but to tests, like the next
+	OPT_WORKERS,
+};
 
 struct arguments {
 	const char *run_dir, *state_dir, *file;
 	enum cli_output output;
+	struct cli_replay replay;
 	bool help, version;
 };
 
@@ -44,6 +56,34 @@ static bool take_file(const char *name, const char **ret_file)
 	return true;
 }
 
+static bool take_input(struct cli_replay *r, const char *input)
+{
+	const char **grown = realloc(r->inputs, (r->n_inputs + 1) * sizeof(*grown));
+
+	if (grown == NULL)
+		return false;
+	r->inputs = grown;
+	r->inputs[r->n_inputs++] = input;
+	return true;
+}
+
+// An option of `insula replay`.
+static bool take_replay(struct cli_replay *r, int option, const char *value)
+{
+	r->given = true;
+	if (option == OPT_POLICY)
+		r->policy = value;
+	else if (option == OPT_OUT)
+		r->out = value;
+	else if (option == OPT_SEED)
+		r->seed = value;
+	else if (option == OPT_BURST)
+		r->burst = value;
+	else if (option == OPT_WORKERS)
+		r->workers = value;
+	return option != OPT_IN || take_input(r, value);
+}
+
 static bool parse_options(int argc, char **argv, struct arguments *a)
 {
 	static const struct option options[] = {
@@ -53,6 +93,13 @@ static bool parse_options(int argc, char **argv, struct arguments *a)
 		{ "state-dir", required_argument, NULL, OPT_STATE_DIR },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, OPT_VERSION },
+		{ "json", no_argument, NULL, OPT_JSON },
+		{ "policy", required_argument, NULL, OPT_POLICY },
+		{ "in", required_argument, NULL, OPT_IN },
+		{ "out", required_argument, NULL, OPT_OUT },
+		{ "seed", required_argument, NULL, OPT_SEED },
+		{ "burst", required_argument, NULL, OPT_BURST },
+		{ "workers", required_argument, NULL, OPT_WORKERS },
 		{ 0 },
 	};
 	int option;
@@ -70,7 +117,10 @@ static bool parse_options(int argc, char **argv, struct arguments *a)
 			a->help = true;
 		else if (option == OPT_VERSION)
 			a->version = true;
-		else if (option == '?')
+		else if (option == OPT_JSON)
+			a->output = CLI_JSON;
+		else if (option == '?' ||
+			 (option >= OPT_POLICY && !take_replay(&a->replay, option, optarg)))
 			return false;
 	}
 	return true;
@@ -112,9 +162,10 @@ static int usage_error(const struct cli_command *command)
 static int run(
 	const struct cli_command *command, const struct arguments *a, int n_args, char **args)
 {
-	struct cli c = { .output = a->output, .file = a->file };
+	struct cli c = { .output = a->output, .file = a->file, .replay = a->replay };
 	int r = CLI_FAILED;
 
+	c.replay.state_dir = a->state_dir;
 	c.run_dir = directory(a->run_dir, "INSULA_RUN_DIR", "/run/insula");
 	c.state_dir = directory(a->state_dir, "INSULA_STATE_DIR", "/var/lib/insula");
 	if (c.run_dir == NULL || c.state_dir == NULL ||
@@ -167,7 +218,8 @@ int main(int argc, char **argv)
 	if (command == NULL)
 		return usage_error(NULL);
 	if (n_args < command->min_args || n_args > command->max_args ||
-		command->takes_file != (a.file != NULL))
+		command->takes_file != (a.file != NULL) ||
+		(a.replay.given && !command->takes_replay))
 		return usage_error(command);
 	return run(command, &a, n_args, argv + optind);
 }

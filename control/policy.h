@@ -5,6 +5,9 @@
 // validates every byte as hostile input. One of the two headers that cross process boundaries
 // (proto.h is the other).
 //
+// Kept in a file (for a replay), a policy is its root and behind it the sections in the root's
+// order.
+//
 // All integers are host order unless their type says otherwise; structures have no implicit padding
 // and are multiples of 8 bytes; spare bytes are zero and the loader insists on it.
 #pragma once

@@ -224,6 +224,63 @@ fail:
 	return r;
 }
 
+static int copy_file(struct store *s, const char *path, char *err, size_t err_size)
+{
+	struct store from = { 0 };
+	int r = sqlite3_open_v2(path, &from.db, SQLITE_OPEN_READONLY, NULL);
+
+	if (r == SQLITE_OK) {
+		sqlite3_backup *b = sqlite3_backup_init(s->db, "main", from.db, "main");
+
+		sqlite3_busy_timeout(from.db, 2000);
+		r = b ? sqlite3_backup_step(b, -1) : SQLITE_ERROR;
+		if (b)
+			sqlite3_backup_finish(b);
+	}
+	if (r == SQLITE_OK || r == SQLITE_DONE)
+		r = 0;
+	else
+		r = log_reason(-EIO, err, err_size, "%s: %s", path, sqlite3_errstr(r));
+	sqlite3_close(from.db);
+	return r;
+}
+
+int store_open_memory(const char *state_dir, struct store **ret_store, char *err, size_t err_size)
+{
+	struct store *s = calloc(1, sizeof(*s));
+	char path[300];
+	int r = -EIO;
+
+	if (!s)
+		return log_reason(-ENOMEM, err, err_size, "out of memory");
+	if (sqlite3_open(":memory:", &s->db) != SQLITE_OK) {
+		open_error(s, "memory", err, err_size);
+		goto fail;
+	}
+	snprintf(path, sizeof(path), "%s/insula.db", state_dir ? state_dir : "");
+	r = state_dir ? copy_file(s, path, err, err_size) : 0;
+	if (r == 0)
+		r = check_schema(s, "memory", err, err_size);
+	if (r == 0)
+		r = store_attach_host(s, NULL, err, err_size);
+	if (r < 0)
+		goto fail;
+	r = prepare_all(s);
+	if (r == 0 && !state_dir)
+		r = store_meta_put(s, "salt", 0);
+	if (r == 0)
+		r = load_salt(s);
+	if (r < 0) {
+		open_error(s, "memory", err, err_size);
+		goto fail;
+	}
+	*ret_store = s;
+	return 0;
+fail:
+	store_close(s);
+	return r;
+}
+
 bool store_is_new(const struct store *s)
 {
 	return s->is_new;

@@ -26,6 +26,9 @@ struct store;
 // state_dir NULL: a state in memory, forgotten at the end; for what has to be put back only.
 int store_open(const char *state_dir, const char *run_dir, struct store **ret_store, char *err,
 	size_t err_size);
+// A store in memory that no disk keeps: a copy of the one in state_dir, or, with NULL, an empty one
+// whose salt is 0: the same files give the same numbers, MACs and addresses on every machine.
+int store_open_memory(const char *state_dir, struct store **ret_store, char *err, size_t err_size);
 void store_close(struct store *s);
 const char *store_error(struct store *s);
 // It was not there, and knows nothing of what runs.

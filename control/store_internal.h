@@ -93,7 +93,8 @@ struct store {
 	char error[512];
 };
 
-// store_note.c: opens RUN_DIR/host.db beside the state, or makes it. -EIO with a sentence in err.
+// store_note.c: opens RUN_DIR/host.db beside the state, or makes it (NULL: in memory). -EIO with a
+// sentence in err.
 int store_attach_host(struct store *s, const char *run_dir, char *err, size_t err_size);
 
 // The statement, ready for binding.

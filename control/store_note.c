@@ -15,10 +15,11 @@ static const char attach[] = "ATTACH %Q AS host; PRAGMA host.synchronous = OFF;"
 
 int store_attach_host(struct store *s, const char *run_dir, char *err, size_t err_size)
 {
-	char path[300];
+	char path[300] = ":memory:";
 	int r = 0;
 
-	snprintf(path, sizeof(path), "%s/host.db", run_dir);
+	if (run_dir)
+		snprintf(path, sizeof(path), "%s/host.db", run_dir);
 	char *sql = sqlite3_mprintf(attach, path);
 	if (!sql || sqlite3_exec(s->db, sql, NULL, NULL, NULL) != SQLITE_OK)
 		r = log_reason(-EIO, err, err_size,

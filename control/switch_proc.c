@@ -19,7 +19,7 @@
 
 extern char **environ;
 
-static int find_binary(char *path, size_t size, char *err, size_t err_size)
+int switch_proc_find(char *path, size_t size, char *err, size_t err_size)
 {
 	static const char *const places[] = { "insula-switch", "../vswitch/insula-switch" };
 	const char *given = getenv("INSULA_SWITCH");
@@ -40,7 +40,7 @@ static int find_binary(char *path, size_t size, char *err, size_t err_size)
 			return 0;
 	}
 	return log_reason(-ENOENT, err, err_size,
-		"insula-switch is not beside insulad in %s; install it there or name it in "
+		"insula-switch is not in %s; install it there or name it in "
 		"INSULA_SWITCH",
 		self);
 }
@@ -91,7 +91,7 @@ int switch_proc_spawn(struct switch_proc *p, const char *run_dir, unsigned worke
 	char name[] = "insula-switch", run[] = "--run-dir", work[] = "--workers", busy[] = "--poll";
 	char *argv[] = { name, run, dir, work, n_workers, poll ? busy : NULL, NULL };
 	pid_t pid;
-	int r = find_binary(path, sizeof(path), err, err_size);
+	int r = switch_proc_find(path, sizeof(path), err, err_size);
 
 	if (r < 0)
 		return r;

@@ -18,6 +18,9 @@ struct switch_proc {
 	int log_fd; // its standard output and error
 };
 
+// Where it lies: INSULA_SWITCH (environment), else beside this program or in its build tree. 0, or
+// -errno with a sentence in err.
+int switch_proc_find(char *path, size_t size, char *err, size_t err_size);
 // Starts INSULA_SWITCH (environment), else the insula-switch beside this binary or in the build
 // tree. 0, or -errno with a sentence in err.
 int switch_proc_spawn(struct switch_proc *p, const char *run_dir, unsigned workers, bool poll,

@@ -16,11 +16,24 @@ enum {
 	IDLE_TIMEOUT_MS = 1000,
 };
 
+struct going {
+	struct switch_ *sw;
+	uint64_t now_ns;
+};
+
 static void session_gone(void *arg, const struct session_record *rec)
 {
-	struct control *c = arg;
+	struct going *g = arg;
 
-	session_released(c->sw, rec, control_now_ns(CLOCK_MONOTONIC));
+	session_released(g->sw, rec, g->now_ns);
+}
+
+void switch_expire(struct switch_ *sw, uint64_t now_ns)
+{
+	session_expire(sw->sessions, &session_timeouts_default, now_ns, SESSION_BUDGET,
+		session_gone, &(struct going){ sw, now_ns });
+	nat_expire(sw->mappings, now_ns, NAT_HOLD_S, MAPPING_BUDGET);
+	fdb_age(sw->fdb, now_ns, FDB_BUDGET);
 }
 
 void control_watch_port(struct control *c, struct port *p)
@@ -69,11 +82,8 @@ void control_keep_house(struct control *c)
 	if (now - c->kept_house_ns < SECOND)
 		return;
 	c->kept_house_ns = now;
-	session_expire(
-		c->sw->sessions, &session_timeouts_default, now, SESSION_BUDGET, session_gone, c);
+	switch_expire(c->sw, now);
 	reclaim(c);
-	nat_expire(c->sw->mappings, now, NAT_HOLD_S, MAPPING_BUDGET);
-	fdb_age(c->sw->fdb, now, FDB_BUDGET);
 	control_leases_expire(c, now);
 	parked_expire(c->parking, now);
 	switch_serve_ports(c->sw);

@@ -16,6 +16,7 @@
 #include <unistd.h>
 #include "vswitch/control.h"
 #include "vswitch/eal.h"
+#include "vswitch/replay.h"
 #include "vswitch/sandbox.h"
 #include "vswitch/tables.h"
 
@@ -195,6 +196,8 @@ int main(int argc, char **argv)
 	uint64_t seed;
 	int r, listen_fd, signal_fd;
 
+	if (argc > 1 && strcmp(argv[1], "--replay") == 0)
+		return replay_main(argc - 1, argv + 1);
 	parse_options(argc, argv, &o);
 	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
 		return fail("random seed", -errno, NULL);

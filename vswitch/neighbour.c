@@ -106,7 +106,7 @@ static struct neighbour *entry_of(struct neighbours *n, struct nexthop *nh)
 	return i == UINT32_MAX ? NULL : &n->entries[i];
 }
 
-static void ask(struct worker *w, const struct burst *b, struct neighbour *e)
+static void ask(struct worker *w, const struct burst *b, struct neighbour *e, uint32_t trace)
 {
 	const struct policy_prt *up = policy_port(b->policy, e->nh->domain);
 	uint64_t where = atomic_load_explicit(&e->nh->where, memory_order_relaxed);
@@ -120,7 +120,7 @@ static void ask(struct worker *w, const struct burst *b, struct neighbour *e)
 	nexthop_unpack(where, &port, &mac);
 	arp_build_request(&up->p->mac, up->p->address, e->nh->address,
 		e->state == NEIGHBOUR_PROBE && where ? &mac : NULL, frame);
-	worker_emit(w, b->policy, up->p->id, POLICY_NO_SEGMENT, frame, sizeof(frame));
+	worker_emit(w, b->policy, up->p->id, POLICY_NO_SEGMENT, trace, frame, sizeof(frame));
 }
 
 static void enter(struct neighbour *e, enum neighbour_state state, uint64_t now_ns)
@@ -153,7 +153,7 @@ static enum drop_reason hold(
 	if (e->state == NEIGHBOUR_NONE) {
 		enter(e, NEIGHBOUR_INCOMPLETE, b->now_ns);
 		e->n_asked = 1;
-		ask(w, b, e);
+		ask(w, b, e, packet_of(m)->trace);
 	}
 	return may_wait ? PACKET_CONSUMED : DROP_NEXTHOP_QUEUE_FULL;
 }
@@ -260,7 +260,7 @@ static unsigned step(
 	if (e->n_asked && b->now_ns - e->asked_ns < SECOND)
 		return 0;
 	if (e->n_asked++ < MAX_SOLICIT) {
-		ask(w, b, e);
+		ask(w, b, e, 0);
 		return 0;
 	}
 	atomic_store_explicit(&e->nh->where, 0, memory_order_relaxed);

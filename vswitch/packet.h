@@ -66,7 +66,7 @@ struct packet {
 	uint32_t nexthop; // id, or NEXTHOP_NONE
 	uint32_t mapping; // NAT mapping taken for a session about to be made, or MAPPING_NONE
 	uint16_t tpid[2], tci[2]; // parsed tags, outermost first, host order
-	uint32_t spare;
+	uint32_t trace; // replay: number of the received packet this is or comes of; live: 0
 };
 static_assert(sizeof(struct packet) == 64, "one cache line");
 

@@ -22,11 +22,11 @@ static enum drop_reason arp_answer(struct worker *w, const struct burst *b, cons
 	const struct arp_msg *arp, const struct mac *mac, struct rte_mbuf *m)
 {
 	uint8_t frame[ARP_FRAME_SIZE];
-	uint32_t port = p->in_port, segment = p->segment;
+	uint32_t port = p->in_port, segment = p->segment, trace = p->trace;
 
 	arp_build_reply(arp, mac, frame);
 	rte_pktmbuf_free(m);
-	worker_emit(w, b->policy, port, segment, frame, sizeof(frame));
+	worker_emit(w, b->policy, port, segment, trace, frame, sizeof(frame));
 	return PACKET_CONSUMED;
 }
 

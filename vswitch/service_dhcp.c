@@ -38,12 +38,13 @@ static enum drop_reason answer(struct worker *w, const struct burst *b, struct r
 {
 	uint8_t frame[DHCP4_REPLY_MAX];
 	uint32_t port = packet_of(m)->in_port, segment = packet_of(m)->segment;
+	uint32_t trace = packet_of(m)->trace;
 	int size = dhcp4_build(msg, cfg, d, frame, sizeof(frame));
 
 	if (size < 0)
 		return DROP_SERVICE_DHCP_IGNORED;
 	rte_pktmbuf_free(m);
-	worker_emit(w, b->policy, port, segment, frame, (size_t)size);
+	worker_emit(w, b->policy, port, segment, trace, frame, (size_t)size);
 	return PACKET_CONSUMED;
 }
 

@@ -67,6 +67,9 @@ void switch_policy_publish(struct switch_ *sw, struct policy *pol);
 void switch_retire(struct switch_ *sw, void *object, void (*release)(void *));
 // Frees what has passed its grace period; the housekeeping calls it.
 void switch_retire_poll(struct switch_ *sw);
+// What runs out with time: sessions, mappings, learned addresses. Once a second: the control thread
+// or a replay (housekeeping.c).
+void switch_expire(struct switch_ *sw, uint64_t now_ns);
 // Waits until every worker has passed a quiescent state.
 void switch_grace(struct switch_ *sw);
 

@@ -105,6 +105,8 @@ void worker_drop(struct worker *w, struct rte_mbuf *m, enum drop_reason reason)
 {
 	struct port *p = switch_port(w->sw, packet_of(m)->in_port);
 
+	if (w->watch)
+		w->watch->drop(w->watch, m, reason);
 	if (p)
 		p->counters[w->index]->drops[reason]++;
 	else
@@ -113,7 +115,7 @@ void worker_drop(struct worker *w, struct rte_mbuf *m, enum drop_reason reason)
 }
 
 int worker_emit(struct worker *w, const struct policy *policy, uint32_t port, uint32_t segment,
-	const void *frame, size_t size)
+	uint32_t trace, const void *frame, size_t size)
 {
 	struct rte_mbuf *m = rte_pktmbuf_alloc(w->small);
 	struct burst b = { .policy = policy, .now_ns = w->now_ns, .n = 1, .pkts = { m } };
@@ -134,7 +136,8 @@ int worker_emit(struct worker *w, const struct policy *policy, uint32_t port, ui
 		.segment = segment,
 		.l3_off = ETH_HDR_SIZE,
 		.session = SESSION_NONE,
-		.nexthop = NEXTHOP_NONE };
+		.nexthop = NEXTHOP_NONE,
+		.trace = trace };
 	pipeline_run_tail(w, &b);
 	return 0;
 }
@@ -151,8 +154,8 @@ static unsigned from_control(struct worker *w)
 		const struct policy_prt *prt = policy_port(pol, msg->port);
 
 		if (msg->kind == MESSAGE_EMIT && prt)
-			worker_emit(
-				w, pol, msg->port, prt->segment, msg->emit.frame, msg->emit.size);
+			worker_emit(w, pol, msg->port, prt->segment, 0, msg->emit.frame,
+				msg->emit.size);
 		rte_mempool_put(w->sw->messages, msg);
 		n++;
 	}

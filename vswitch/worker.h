@@ -12,6 +12,7 @@
 
 struct switch_;
 struct policy;
+struct watch;
 
 enum {
 	WORKER_SLOTS = 16384, // queues one worker can serve
@@ -52,6 +53,7 @@ struct worker {
 	uint64_t drops[DROP_COUNT]; // those without a port; ports count their own
 	uint32_t idle_loops;
 	uint64_t announced; // of switch.announce
+	struct watch *watch; // replay's; NULL in a live worker
 };
 
 int worker_new(struct switch_ *sw, unsigned index, struct worker **ret_worker);
@@ -70,8 +72,13 @@ unsigned worker_round(struct worker *w, uint64_t now_ns);
 
 // Frees the packet and counts the reason at the port it came in on.
 void worker_drop(struct worker *w, struct rte_mbuf *m, enum drop_reason reason);
+// Who wants to hear of every drop: replay, which runs workers in its own thread.
+struct watch {
+	void (*drop)(struct watch *watch, struct rte_mbuf *m, enum drop_reason reason);
+};
 // A frame made by the switch, to leave on `port` as it is in segment `segment` (index, or
 // POLICY_NO_SEGMENT for uplinks) of `policy`, which is the one the segment's index was taken from;
-// -ENOBUFS. It passes vlan egress and tx only.
+// -ENOBUFS. It passes vlan egress and tx only. trace: of the packet that asked for it, 0 = none
+// did.
 int worker_emit(struct worker *w, const struct policy *policy, uint32_t port, uint32_t segment,
-	const void *frame, size_t size);
+	uint32_t trace, const void *frame, size_t size);

@@ -120,7 +120,7 @@ static void announce(struct worker *w, const struct burst *b)
 		if (p->mode != POLICY_PORT_UPLINK)
 			continue;
 		arp_build_announce(&p->mac, p->address, frame);
-		worker_emit(w, b->policy, p->id, POLICY_NO_SEGMENT, frame, sizeof(frame));
+		worker_emit(w, b->policy, p->id, POLICY_NO_SEGMENT, 0, frame, sizeof(frame));
 	}
 }
 

@@ -165,7 +165,7 @@ class Cli(unittest.TestCase):
         out, _ = self.insula("--help")
         listed = out.split("Commands:\n")[1].split("\n\n")[0].splitlines()
         names = [line.split()[0] for line in listed]
-        self.assertEqual(len(names), 8)
+        self.assertEqual(len(names), 9)
         for name in names:
             for args in ([name, "--help"], ["help", name], ["-h", name]):
                 out, _ = self.insula(*args)

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Captures for a replay: pcap and pcapng with stamps in µs or ns, read whole by libpcap, judged
+// packet by packet, and put into the one order a run has. Called by whoever replays; one thread.
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <pcap/pcap.h>
+#include "vswitch/replay.h"
+
+#define SECOND 1000000000ull
+#define LAST_SECOND (1ll << 33) // year 2242: beyond it a stamp is damage, not time
+
+enum { MAX_FRAME = PACKET_SMALL_ROOM + PACKET_BIG_ROOM };
+
+struct loading {
+	struct replay_frames *f;
+	unsigned input;
+	size_t room, bytes, bytes_room;
+	char *err;
+	size_t err_size;
+};
+
+static const char *path_of(const struct loading *l)
+{
+	return l->f->inputs[l->input].path;
+}
+
+static int refuse(const struct loading *l, uint32_t number, const char *what)
+{
+	snprintf(l->err, l->err_size, "%s: packet %u: %s", path_of(l), number, what);
+	return -EINVAL;
+}
+
+static int check(const struct loading *l, const struct pcap_pkthdr *h, uint32_t number)
+{
+	char what[160];
+
+	if (h->caplen < h->len)
+		snprintf(what, sizeof(what),
+			"only %u of %u bytes were captured; capture whole packets (tcpdump -s 0)",
+			h->caplen, h->len);
+	else if (h->caplen > h->len || h->caplen > MAX_FRAME)
+		snprintf(what, sizeof(what), "%u bytes captured of %u; at most %u are possible",
+			h->caplen, h->len, (unsigned)MAX_FRAME);
+	else if (h->ts.tv_sec < 0 || h->ts.tv_sec >= LAST_SECOND || h->ts.tv_usec < 0 ||
+		 h->ts.tv_usec >= (long)SECOND)
+		snprintf(what, sizeof(what), "its time stamp is out of range");
+	else
+		return 0;
+	return refuse(l, number, what);
+}
+
+// Grows in steps; realloc moves large blocks without copying them.
+static int reserve(void **p, size_t *room, size_t need, size_t size)
+{
+	size_t n = *room ? *room : 1024;
+	void *grown;
+
+	if (need <= *room)
+		return 0;
+	while (n < need)
+		n *= 2;
+	grown = realloc(*p, n * size);
+	if (!grown)
+		return -ENOMEM;
+	*p = grown;
+	*room = n;
+	return 0;
+}
+
+// Until its file is complete a frame's data is an offset: the block may still move.
+static int add(struct loading *l, const struct pcap_pkthdr *h, const uint8_t *data, uint32_t number)
+{
+	struct replay_frames *f = l->f;
+
+	if (reserve((void **)&f->v, &l->room, f->n + 1, sizeof(*f->v)) < 0 ||
+		reserve((void **)&f->bytes[l->input], &l->bytes_room, l->bytes + h->caplen, 1) < 0)
+		return refuse(l, number, "no memory is left for it");
+	memcpy(f->bytes[l->input] + l->bytes, data, h->caplen);
+	f->v[f->n++] = (struct replay_frame){
+		.ts_ns = (uint64_t)h->ts.tv_sec * SECOND + (uint64_t)h->ts.tv_usec,
+		.data = (const uint8_t *)l->bytes,
+		.size = h->caplen,
+		.number = number,
+		.input = l->input,
+	};
+	l->bytes += h->caplen;
+	return 0;
+}
+
+static int read_all(struct loading *l, pcap_t *in)
+{
+	struct pcap_pkthdr *h;
+	const uint8_t *data;
+	size_t first = l->f->n;
+	uint32_t number = 0;
+	int r, got;
+
+	while ((got = pcap_next_ex(in, &h, &data)) == 1) {
+		if (++number == UINT32_MAX)
+			return refuse(l, number, "too many packets");
+		r = check(l, h, number);
+		if (r == 0)
+			r = add(l, h, data, number);
+		if (r < 0)
+			return r;
+	}
+	if (got == PCAP_ERROR)
+		return refuse(l, number + 1, pcap_geterr(in));
+	for (size_t i = first; i < l->f->n; i++)
+		l->f->v[i].data = l->f->bytes[l->input] + (size_t)l->f->v[i].data;
+	return 0;
+}
+
+static int load_one(struct loading *l)
+{
+	char why[PCAP_ERRBUF_SIZE] = "";
+	FILE *file = fopen(path_of(l), "re");
+	pcap_t *in;
+	int r;
+
+	if (!file) {
+		r = -errno;
+		snprintf(l->err, l->err_size, "%s: %s", path_of(l), strerror(errno));
+		return r;
+	}
+	// Stamps come in nanoseconds (in tv_usec), whatever the file has.
+	in = pcap_fopen_offline_with_tstamp_precision(file, PCAP_TSTAMP_PRECISION_NANO, why);
+	if (!in) {
+		fclose(file);
+		snprintf(l->err, l->err_size, "%s: not a capture: %s", path_of(l), why);
+		return -EINVAL;
+	}
+	if (pcap_datalink(in) == DLT_EN10MB) {
+		r = read_all(l, in);
+	} else {
+		snprintf(l->err, l->err_size, "%s: link type %d; Ethernet (1) is needed",
+			path_of(l), pcap_datalink(in));
+		r = -EINVAL;
+	}
+	pcap_close(in);
+	return r;
+}
+
+static int compare(const void *a, const void *b)
+{
+	const struct replay_frame *x = a, *y = b;
+
+	if (x->ts_ns != y->ts_ns)
+		return x->ts_ns < y->ts_ns ? -1 : 1;
+	if (x->input != y->input)
+		return x->input < y->input ? -1 : 1;
+	return x->number < y->number ? -1 : x->number > y->number;
+}
+
+int replay_frames_load(const struct replay_input *inputs, unsigned n_inputs,
+	struct replay_frames *ret_frames, char *err, size_t err_size)
+{
+	struct replay_frames f = { .inputs = inputs, .n_inputs = n_inputs };
+	struct loading l = { .f = &f, .err = err, .err_size = err_size };
+	bool sorted = true;
+	int r = 0;
+
+	f.bytes = calloc(n_inputs + 1, sizeof(*f.bytes));
+	if (!f.bytes) {
+		snprintf(err, err_size, "out of memory");
+		return -ENOMEM;
+	}
+	for (; r == 0 && l.input < n_inputs; l.input++) {
+		l.bytes = l.bytes_room = 0;
+		r = load_one(&l);
+	}
+	if (r < 0) {
+		replay_frames_free(&f);
+		return r;
+	}
+	for (size_t i = 1; i < f.n && sorted; i++)
+		sorted = compare(&f.v[i - 1], &f.v[i]) < 0;
+	if (!sorted)
+		qsort(f.v, f.n, sizeof(*f.v), compare);
+	*ret_frames = f;
+	return 0;
+}
+
+void replay_frames_free(struct replay_frames *f)
+{
+	for (unsigned i = 0; f->bytes && i < f->n_inputs; i++)
+		free(f->bytes[i]);
+	free(f->bytes);
+	free(f->v);
+	*f = (struct replay_frames){ 0 };
+}

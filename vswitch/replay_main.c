@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// insula-switch --replay: what `insula replay` starts as a child, with policies it has compiled.
+// One thread, no sockets, no privileges, no clock.
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "vswitch/eal.h"
+#include "vswitch/replay_list.h"
+
+enum { REPLAY_REFUSED = 1, REPLAY_USAGE = 2 };
+
+struct arguments {
+	const char *policy, *out;
+	struct replay_input *inputs;
+	unsigned n_inputs, burst, n_workers;
+	uint64_t seed;
+	bool json;
+};
+
+struct view {
+	void *data;
+	size_t size;
+};
+
+static int complain(const char *what)
+{
+	fprintf(stderr, "insula replay: %s\n", what);
+	return REPLAY_REFUSED;
+}
+
+// "PORT=FILE".
+static bool take_input(struct arguments *a, char *text)
+{
+	char *equals = strchr(text, '=');
+	struct replay_input *grown = realloc(a->inputs, (a->n_inputs + 1) * sizeof(*a->inputs));
+
+	if (!grown || !equals)
+		return false;
+	a->inputs = grown;
+	*equals = 0;
+	a->inputs[a->n_inputs++] = (struct replay_input){ text, equals + 1 };
+	return true;
+}
+
+static bool parse(int argc, char **argv, struct arguments *a)
+{
+	static const struct option longs[] = { { "policy", required_argument, NULL, 'p' },
+		{ "in", required_argument, NULL, 'i' }, { "out", required_argument, NULL, 'o' },
+		{ "seed", required_argument, NULL, 's' }, { "json", no_argument, NULL, 'j' },
+		{ "burst", required_argument, NULL, 'b' },
+		{ "workers", required_argument, NULL, 'w' }, { 0 } };
+	bool ok = true;
+	int c;
+
+	*a = (struct arguments){ .burst = 1, .n_workers = 1 };
+	while (ok && (c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+		if (c == 'p')
+			a->policy = optarg;
+		else if (c == 'i')
+			ok = take_input(a, optarg);
+		else if (c == 'o')
+			a->out = optarg;
+		else if (c == 's')
+			a->seed = strtoull(optarg, NULL, 10);
+		else if (c == 'j')
+			a->json = true;
+		else if (c == 'b')
+			a->burst = (unsigned)atoi(optarg);
+		else if (c == 'w')
+			a->n_workers = (unsigned)atoi(optarg);
+		else
+			ok = false;
+	}
+	return ok && a->policy && a->burst >= 1 && a->burst <= BURST_MAX && a->n_workers >= 1 &&
+	       a->n_workers <= WORKER_MAX && optind == argc;
+}
+
+static int map(const char *path, struct view *v)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC), r = 0;
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		r = -errno;
+	} else {
+		v->size = (size_t)st.st_size;
+		v->data = mmap(NULL, v->size, PROT_READ, MAP_PRIVATE, fd, 0);
+		if (v->data == MAP_FAILED)
+			r = -errno;
+	}
+	if (fd >= 0)
+		close(fd);
+	return r;
+}
+
+static int run(const struct arguments *a, const struct view *policy, const struct replay_frames *f,
+	char *err, size_t err_size)
+{
+	struct replay_options o = { .policy = policy->data,
+		.policy_size = policy->size,
+		.frames = f,
+		.out_dir = a->out,
+		.seed = a->seed,
+		.burst = a->burst,
+		.n_workers = a->n_workers,
+		.verdict = replay_list_add };
+	struct replay_list *list;
+	char path[4096], ignored[64];
+	int r = a->out ? replay_output_dir(a->out, err, err_size) : 0, closed;
+
+	if (r < 0)
+		return r;
+	snprintf(path, sizeof(path), "%s/verdicts.json", a->out ? a->out : "");
+	r = replay_list_new(a->out ? path : NULL, &list, err, err_size);
+	if (r < 0)
+		return r;
+	o.arg = list;
+	r = replay_run(&o, err, err_size);
+	if (r == 0)
+		replay_list_print(list, a->json);
+	closed = replay_list_close(list, r < 0 ? ignored : err, r < 0 ? sizeof(ignored) : err_size);
+	if (r < 0 && a->out) { // half a list is none
+		unlink(path);
+		rmdir(a->out);
+	}
+	return r < 0 ? r : closed;
+}
+
+// DPDK wants a folder of its own, although it keeps nothing there.
+static int start_dpdk(unsigned memory_mib)
+{
+	char dir[] = "/tmp/insula-replay-XXXXXX", path[64];
+	int r;
+
+	if (!mkdtemp(dir))
+		return -errno;
+	r = eal_start(memory_mib, dir);
+	for (const char *const *p = (const char *const[]){ "/dpdk/rte", "/dpdk", "", NULL }; *p;
+		p++) {
+		snprintf(path, sizeof(path), "%s%s", dir, *p);
+		rmdir(path);
+	}
+	return r;
+}
+
+int replay_main(int argc, char **argv)
+{
+	struct arguments a;
+	struct replay_frames frames = { 0 };
+	struct view policy = { 0 };
+	char err[512] = "";
+	int r;
+
+	if (!parse(argc, argv, &a)) {
+		fputs("insula-switch --replay is started by `insula replay`; see insula(1)\n",
+			stderr);
+		return REPLAY_USAGE;
+	}
+	r = map(a.policy, &policy);
+	if (r < 0)
+		return complain(strerror(-r));
+	if (replay_frames_load(a.inputs, a.n_inputs, &frames, err, sizeof(err)) < 0)
+		return complain(err);
+	r = start_dpdk(24 + 20 * a.n_workers);
+	if (r < 0)
+		return complain(strerror(-r));
+	r = run(&a, &policy, &frames, err, sizeof(err));
+	replay_frames_free(&frames);
+	munmap(policy.data, policy.size);
+	free(a.inputs);
+	return r < 0 ? complain(err) : 0;
+}
