@@ -16,8 +16,9 @@ demo_pkgs="iproute2 iputils-ping iperf3 udhcpc nftables procps python3 python3-y
 	kmod util-linux"
 # dev lint.
 lint_pkgs="clang-format cppcheck shellcheck python3"
-# Fuzzers; peers of the network tests (testpmd, scapy, dhclient); guests of kind e2e.
-test_pkgs="clang libclang-rt-14-dev dpdk-dev python3-scapy isc-dhcp-client traceroute
+# Fuzzers; generators and readers of captures (scapy, tshark); peers of the network tests (testpmd,
+# dhclient); guests of kind e2e.
+test_pkgs="clang libclang-rt-14-dev dpdk-dev python3-scapy tshark isc-dhcp-client traceroute
 	qemu-system-x86 busybox-static"
 # Peers of the benchmarks.
 bench_pkgs="dpdk-dev ethtool openvswitch-switch-dpdk"

@@ -1,0 +1,204 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+# `insula replay` as a user calls it: its files, its refusals, the formats it reads, and that the
+# same input gives the same bytes whatever the burst and the number of simulated workers.
+import json
+import os
+import pathlib
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+
+ROOT = os.environ["INSULA_ROOT"]
+INSULA = os.path.join(os.environ["INSULA_BUILD"], "control/insula")
+FIXTURES = os.path.join(ROOT, "pcap-fixtures")
+POLICY = os.path.join(FIXTURES, "policies/two_tenants.yaml")
+WEB = bytes.fromhex("020000000a11")
+DB = bytes.fromhex("020000000a12")
+
+
+def fixture(name):
+    return os.path.join(FIXTURES, "in", name + ".pcap")
+
+
+def pcap(frames, magic=0xA1B23C4D, link=1, units=1000000000, cut=None):
+    out = struct.pack("<IHHiIII", magic, 2, 4, 0, 0, 262144, link)
+    for ns, data in frames:
+        kept = data[:cut]
+        out += struct.pack("<IIII", ns // 10**9, ns % 10**9 * units // 10**9, len(kept), len(data))
+        out += kept
+    return out
+
+
+def pcapng(frames, resolution):
+    out = struct.pack("<IIIHHqI", 0x0A0D0D0A, 28, 0x1A2B3C4D, 1, 0, -1, 28)
+    out += struct.pack("<IIHHIHHIII", 1, 32, 1, 0, 0, 9, 1, resolution, 0, 32)
+    for ns, data in frames:
+        stamp = ns * 10**resolution // 10**9
+        body = data + bytes(-len(data) % 4)
+        size = 32 + len(body)
+        out += struct.pack("<IIIIIII", 6, size, 0, stamp >> 32, stamp & 0xFFFFFFFF, len(data),
+                           len(data)) + body + struct.pack("<I", size)
+    return out
+
+
+def plain(n, size=46):
+    """Non-IP from red/web to red/db: dropped, each for the same reason."""
+    return [(1000 * 10**9 + i * 1000, DB + WEB + b"\x88\xb5" + bytes(size)) for i in range(n)]
+
+
+def tree(path):
+    files = {}
+    for folder, _, names in os.walk(path):
+        for name in names:
+            file = os.path.join(folder, name)
+            files[os.path.relpath(file, path)] = pathlib.Path(file).read_bytes()
+    return files
+
+
+def verdicts_of(out):
+    return json.loads(pathlib.Path(out, "verdicts.json").read_text())
+
+
+class Replay(unittest.TestCase):
+    def setUp(self):
+        self.scratch = tempfile.TemporaryDirectory()
+        self.addCleanup(self.scratch.cleanup)
+        self.n = 0
+
+    def path(self, name, data=None):
+        path = os.path.join(self.scratch.name, name)
+        if data is not None:
+            with open(path, "wb") as f:
+                f.write(data)
+        return path
+
+    def insula(self, *words, status=0):
+        done = subprocess.run(
+            [INSULA, "replay", *words], capture_output=True, text=True, timeout=60, check=False)
+        self.assertEqual(done.returncode, status, done.stdout + done.stderr)
+        return done
+
+    def replay(self, inputs, *words, status=0):
+        self.n += 1
+        out = self.path(f"out{self.n}")
+        given = [w for i in inputs for w in ("--in", i)]
+        done = self.insula("--policy", POLICY, *given, "--out", out, *words, status=status)
+        return done, out
+
+    def refused(self, data, what):
+        capture = self.path("bad.pcap", data)
+        done, out = self.replay([f"red/web.eth0={capture}"], status=1)
+        self.assertIn(f"{capture}: {what}", done.stderr)
+        self.assertFalse(os.path.exists(out), "something was left behind")
+
+    def test_files(self):
+        done, out = self.replay([f"red/web.eth0={fixture('l2/routed')}"])
+        self.assertEqual(sorted(tree(out)), ["red/app.eth0.pcapng", "verdicts.json"])
+        verdicts = verdicts_of(out)
+        self.assertEqual([v["verdict"] for v in verdicts], ["forwarded", "dropped", "dropped"])
+        self.assertEqual([v["stage"] for v in verdicts], ["policy", "route", "route"])
+        self.assertEqual(verdicts[0]["rule"], "route red/dmz")
+        self.assertEqual(verdicts[0]["out"], ["red/app.eth0"])
+        self.assertEqual(verdicts[1]["drop"], "route_ttl")
+        self.assertIn("3 packets: 1 forwarded, 0 answered, 0 taken, 2 dropped", done.stdout)
+        self.assertIn("1 dropped: route_ttl: TTL ran out at the gateway", done.stdout)
+        self.assertEqual(done.stderr, "")
+
+    def test_json(self):
+        done, _ = self.replay([f"red/web.eth0={fixture('l2/routed')}"], "--json")
+        total = json.loads(done.stdout)
+        self.assertEqual((total["packets"], total["dropped"]), (3, 2))
+        web = [p for p in total["ports"] if p["port"] == "red/web.eth0"][0]
+        self.assertEqual(web["drops"], {"route_ttl": 1, "route_no_route": 1})
+
+    def test_rewrite(self):
+        inputs = [f"red/web.eth0={fixture('nat/udp_out')}", f"internet={fixture('nat/udp_back')}"]
+        _, out = self.replay(inputs)
+        verdicts = verdicts_of(out)
+        self.assertEqual(verdicts[0]["rule"], "snat red/lan internet")
+        self.assertEqual(verdicts[0]["rewrite"]["from"], "udp 10.0.0.11:4000 > 203.0.113.7:5000")
+        self.assertRegex(verdicts[0]["rewrite"]["to"],
+                         "^udp 198.51.100.2:[0-9]+ > 203.0.113.7:5000$")
+        self.assertEqual(verdicts[-1]["out"], ["red/web.eth0"])
+        # another seed, another external port, and nothing else
+        _, other = self.replay(inputs, "--seed", "1")
+        theirs = verdicts_of(other)
+        self.assertNotEqual(verdicts[0]["rewrite"]["to"], theirs[0]["rewrite"]["to"])
+
+    def test_same_bytes(self):
+        inputs = [f"red/web.eth0={fixture('l2/bridged_tcp_burst')}",
+                  f"red/db.eth0={fixture('l2/bridged_udp')}",
+                  f"internet={fixture('nat/unsolicited')}"]
+        _, first = self.replay(inputs)
+        want = tree(first)
+        for burst in ("1", "7", "32"):
+            for workers in ("1", "2", "4"):
+                _, out = self.replay(inputs, "--burst", burst, "--workers", workers)
+                self.assertEqual(want, tree(out), f"burst {burst}, {workers} workers")
+
+    def test_formats(self):
+        frames = plain(5)
+        forms = {
+            "us": pcap(frames, magic=0xA1B2C3D4, units=10**6),
+            "ns": pcap(frames),
+            "ng-us": pcapng(frames, 6),
+            "ng-ns": pcapng(frames, 9),
+        }
+        outs = []
+        for name, data in forms.items():
+            _, out = self.replay([f"red/web.eth0={self.path(name, data)}"])
+            outs.append(tree(out))
+        self.assertIn(b'"drop":"guard_non_ip"', outs[0]["verdicts.json"])
+        for out in outs[1:]:
+            self.assertEqual(outs[0], out)
+
+    def test_order(self):
+        # by time, then by the order of --in, then by number; also within a file
+        frames = plain(3)
+        late = self.path("late", pcap([frames[2], frames[0], frames[1]]))
+        same = self.path("same", pcap([frames[1]]))
+        _, out = self.replay([f"red/web.eth0={late}", f"red/db.eth0={same}"])
+        verdicts = verdicts_of(out)
+        self.assertEqual([(v["in"], v["packet"]) for v in verdicts],
+                         [("red/web.eth0", 2), ("red/web.eth0", 3), ("red/db.eth0", 1),
+                          ("red/web.eth0", 1)])
+
+    def test_refused_files(self):
+        self.refused(pcap(plain(3), cut=40), "packet 1: only 40 of 60 bytes were captured")
+        self.refused(pcap(plain(3))[:-7], "packet 3: truncated dump file")
+        self.refused(pcap(plain(1), link=101), "link type")
+        self.refused(b"not a capture at all, but long enough", "not a capture: unknown file format")
+        self.refused(b"", "not a capture: truncated")
+
+    def test_refused_words(self):
+        capture = fixture("l2/routed")
+        done, _ = self.replay([f"red/nobody.eth0={capture}"], status=1)
+        self.assertIn("the policy has no port 'red/nobody.eth0'", done.stderr)
+        done, _ = self.replay(["red/web.eth0=/no/such/file"], status=1)
+        self.assertIn("/no/such/file: No such file or directory", done.stderr)
+        self.replay([], status=2)
+        self.replay(["red/web.eth0"], status=2)
+        self.replay([f"red/web.eth0={capture}"], "--seed", "x", status=2)
+        self.insula("--policy", POLICY, "--in", f"red/web.eth0={capture}", status=2)
+        bad = self.path("bad.yaml", b"version: 1\ntenants:\n  - {nome: x}\n")
+        done = self.insula(
+            "--policy", bad, "--in", f"a={capture}", "--out", self.path("o"), status=1)
+        self.assertIn(f"{bad}:3:", done.stderr)
+        done = subprocess.run([INSULA, "status", "--seed", "1"], capture_output=True, check=False)
+        self.assertEqual(done.returncode, 2)
+
+    def test_used_directory(self):
+        _, out = self.replay([f"red/web.eth0={fixture('l2/routed')}"])
+        before = tree(out)
+        self.n -= 1
+        done, _ = self.replay([f"red/web.eth0={fixture('l2/gateway')}"], status=1)
+        self.assertIn("is not empty; name a new directory", done.stderr)
+        self.assertEqual(before, tree(out))
+
+
+if __name__ == "__main__":
+    sys.stdout.flush()
+    unittest.main(argv=[sys.argv[0], "-v"])
