@@ -20,7 +20,7 @@ enum cli_output { CLI_TABLE, CLI_JSON, CLI_YAML, CLI_OUTPUT_COUNT };
 
 // Options of `insula replay` alone.
 struct cli_replay {
-	const char *policy, *out, *seed, *burst, *workers; // NULL: not given
+	const char *policy, *against, *out, *seed, *burst, *workers; // NULL: not given
 	const char **inputs; // PORT=FILE
 	unsigned n_inputs;
 	const char *state_dir; // --state-dir, only when it is given

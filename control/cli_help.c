@@ -62,12 +62,17 @@ static const struct cli_command commands[] = {
 		"  --out DIR          a new directory: DIR/PORT.pcapng for each port that frames "
 		"left\n"
 		"                     by, and DIR/verdicts.json, a packet a line\n"
-		"  --json             the sum as JSON\n"
+		"  --against NEW      instead of --out: which flows end otherwise under NEW, and "
+		"by\n"
+		"                     which rule\n"
+		"  --json             the sum, or those flows, as JSON\n"
 		"  --seed N           of hashes and the choice of NAT ports; default 0\n"
 		"  --state-dir DIR    MACs, addresses and numbers as this host gave them out; "
 		"without\n"
 		"                     it, what the file leaves open is the same on every machine\n"
-		"Exit status: 0; 1 refused or failed; 2 called wrongly.",
+		"Exit status: 0; 1 refused or failed; 2 called wrongly. With --against, as "
+		"diff(1):\n"
+		"0 nothing ends otherwise, 1 something does, 2 trouble.",
 		"insula replay --policy site.yaml --in red/web.eth0=web.pcap --out out" },
 };
 

@@ -73,12 +73,18 @@ static bool compile(struct store *s, const char *name, char ret_path[FD_PATH_SIZ
 	return r == 0;
 }
 
-static bool check(const struct cli_replay *o)
+static bool check(const struct cli *c)
 {
+	const struct cli_replay *o = &c->replay;
 	char *end = NULL;
 
-	if (o->policy == NULL || o->n_inputs == 0 || o->out == NULL) {
-		cli_error("replay needs --policy FILE, --in PORT=CAPTURE and --out DIR");
+	if (o->policy == NULL || o->n_inputs == 0 || (o->out == NULL) == (o->against == NULL)) {
+		cli_error("replay needs --policy FILE, --in PORT=CAPTURE, and either --out DIR or "
+			  "--against FILE");
+		return false;
+	}
+	if (c->output == CLI_YAML) {
+		cli_error("replay prints a table or JSON, not YAML");
 		return false;
 	}
 	if (o->seed != NULL && ((void)strtoull(o->seed, &end, 10),
@@ -97,13 +103,15 @@ static bool check(const struct cli_replay *o)
 	return true;
 }
 
-static bool arguments(
-	const struct cli *c, const char *path, const char *policy, struct child_arguments *a)
+// against: NULL, or the second policy.
+static bool arguments(const struct cli *c, const char *path, const char *policy,
+	const char *against, struct child_arguments *a)
 {
 	const struct cli_replay *o = &c->replay;
 	bool ok = push(a, path) && push(a, "--replay") && push_option(a, "--policy", policy) &&
-		  push_option(a, "--out", o->out) && push_option(a, "--seed", o->seed) &&
-		  push_option(a, "--burst", o->burst) && push_option(a, "--workers", o->workers);
+		  push_option(a, "--against", against) && push_option(a, "--out", o->out) &&
+		  push_option(a, "--seed", o->seed) && push_option(a, "--burst", o->burst) &&
+		  push_option(a, "--workers", o->workers);
 
 	for (unsigned i = 0; ok && i < o->n_inputs; i++)
 		ok = push_option(a, "--in", o->inputs[i]);
@@ -113,26 +121,28 @@ static bool arguments(
 int cli_replay(const struct cli *c, int n_args, char *const *args)
 {
 	const struct cli_replay *o = &c->replay;
-	char policy[FD_PATH_SIZE], path[512], err[512] = "";
+	int trouble = o->against != NULL ? CLI_USAGE : CLI_FAILED; // as diff(1): 2 is trouble
+	char policy[FD_PATH_SIZE], against[FD_PATH_SIZE], path[512], err[512] = "";
 	struct child_arguments a = { 0 };
 	struct store *store;
 	bool ok;
 
-	if (!check(o))
+	if (!check(c))
 		return CLI_USAGE;
 	if (switch_proc_find(path, sizeof(path), err, sizeof(err)) < 0 ||
 		store_open_memory(o->state_dir, &store, err, sizeof(err)) < 0) {
 		cli_error("%s", err);
-		return CLI_FAILED;
+		return trouble;
 	}
-	ok = compile(store, o->policy, policy);
+	ok = compile(store, o->policy, policy) &&
+	     (o->against == NULL || compile(store, o->against, against));
 	store_close(store);
 	if (!ok)
-		return CLI_FAILED;
-	if (arguments(c, path, policy, &a)) {
+		return trouble;
+	if (arguments(c, path, policy, o->against != NULL ? against : NULL, &a)) {
 		execv(path, a.v);
 		cli_error("%s: %s", path, strerror(errno));
 	}
 	free(a.v);
-	return CLI_FAILED;
+	return trouble;
 }

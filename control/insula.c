@@ -16,6 +16,7 @@ enum {
 	OPT_VERSION,
 	OPT_JSON,
 	OPT_POLICY,
+	OPT_AGAINST,
 	OPT_IN,
 	OPT_OUT,
 	OPT_SEED,
@@ -73,6 +74,8 @@ static bool take_replay(struct cli_replay *r, int option, const char *value)
 	r->given = true;
 	if (option == OPT_POLICY)
 		r->policy = value;
+	else if (option == OPT_AGAINST)
+		r->against = value;
 	else if (option == OPT_OUT)
 		r->out = value;
 	else if (option == OPT_SEED)
@@ -95,6 +98,7 @@ static bool parse_options(int argc, char **argv, struct arguments *a)
 		{ "version", no_argument, NULL, OPT_VERSION },
 		{ "json", no_argument, NULL, OPT_JSON },
 		{ "policy", required_argument, NULL, OPT_POLICY },
+		{ "against", required_argument, NULL, OPT_AGAINST },
 		{ "in", required_argument, NULL, OPT_IN },
 		{ "out", required_argument, NULL, OPT_OUT },
 		{ "seed", required_argument, NULL, OPT_SEED },

@@ -417,7 +417,7 @@ static int run_burst(struct replay *r, uint32_t port_id, const struct replay_fra
 		if (port)
 			packet_of(b.pkts[i])->trace = (uint32_t)v->number;
 	}
-	if (!port) { // n is 1 then
+	if (!port) { // n is 1 then, and the old policy's verdict has the addresses
 		v->outcome = REPLAY_DROPPED;
 		v->drop = DROP_PORT_NO_POLICY;
 		v->stage = "vlan_ingress";

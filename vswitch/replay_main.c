@@ -10,12 +10,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "vswitch/eal.h"
+#include "vswitch/replay_compare.h"
 #include "vswitch/replay_list.h"
 
-enum { REPLAY_REFUSED = 1, REPLAY_USAGE = 2 };
+enum { REPLAY_REFUSED = 1, REPLAY_USAGE = 2, REPLAY_DIFFERS = 1, REPLAY_TROUBLE = 2 };
 
 struct arguments {
-	const char *policy, *out;
+	const char *policy, *against, *out;
 	struct replay_input *inputs;
 	unsigned n_inputs, burst, n_workers;
 	uint64_t seed;
@@ -26,12 +27,6 @@ struct view {
 	void *data;
 	size_t size;
 };
-
-static int complain(const char *what)
-{
-	fprintf(stderr, "insula replay: %s\n", what);
-	return REPLAY_REFUSED;
-}
 
 // "PORT=FILE".
 static bool take_input(struct arguments *a, char *text)
@@ -50,9 +45,9 @@ static bool take_input(struct arguments *a, char *text)
 static bool parse(int argc, char **argv, struct arguments *a)
 {
 	static const struct option longs[] = { { "policy", required_argument, NULL, 'p' },
-		{ "in", required_argument, NULL, 'i' }, { "out", required_argument, NULL, 'o' },
-		{ "seed", required_argument, NULL, 's' }, { "json", no_argument, NULL, 'j' },
-		{ "burst", required_argument, NULL, 'b' },
+		{ "against", required_argument, NULL, 'a' }, { "in", required_argument, NULL, 'i' },
+		{ "out", required_argument, NULL, 'o' }, { "seed", required_argument, NULL, 's' },
+		{ "json", no_argument, NULL, 'j' }, { "burst", required_argument, NULL, 'b' },
 		{ "workers", required_argument, NULL, 'w' }, { 0 } };
 	bool ok = true;
 	int c;
@@ -61,6 +56,8 @@ static bool parse(int argc, char **argv, struct arguments *a)
 	while (ok && (c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		if (c == 'p')
 			a->policy = optarg;
+		else if (c == 'a')
+			a->against = optarg;
 		else if (c == 'i')
 			ok = take_input(a, optarg);
 		else if (c == 'o')
@@ -90,25 +87,59 @@ static int map(const char *path, struct view *v)
 	} else {
 		v->size = (size_t)st.st_size;
 		v->data = mmap(NULL, v->size, PROT_READ, MAP_PRIVATE, fd, 0);
-		if (v->data == MAP_FAILED)
+		if (v->data == MAP_FAILED) {
 			r = -errno;
+			v->data = NULL;
+		}
 	}
 	if (fd >= 0)
 		close(fd);
 	return r;
 }
 
-static int run(const struct arguments *a, const struct view *policy, const struct replay_frames *f,
-	char *err, size_t err_size)
+static struct replay_options options_of(
+	const struct arguments *a, const struct view *policy, const struct replay_frames *f)
 {
-	struct replay_options o = { .policy = policy->data,
+	return (struct replay_options){ .policy = policy->data,
 		.policy_size = policy->size,
 		.frames = f,
 		.out_dir = a->out,
 		.seed = a->seed,
 		.burst = a->burst,
-		.n_workers = a->n_workers,
-		.verdict = replay_list_add };
+		.n_workers = a->n_workers };
+}
+
+// Both policies, and what ends otherwise. 1 if anything does, 0, or -errno.
+static int run_against(const struct arguments *a, const struct view policy[2],
+	const struct replay_frames *f, char *err, size_t err_size)
+{
+	struct replay_compare *c;
+	int r = replay_compare_new(f, &c);
+
+	if (r < 0) {
+		snprintf(err, err_size, "out of memory");
+		return r;
+	}
+	for (unsigned i = 0; r == 0 && i < 2; i++) {
+		struct replay_options o = options_of(a, &policy[i], f);
+
+		o.ports_may_lack = true;
+		o.verdict = i ? replay_compare_then : replay_compare_old;
+		o.arg = c;
+		r = replay_run(&o, err, err_size);
+	}
+	if (r == 0)
+		r = replay_compare_done(c, err, err_size);
+	if (r == 0)
+		r = replay_compare_print(c, a->json) > 0;
+	replay_compare_free(c);
+	return r;
+}
+
+static int run(const struct arguments *a, const struct view *policy, const struct replay_frames *f,
+	char *err, size_t err_size)
+{
+	struct replay_options o = options_of(a, policy, f);
 	struct replay_list *list;
 	char path[4096], ignored[64];
 	int r = a->out ? replay_output_dir(a->out, err, err_size) : 0, closed;
@@ -119,6 +150,7 @@ static int run(const struct arguments *a, const struct view *policy, const struc
 	r = replay_list_new(a->out ? path : NULL, &list, err, err_size);
 	if (r < 0)
 		return r;
+	o.verdict = replay_list_add;
 	o.arg = list;
 	r = replay_run(&o, err, err_size);
 	if (r == 0)
@@ -148,11 +180,35 @@ static int start_dpdk(unsigned memory_mib)
 	return r;
 }
 
+// Everything behind the arguments. 1 if flows end otherwise, 0, or -errno.
+static int replay(const struct arguments *a, char *err, size_t err_size)
+{
+	const char *const paths[2] = { a->policy, a->against };
+	struct replay_frames frames = { 0 };
+	struct view policies[2] = { 0 };
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && i < 2 && paths[i]; i++)
+		r = map(paths[i], &policies[i]);
+	if (r == 0)
+		r = replay_frames_load(a->inputs, a->n_inputs, &frames, err, err_size);
+	if (r == 0)
+		r = start_dpdk(24 + 20 * a->n_workers);
+	if (r == 0)
+		r = a->against ? run_against(a, policies, &frames, err, err_size)
+			       : run(a, policies, &frames, err, err_size);
+	replay_frames_free(&frames);
+	for (unsigned i = 0; i < 2; i++)
+		if (policies[i].data)
+			munmap(policies[i].data, policies[i].size);
+	if (r < 0 && !err[0])
+		snprintf(err, err_size, "%s", strerror(-r));
+	return r;
+}
+
 int replay_main(int argc, char **argv)
 {
 	struct arguments a;
-	struct replay_frames frames = { 0 };
-	struct view policy = { 0 };
 	char err[512] = "";
 	int r;
 
@@ -161,17 +217,11 @@ int replay_main(int argc, char **argv)
 			stderr);
 		return REPLAY_USAGE;
 	}
-	r = map(a.policy, &policy);
-	if (r < 0)
-		return complain(strerror(-r));
-	if (replay_frames_load(a.inputs, a.n_inputs, &frames, err, sizeof(err)) < 0)
-		return complain(err);
-	r = start_dpdk(24 + 20 * a.n_workers);
-	if (r < 0)
-		return complain(strerror(-r));
-	r = run(&a, &policy, &frames, err, sizeof(err));
-	replay_frames_free(&frames);
-	munmap(policy.data, policy.size);
+	r = replay(&a, err, sizeof(err));
 	free(a.inputs);
-	return r < 0 ? complain(err) : 0;
+	if (r < 0)
+		fprintf(stderr, "insula replay: %s\n", err);
+	if (r < 0)
+		return a.against ? REPLAY_TROUBLE : REPLAY_REFUSED;
+	return r ? REPLAY_DIFFERS : 0;
 }

@@ -190,6 +190,65 @@ class Replay(unittest.TestCase):
         done = subprocess.run([INSULA, "status", "--seed", "1"], capture_output=True, check=False)
         self.assertEqual(done.returncode, 2)
 
+    def against(self, change, inputs, *words, status):
+        text = pathlib.Path(POLICY).read_text()
+        self.assertIn(change[0], text)
+        new = self.path("new.yaml", text.replace(*change).encode())
+        given = [w for i in inputs for w in ("--in", i)]
+        return self.insula("--policy", POLICY, "--against", new, *given, *words, status=status)
+
+    def test_against_same(self):
+        inputs = [f"red/web.eth0={fixture('l2/routed')}", f"internet={fixture('nat/unsolicited')}"]
+        done = self.against(("# Two", "# two"), inputs, status=0)
+        self.assertEqual(done.stdout, "0 of 7 packets end otherwise, in 0 flows\n")
+        done = self.against(("# Two", "# two"), inputs, "--json", status=0)
+        self.assertEqual(json.loads(done.stdout), {"packets": 7, "changed": 0, "flows": []})
+
+    def test_against_changed(self):
+        # db goes elsewhere: what was bridged to it finds nobody, three packets of one flow
+        inputs = [f"red/web.eth0={fixture('l2/bridged_udp')}"]
+        change = ('mac: "02:00:00:00:0a:12"', 'mac: "02:00:00:00:0a:13"')
+        done = self.against(change, inputs, status=1)
+        self.assertEqual(done.stdout.splitlines(), [
+            "red/web.eth0: udp 10.0.0.11:4000 > 10.0.0.12:5000: 3 packets from number 1 on",
+            "  old: forwarded to red/db.eth0 (segment red/lan)",
+            "  new: dropped: fdb_unknown_unicast",
+            "3 of 3 packets end otherwise, in 1 flow",
+        ])
+        done = self.against(change, inputs, "--json", status=1)
+        flow = json.loads(done.stdout)["flows"][0]
+        self.assertEqual(flow["flow"], "udp 10.0.0.11:4000 > 10.0.0.12:5000")
+        self.assertEqual(flow["old"], {"verdict": "forwarded to red/db.eth0",
+                                       "rule": "segment red/lan"})
+        self.assertEqual(flow["new"], {"verdict": "dropped: fdb_unknown_unicast", "rule": ""})
+
+    def test_against_other_address(self):
+        # the same way out behind another address
+        inputs = [f"red/web.eth0={fixture('nat/udp_out')}", f"internet={fixture('nat/udp_back')}"]
+        done = self.against(("address: 198.51.100.2/24", "address: 198.51.100.3/24"), inputs,
+                            "--json", status=1)
+        old, new = [[f[w]["verdict"] for f in json.loads(done.stdout)["flows"]]
+                    for w in ("old", "new")]
+        self.assertEqual(old[0], "forwarded to internet from 198.51.100.2")
+        self.assertEqual(new[0], "forwarded to internet from 198.51.100.3")
+        self.assertIn("forwarded to red/web.eth0 for 10.0.0.11", old)
+        self.assertIn("dropped: policy_uplink_unsolicited", new)
+
+    def test_against_port_gone(self):
+        inputs = [f"red/web.eth0={fixture('l2/bridged_udp')}"]
+        nics = "\n        nics: [{network: lan, netns: n,"
+        done = self.against(("- name: web" + nics, "- name: site" + nics), inputs, status=1)
+        self.assertIn("red/web.eth0: udp 10.0.0.11:4000 > 10.0.0.12:5000: 3 packets", done.stdout)
+        self.assertIn("  new: dropped: port_no_policy", done.stdout)
+
+    def test_against_trouble(self):
+        inputs = [f"red/nobody.eth0={fixture('l2/bridged_udp')}"]
+        done = self.against(("# Two", "# two"), inputs, status=2)
+        self.assertIn("neither policy has a port 'red/nobody.eth0'", done.stderr)
+        self.against(("version: 1", "version: 2"), inputs, status=2)
+        self.against(("# Two", "# two"), inputs, "--out", self.path("o"), status=2)
+        self.against(("# Two", "# two"), ["red/web.eth0=/no/such/file"], status=2)
+
     def test_used_directory(self):
         _, out = self.replay([f"red/web.eth0={fixture('l2/routed')}"])
         before = tree(out)

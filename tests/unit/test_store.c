@@ -56,6 +56,35 @@ static void test_numbers_last_and_rest(void **state)
 	accept_round(round);
 }
 
+// A replay's store: what the file has, while insulad has it open; what it gives out stays with it.
+static void test_copy_in_memory(void **state)
+{
+	struct store *copy, *file = fixture_store;
+	char err[256] = "";
+	uint64_t round = begin();
+
+	assert_int_equal(port(round, "a"), 1);
+	assert_int_equal(port(round, "b"), 2);
+	accept_round(round);
+	assert_int_equal(store_open_memory(fixture_dir, &copy, err, sizeof(err)), 0);
+	assert_int_equal(store_salt(copy), store_salt(file));
+	fixture_store = copy;
+	round = begin();
+	assert_int_equal(port(round, "b"), 2);
+	assert_int_equal(port(round, "c"), 3);
+	accept_round(round);
+	fixture_store = file;
+	round = begin();
+	assert_int_equal(port(round, "d"), 3);
+	accept_round(round);
+	store_close(copy);
+	assert_int_equal(store_open_memory("/nonexistent", &copy, err, sizeof(err)), -EIO);
+	assert_non_null(strstr(err, "/nonexistent/insula.db"));
+	assert_int_equal(store_open_memory(NULL, &copy, err, sizeof(err)), 0);
+	assert_int_equal(store_salt(copy), 0);
+	store_close(copy);
+}
+
 static void test_who_comes_back(void **state)
 {
 	uint64_t round = begin();
@@ -314,6 +343,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_numbers_last_and_rest),
+		T(test_copy_in_memory),
 		T(test_who_comes_back),
 		T(test_rejected_round_leaves_no_trace),
 		T(test_addresses),
