@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include "dhcp/arp.h"
 #include "vswitch/message.h"
 #include "vswitch/port_fd.h"
 #include "vswitch/replay_private.h"
@@ -60,6 +61,44 @@ static int put_late(struct replay *r, uint32_t port, struct rte_mbuf *m)
 	return 0;
 }
 
+// Of what the switch itself sends: does it ask for a neighbour where replay has to play him?
+static void note_ask(struct replay *r, uint32_t port, struct rte_mbuf *m)
+{
+	struct arp_msg arp;
+
+	if (!(packet_of(m)->flags & PACKET_LOCAL) || r->fed[port] ||
+		arp_parse(rte_pktmbuf_mtod(m, uint8_t *), m->data_len, &arp) < 0 ||
+		arp.op != ARP_OP_REQUEST)
+		return;
+	if (r->n_asks == r->asks_room) {
+		size_t room = r->asks_room ? 2 * r->asks_room : 16;
+		struct replay_ask *grown = realloc(r->asks, room * sizeof(*grown));
+
+		if (!grown) {
+			r->error = -ENOMEM;
+			return;
+		}
+		r->asks = grown;
+		r->asks_room = room;
+	}
+	r->asks[r->n_asks++] = (struct replay_ask){ port, arp.tpa };
+}
+
+// Where there is no capture to answer, everybody answers at once: 0e:00 and his address.
+static void answer_asks(struct replay *r)
+{
+	const struct burst b = { .policy = r->pol, .now_ns = r->now_ns };
+
+	for (size_t i = 0; i < r->n_asks; i++) {
+		struct mac mac = { { 0x0e, 0 } };
+
+		memcpy(&mac.b[2], &r->asks[i].address, sizeof(be32));
+		neighbour_heard(
+			r->sw->workers[0], &b, r->asks[i].port, r->asks[i].address, &mac, true);
+	}
+	r->n_asks = 0;
+}
+
 static uint16_t port_tx(
 	struct worker *w, struct port *p, uint16_t queue, struct rte_mbuf **pkts, uint16_t n)
 {
@@ -67,6 +106,7 @@ static uint16_t port_tx(
 
 	for (uint16_t i = 0; i < n; i++) {
 		replay_note_sent(r, p->id, pkts[i]);
+		note_ask(r, p->id, pkts[i]);
 		if (r->out && r->several && put_late(r, p->id, pkts[i]) == 0)
 			continue;
 		if (r->out && !r->several)
@@ -98,6 +138,7 @@ static void write_late(struct replay *r)
 		rte_pktmbuf_free(r->late[i].m);
 	}
 	r->n_late = 0;
+	r->several = false;
 }
 
 // --- the policy ---
@@ -198,7 +239,8 @@ static int find_ports(struct replay *r, char *err, size_t err_size)
 	const struct replay_frames *f = r->o->frames;
 
 	r->ports = calloc(f->n_inputs + 1, sizeof(*r->ports));
-	if (!r->ports || replay_make_names(r) < 0)
+	r->fed = calloc(POLICY_MAX_PORT_ID + 1, 1);
+	if (!r->ports || !r->fed || replay_make_names(r) < 0)
 		return -ENOMEM;
 	for (unsigned i = 0; i < f->n_inputs; i++) {
 		for (uint32_t k = 0; k < r->pol->n_ports && !r->ports[i]; k++) {
@@ -211,7 +253,10 @@ static int find_ports(struct replay *r, char *err, size_t err_size)
 			snprintf(err, err_size, "the policy has no port '%s'", f->inputs[i].port);
 			return -ENOENT;
 		}
+		r->fed[r->ports[i]] = 1;
 	}
+	for (uint32_t i = 0; i < r->pol->n_ports; i++)
+		r->plays = r->plays || (r->pol->ports[i].uplink && !r->fed[r->pol->ports[i].p->id]);
 	return 0;
 }
 
@@ -269,6 +314,8 @@ static int stop(struct replay *r, int e, char *err, size_t err_size)
 	free(r->late);
 	free(r->ports);
 	free(r->names);
+	free(r->fed);
+	free(r->asks);
 	return e;
 }
 
@@ -282,6 +329,7 @@ static void tick(struct replay *r)
 	w->now_ns = r->now_ns;
 	r->stage = "rewrite"; // whose packets may be waiting
 	neighbour_tick(w, &b);
+	answer_asks(r);
 	if (r->now_ns % SECOND == 0) {
 		switch_expire(r->sw, r->now_ns);
 		session_reclaim(r->sessions);
@@ -426,13 +474,14 @@ static int run_burst(struct replay *r, uint32_t port_id, const struct replay_fra
 	w->now_ns = r->now_ns;
 	r->several = n > 1;
 	run_stages(r, w, &b);
+	answer_asks(r);
 	drain_messages(r, w);
 	write_late(r);
 	return r->error;
 }
 
-// What may change what the next packet meets (ARP, DHCP, ICMP, learning) is a burst of its own: in
-// a live burst these may overtake each other by a stage.
+// What may change what the next packet meets (ARP, DHCP, ICMP, learning, a neighbour that replay
+// plays) is a burst of its own: in a live burst these may overtake each other by a stage.
 static bool may_share(const struct replay *r, const struct replay_frame *f)
 {
 	const struct policy_prt *prt = policy_port(r->pol, r->ports[f->input]);
@@ -443,6 +492,10 @@ static bool may_share(const struct replay *r, const struct replay_frame *f)
 		(f->data[23] != IPPROTO_TCP && f->data[23] != IPPROTO_UDP))
 		return false;
 	memcpy(ports, f->data + 34, sizeof(ports));
+	if (r->plays && prt->segment != POLICY_NO_SEGMENT &&
+		memcmp(f->data, &r->pol->segments[prt->segment].s->gateway_mac,
+			sizeof(struct mac)) == 0)
+		return false;
 	return f->data[23] == IPPROTO_TCP || ports[1] != htons(67);
 }
 
@@ -473,7 +526,6 @@ static int run(struct replay *r, char *err, size_t err_size)
 		i += n;
 	}
 	if (e == 0 && r->first < r->next) {
-		r->several = false;
 		advance(r, r->now_ns + HELD_S * SECOND);
 		replay_tell(r);
 	}

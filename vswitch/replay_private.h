@@ -11,6 +11,11 @@ struct replay_late { // left within a burst of several: written in the order of 
 	struct rte_mbuf *m;
 };
 
+struct replay_ask { // an ARP request that nobody is there to answer
+	uint32_t port;
+	be32 address;
+};
+
 struct replay {
 	struct watch watch; // first: the workers know no more of us
 	const struct replay_options *o;
@@ -32,6 +37,12 @@ struct replay {
 	uint64_t mask, first, next;
 	struct replay_late *late;
 	size_t n_late, late_room;
+	// Uplinks without a capture: replay plays their neighbours. By port id, 1 = it has a
+	// capture.
+	uint8_t *fed;
+	bool plays; // some uplink has none
+	struct replay_ask *asks; // since the burst or tick began
+	size_t n_asks, asks_room;
 	int error;
 };
 

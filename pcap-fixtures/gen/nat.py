@@ -31,12 +31,26 @@ def unresolved():
 
 
 @capture
+def unresolved_back():
+    yield At(5)
+    yield tcp(ROUTER, UPLINK, SERVER_IP, UPLINK_IP, "S", dport=22)
+
+
+@capture
 def burst_out():
     yield udp(RED_WEB, GATEWAY, WEB_IP, SERVER_IP)
     # At one time: the question for the second's next hop leaves behind the first.
     for dst in (SERVER_IP, "198.51.100.50", SERVER_IP):
         yield At(0.2)
         yield udp(RED_WEB, GATEWAY, WEB_IP, dst)
+    yield At(5)
+    yield udp(RED_WEB, GATEWAY, WEB_IP, SERVER_IP)
+
+
+@capture
+def router():
+    yield At(0.05)
+    yield router_answers()
 
 
 @capture
