@@ -13,6 +13,7 @@
 #include "vswitch/port_fd.h"
 #include "vswitch/replay_private.h"
 #include "vswitch/tables.h"
+#include "vswitch/vnet_hdr.h"
 
 #define SECOND 1000000000ull
 
@@ -373,6 +374,12 @@ static struct rte_mbuf *mbuf_of(struct worker *w, struct port *port, const struc
 	memcpy(rte_pktmbuf_mtod(m, uint8_t *), f->data, first);
 	port_fd_rx_lengths(m, tail, f->size);
 	port_fd_rx_packet(port, 0, m);
+	if (f->vnet) {
+		struct virtio_net_hdr hdr;
+
+		memcpy(&hdr, f->data - sizeof(hdr), sizeof(hdr));
+		vnet_hdr_read(&hdr, packet_of(m));
+	}
 	return m;
 }
 
@@ -487,9 +494,9 @@ static bool may_share(const struct replay *r, const struct replay_frame *f)
 	const struct policy_prt *prt = policy_port(r->pol, r->ports[f->input]);
 	be16 ports[2];
 
-	if (!prt || prt->p->mode == POLICY_PORT_TRUNK || f->size < 42 || (f->data[0] & 1) ||
-		f->data[12] != 0x08 || f->data[13] != 0 || f->data[14] != 0x45 ||
-		(f->data[23] != IPPROTO_TCP && f->data[23] != IPPROTO_UDP))
+	if (!prt || prt->p->mode == POLICY_PORT_TRUNK || f->vnet || f->size < 42 ||
+		(f->data[0] & 1) || f->data[12] != 0x08 || f->data[13] != 0 ||
+		f->data[14] != 0x45 || (f->data[23] != IPPROTO_TCP && f->data[23] != IPPROTO_UDP))
 		return false;
 	memcpy(ports, f->data + 34, sizeof(ports));
 	if (r->plays && prt->segment != POLICY_NO_SEGMENT &&

@@ -15,7 +15,7 @@ enum {
 
 struct replay_input {
 	const char *port; // TENANT/INSTANCE.NIC, or the name of an uplink or trunk
-	const char *path; // pcap or pcapng
+	const char *path; // pcap or pcapng, Ethernet or with virtio_net_hdr (see replay_input.c)
 };
 
 struct replay_frame {
@@ -23,7 +23,8 @@ struct replay_frame {
 	const uint8_t *data;
 	uint32_t size;
 	uint32_t number; // in its file, from 1
-	uint32_t input; // index
+	uint16_t input; // index
+	bool vnet; // a struct virtio_net_hdr lies before data
 };
 
 // All frames of all inputs, by (time, input, number).

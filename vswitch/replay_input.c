@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Captures for a replay: pcap and pcapng with stamps in µs or ns, read whole by libpcap, judged
-// packet by packet, and put into the one order a run has. Called by whoever replays; one thread.
+// packet by packet, and put into the one order a run has. Link type Ethernet, or USER0: there a
+// struct virtio_net_hdr (10 bytes, little-endian) stands before each frame, as guests and taps send
+// them, so that super-frames and partial checksums can be told. Called by whoever replays; one
+// thread.
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <pcap/pcap.h>
 #include "vswitch/replay.h"
+#include "vswitch/vnet_hdr.h"
 
 #define SECOND 1000000000ull
 #define LAST_SECOND (1ll << 33) // year 2242: beyond it a stamp is damage, not time
@@ -16,6 +20,7 @@ struct loading {
 	struct replay_frames *f;
 	unsigned input;
 	size_t room, bytes, bytes_room;
+	uint32_t head; // bytes of virtio_net_hdr before each frame
 	char *err;
 	size_t err_size;
 };
@@ -42,6 +47,8 @@ static int check(const struct loading *l, const struct pcap_pkthdr *h, uint32_t 
 	else if (h->caplen > h->len || h->caplen > MAX_FRAME)
 		snprintf(what, sizeof(what), "%u bytes captured of %u; at most %u are possible",
 			h->caplen, h->len, (unsigned)MAX_FRAME);
+	else if (h->caplen < l->head)
+		snprintf(what, sizeof(what), "%u bytes hold no virtio_net_hdr", h->caplen);
 	else if (h->ts.tv_sec < 0 || h->ts.tv_sec >= LAST_SECOND || h->ts.tv_usec < 0 ||
 		 h->ts.tv_usec >= (long)SECOND)
 		snprintf(what, sizeof(what), "its time stamp is out of range");
@@ -79,10 +86,11 @@ static int add(struct loading *l, const struct pcap_pkthdr *h, const uint8_t *da
 	memcpy(f->bytes[l->input] + l->bytes, data, h->caplen);
 	f->v[f->n++] = (struct replay_frame){
 		.ts_ns = (uint64_t)h->ts.tv_sec * SECOND + (uint64_t)h->ts.tv_usec,
-		.data = (const uint8_t *)l->bytes,
-		.size = h->caplen,
+		.data = (const uint8_t *)(l->bytes + l->head),
+		.size = h->caplen - l->head,
 		.number = number,
-		.input = l->input,
+		.input = (uint16_t)l->input,
+		.vnet = l->head > 0,
 	};
 	l->bytes += h->caplen;
 	return 0;
@@ -131,7 +139,8 @@ static int load_one(struct loading *l)
 		snprintf(l->err, l->err_size, "%s: not a capture: %s", path_of(l), why);
 		return -EINVAL;
 	}
-	if (pcap_datalink(in) == DLT_EN10MB) {
+	l->head = pcap_datalink(in) == DLT_USER0 ? sizeof(struct virtio_net_hdr) : 0;
+	if (pcap_datalink(in) == DLT_EN10MB || l->head) {
 		r = read_all(l, in);
 	} else {
 		snprintf(l->err, l->err_size, "%s: link type %d; Ethernet (1) is needed",
@@ -162,8 +171,9 @@ int replay_frames_load(const struct replay_input *inputs, unsigned n_inputs,
 	int r = 0;
 
 	f.bytes = calloc(n_inputs + 1, sizeof(*f.bytes));
-	if (!f.bytes) {
-		snprintf(err, err_size, "out of memory");
+	if (!f.bytes || n_inputs > UINT16_MAX) {
+		snprintf(err, err_size, "%s", f.bytes ? "too many captures" : "out of memory");
+		free(f.bytes);
 		return -ENOMEM;
 	}
 	for (; r == 0 && l.input < n_inputs; l.input++) {

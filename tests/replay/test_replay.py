@@ -170,6 +170,7 @@ class Replay(unittest.TestCase):
         self.refused(pcap(plain(3), cut=40), "packet 1: only 40 of 60 bytes were captured")
         self.refused(pcap(plain(3))[:-7], "packet 3: truncated dump file")
         self.refused(pcap(plain(1), link=101), "link type")
+        self.refused(pcap([(0, b"123456789")], link=147), "packet 1: 9 bytes hold no virtio_net")
         self.refused(b"not a capture at all, but long enough", "not a capture: unknown file format")
         self.refused(b"", "not a capture: truncated")
 
