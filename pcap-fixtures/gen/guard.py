@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # A port speaks only for itself: source MAC, source address, ARP, protocols it may not use.
-from lib import (BROADCAST, DB_IP, GATEWAY, GATEWAY_IP, RED_DB, RED_WEB, WEB_IP, Ether, arp,
-                 capture, udp)
+from lib import (BROADCAST, DB_IP, GATEWAY, GATEWAY_IP, RED_DB, RED_WEB, WEB_IP, At, Ether,
+                 arp, capture, udp)
 
 
 @capture
@@ -31,3 +31,10 @@ def protocols():
     yield Ether(src=RED_WEB, dst="33:33:00:00:00:01", type=0x86DD) / bytes(
         [0x60, 0, 0, 0, 0, 0, 59, 64] + [0xFE, 0x80] + [0] * 13 + [1] + [0xFF, 2] + [0] * 13 + [1])
     yield udp(RED_WEB, RED_DB, WEB_IP, DB_IP, sport=67, dport=68)
+
+
+@capture
+def storm():
+    for _ in range(130):  # at one time; 128 may go
+        yield At(0)
+        yield udp(RED_WEB, BROADCAST, WEB_IP, "10.0.0.255")

@@ -47,3 +47,13 @@ def routed():
     yield udp(RED_WEB, GATEWAY, WEB_IP, APP_IP)
     yield udp(RED_WEB, GATEWAY, WEB_IP, APP_IP, ttl=1)
     yield udp(RED_WEB, GATEWAY, WEB_IP, "10.0.1.99")
+
+
+@capture
+def routed_multicast():
+    yield udp(RED_WEB, GATEWAY, WEB_IP, "224.0.0.5")
+
+
+@capture
+def alone():
+    yield udp("02:00:00:00:0b:11", BROADCAST, APP_IP, "10.0.1.255")

@@ -2,7 +2,7 @@
 # Through the uplink: source NAT and its answers, the neighbour behind it, what comes unasked. The
 # external port is the switch's to choose; with seed 0 it is what reply() was told.
 from lib import (GATEWAY, RED_WEB, ROUTER, ROUTER_IP, SERVER_IP, UPLINK, UPLINK_IP, WEB_IP, At,
-                 ICMP, arp, capture, ping, router_answers, tcp, udp)
+                 ICMP, IP, Ether, arp, capture, ping, router_answers, tcp, udp)
 
 UDP_PORT = 46418  # of red/web 4000/udp
 TCP_PORT = 48741
@@ -76,3 +76,14 @@ def tcp_unreachable_back():
     error[ICMP].remove_payload()
     error[ICMP].type, error[ICMP].code, error[ICMP].id, error[ICMP].seq = 3, 1, 0, 0
     yield error / bytes(quoted)
+
+
+@capture
+def many_endpoints():
+    for port in range(4000, 4004):
+        yield udp(RED_WEB, GATEWAY, WEB_IP, SERVER_IP, sport=port)
+
+
+@capture
+def no_ports():
+    yield Ether(src=RED_WEB, dst=GATEWAY) / IP(src=WEB_IP, dst=SERVER_IP, id=1, proto=47) / bytes(8)

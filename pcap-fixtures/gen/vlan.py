@@ -45,3 +45,21 @@ def trunk_qinq():
     yield tagged(frame, Dot1AD(vlan=500), Dot1Q(vlan=10))
     yield tagged(frame, Dot1AD(vlan=501), Dot1Q(vlan=10))
     yield tagged(frame, Dot1Q(vlan=10))
+
+
+@capture
+def trunk_bad_vid():
+    frame = udp(LAB, RED_WEB, "10.0.0.77", WEB_IP)
+    yield tagged(frame, Dot1Q(vlan=4095))
+    yield tagged(frame, Dot1Q(vlan=0))
+
+
+@capture
+def trunk_learning():
+    for last in range(6):  # its limit is 4
+        yield tagged(udp(f"02:1a:b0:00:00:{last:02x}", RED_WEB, "10.0.0.77", WEB_IP),
+                     Dot1Q(vlan=10))
+    # a MAC that is a port's, and one behind the trunk it came from
+    yield tagged(udp(RED_WEB, "02:1a:b0:00:00:01", WEB_IP, "10.0.0.77"), Dot1Q(vlan=10))
+    yield tagged(udp("02:1a:b0:00:00:01", "02:1a:b0:00:00:02", "10.0.0.77", "10.0.0.78"),
+                 Dot1Q(vlan=10))
