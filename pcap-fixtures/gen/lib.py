@@ -97,6 +97,12 @@ def arp(src, op, sha, spa, tpa, dst=BROADCAST, tha="00:00:00:00:00:00"):
     return Ether(src=src, dst=dst) / ARP(op=op, hwsrc=sha, psrc=spa, hwdst=tha, pdst=tpa)
 
 
+def patched(frame, at, data):
+    """The bytes of a frame with others from `at` on."""
+    frame = bytes(frame)
+    return frame[:at] + data + frame[at + len(data) :]
+
+
 def router_answers():
     """The uplink's router says who it is; the switch asks the first time it needs it."""
     return arp(ROUTER, 2, ROUTER, ROUTER_IP, UPLINK_IP, dst=UPLINK, tha=UPLINK)
