@@ -76,7 +76,7 @@ static void prepare(struct worker *w, struct out *o, struct rte_mbuf *m)
 	uint32_t offloads = atomic_load_explicit(&o->port->offloads, memory_order_relaxed);
 
 	if (wire_l3_size(p, m) > o->port->params.mtu) {
-		worker_drop(w, m, DROP_TX_MTU);
+		worker_drop(w, m, p->flags & PACKET_ROUTED ? DROP_ROUTE_MTU : DROP_TX_MTU);
 		return;
 	}
 	if (p->gso_type != PACKET_GSO_NONE && !takes_gso(offloads, p->gso_type)) {
