@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # DHCP as a client sees it: the states of RFC 2131, options in every shape, what is no client's.
 from lib import (BOOTP, BROADCAST, DB_IP, DHCP, GATEWAY, GATEWAY_IP, IP, RED_DB, RED_WEB, UDP,
-                 WEB_IP, Ether, capture)
+                 WEB_IP, Ether, Vnet, capture)
 
 DESK = "02:de:5c:00:00:01"  # a client on a `clients: many` port
 OTHER_IP = "10.0.0.99"  # in the subnet, nobody's
@@ -113,6 +113,12 @@ def discover_to_gateway_mac():
 def discover_to_neighbour():
     # Broadcast in IP, unicast to another guest in Ethernet: the host's to answer all the same.
     yield raw(kind(DISCOVER) + END, to=RED_DB)
+
+
+@capture
+def discover_partial_checksum():
+    # A client whose kernel leaves the checksum to the device.
+    yield Vnet(raw(kind(DISCOVER) + END))
 
 
 # --- REQUEST, by the state that RFC 2131 §4.3.6 reads from it
@@ -275,7 +281,7 @@ def bootp_only():
     yield raw(END)
 
 
-# --- options in every shape
+# --- options in every shape (H-43)
 
 
 @capture

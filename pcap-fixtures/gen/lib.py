@@ -90,7 +90,9 @@ def tcp(src, dst, src_ip, dst_ip, flags, sport=4000, dport=80, seq=1, ack=0, dat
 
 def ping(src, dst, src_ip, dst_ip, kind="echo-request", ident=7, seq=1, **ip):
     frame = Ether(src=src, dst=dst) / IP(src=src_ip, dst=dst_ip, id=1, **ip)
-    return frame / ICMP(type=kind, id=ident, seq=seq) / bytes(range(32))
+    # A timestamp request would have the host's time of day.
+    icmp = ICMP(type=kind, id=ident, seq=seq, ts_ori=0, ts_rx=0, ts_tx=0)
+    return frame / icmp / bytes(range(32))
 
 
 def arp(src, op, sha, spa, tpa, dst=BROADCAST, tha="00:00:00:00:00:00"):

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Through the uplink: source NAT and its answers, the neighbour behind it, what comes unasked. The
 # external port is the switch's to choose; with seed 0 it is what reply() was told.
-from lib import (APP_IP, BLUE_WEB, BROADCAST, DB_IP, GATEWAY, ICMP, IP, RED_APP, RED_DB, RED_WEB,
-                 ROUTER, ROUTER_IP, SERVER_IP, TCP, UDP, UPLINK, UPLINK_IP, WEB_IP, At, Ether, arp,
-                 capture, ping, router_answers, tcp, udp)
+from lib import (APP_IP, BLUE_WEB, BROADCAST, DB_IP, GATEWAY, GSO_TCP4, GSO_UDP, ICMP, IP, RED_APP,
+                 RED_DB, RED_WEB, ROUTER, ROUTER_IP, SERVER_IP, TCP, UDP, UPLINK, UPLINK_IP, WEB_IP,
+                 At, Ether, Vnet, arp, capture, ping, router_answers, tcp, udp)
 
 UDP_PORT = 46418  # of red/web 4000/udp
 TCP_PORT = 48741
@@ -522,3 +522,38 @@ def unsolicited_broadcast():
     for mac, address in ((BROADCAST, "255.255.255.255"), (BROADCAST, "198.51.100.255"),
                          ("01:00:5e:00:00:fb", "224.0.0.251"), (BROADCAST, UPLINK_IP)):
         yield udp(ROUTER, mac, SERVER_IP, address)
+
+
+# --- offloads: translated whole, then cut for an uplink that takes none
+
+DATA = bytes(i & 255 for i in range(4000))
+
+
+@capture
+def super_out():
+    yield tcp_out("S", seq=999)
+    yield Vnet(tcp_out("PA", seq=1000, ack=1, data=DATA), GSO_TCP4, 1448)
+    yield Vnet(out(data=DATA), GSO_UDP, 1400)
+
+
+@capture
+def super_back():
+    yield At(0.05)
+    yield router_answers()
+    yield At(0.1)
+    yield Vnet(tcp_back("PA", seq=500, ack=5000, data=DATA), GSO_TCP4, 1448)
+
+
+@capture
+def partial_out():
+    yield Vnet(out())
+    yield Vnet(tcp_out("S"))
+
+
+@capture
+def partial_back():
+    yield At(0.05)
+    yield router_answers()
+    yield At(0.1)
+    yield Vnet(back())
+    yield Vnet(tcp_back("SA", seq=500, ack=2))

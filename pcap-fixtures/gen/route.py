@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Through the gateway of a network: what it answers, TTL, MTU, where nothing may go.
-from lib import (APP_IP, BROADCAST, DB_IP, GATEWAY, GATEWAY_IP, ICMP, RED_APP, RED_DB, RED_WEB,
-                 ROUTER, SERVER_IP, UPLINK, UPLINK_IP, WEB_IP, At, capture, ping, tcp, udp)
+from lib import (APP_IP, BROADCAST, DB_IP, GATEWAY, GATEWAY_IP, GSO_TCP4, ICMP, RED_APP, RED_DB,
+                 RED_WEB, ROUTER, SERVER_IP, UPLINK, UPLINK_IP, WEB_IP, At, Vnet, capture, ping,
+                 tcp, udp)
 
 BLUE_IP = "10.9.0.11"  # policies/mtus.yaml: another tenant's, in a subnet red has not
 
@@ -167,3 +168,11 @@ def mtu_of_uplink():
 def mtu_of_segment():
     yield sized(DB_IP, 1500, RED_DB)
     yield sized(DB_IP, 1501, RED_DB)
+
+
+@capture
+def mtu_of_super_frame():
+    # What counts is what it becomes: 600 bytes each, then 601.
+    frame = tcp(RED_WEB, GATEWAY, WEB_IP, APP_IP, "PA", data=bytes(2000))
+    yield Vnet(frame, GSO_TCP4, 560)
+    yield Vnet(frame, GSO_TCP4, 561)
