@@ -17,10 +17,11 @@ static bool is_dhcp_client(const struct packet *p)
 	       p->src_port == htons(DHCP4_CLIENT_PORT) && p->dst_port == htons(DHCP4_SERVER_PORT);
 }
 
+// A client takes what comes to its port (RFC 2131 §4.1) and asks not from which port it comes.
 static bool is_dhcp_server(const struct packet *p)
 {
 	return p->proto == IPPROTO_UDP && (p->flags & PACKET_HAS_L4) &&
-	       p->src_port == htons(DHCP4_SERVER_PORT) && p->dst_port == htons(DHCP4_CLIENT_PORT);
+	       p->dst_port == htons(DHCP4_CLIENT_PORT);
 }
 
 // The address the sender may use; 0 = none yet. False if the MAC may not speak here at all.
