@@ -50,20 +50,24 @@ int vhost_events_add(struct vhost_port *vp)
 	return r;
 }
 
-void vhost_events_remove(struct vhost_port *vp)
+bool vhost_events_remove(struct vhost_port *vp)
 {
+	bool last;
+
 	pthread_mutex_lock(&registry_lock);
 	for (struct vhost_port **o = &registry; *o != NULL; o = &(*o)->next)
 		if (*o == vp) {
 			*o = vp->next;
 			break;
 		}
+	last = registry == NULL;
 	pthread_mutex_unlock(&registry_lock);
 
 	// rte_vhost_driver_unregister ends connections without destroy_connection.
 	for (int vid = 0; vid < RTE_MAX_VHOST_DEVICE; vid++)
 		if (atomic_load(&devices[vid].vp) == vp)
 			atomic_store(&devices[vid].vp, NULL);
+	return last;
 }
 
 struct vhost_port *vhost_events_port(int vid)
@@ -277,6 +281,8 @@ static int new_connection(int vid)
 	char name[PATH_MAX];
 
 	if (vid >= RTE_MAX_VHOST_DEVICE || rte_vhost_get_ifname(vid, name, sizeof(name)) != 0)
+		return -1;
+	if (vhost_parked(name))
 		return -1;
 	pthread_mutex_lock(&registry_lock);
 	for (vp = registry; vp != NULL; vp = vp->next)

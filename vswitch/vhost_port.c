@@ -382,6 +382,19 @@ static int check_params(const struct port_params *params, char *err, size_t err_
 	return 0;
 }
 
+// The folder for the switch's own socket: where it may make one.
+static int open_park(const struct vhost_port *vp)
+{
+	const char *run_dir = getenv("RUNTIME_DIRECTORY"), *slash = strrchr(vp->path, '/');
+	char folder[sizeof(vp->path)];
+
+	if (run_dir != NULL)
+		snprintf(folder, sizeof(folder), "%s/vhost", run_dir);
+	else
+		snprintf(folder, sizeof(folder), "%.*s", (int)(slash - vp->path), vp->path);
+	return vhost_park_open(folder);
+}
+
 // Goes among the ports that connections are looked up in, takes over or waits at its socket.
 static int start(struct vhost_port *vp, char *err, size_t err_size)
 {
@@ -398,7 +411,9 @@ static int start(struct vhost_port *vp, char *err, size_t err_size)
 			goto remove;
 		}
 	}
-	r = start_driver(vp);
+	r = open_park(vp);
+	if (r == 0)
+		r = start_driver(vp);
 	if (r != 0) {
 		snprintf(err, err_size,
 			"cannot start vhost-user on %s (is its folder there and writable?)",
@@ -408,7 +423,8 @@ static int start(struct vhost_port *vp, char *err, size_t err_size)
 	return 0;
 
 remove:
-	vhost_events_remove(vp);
+	if (vhost_events_remove(vp))
+		vhost_park_close();
 	return r;
 }
 
@@ -454,10 +470,14 @@ free_port:
 static void vhost_destroy(struct port *p)
 {
 	struct vhost_port *vp = p->priv;
+	bool parked = vhost_park();
 
 	// Ends the connection (destroy_device comes from in here), stops listening or reconnecting.
 	rte_vhost_driver_unregister(vp->path);
-	vhost_events_remove(vp);
+	if (parked)
+		vhost_unpark();
+	if (vhost_events_remove(vp))
+		vhost_park_close();
 	close_queues(vp, p->n_queues);
 	free(vp);
 	p->priv = NULL;

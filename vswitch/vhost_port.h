@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Inner side of port kind vhost-user, shared by vhost_port.c (ops: workers and control thread),
 // vhost_events.c (librte_vhost's callbacks: its event thread, its reconnect thread, and the control
-// thread while it unregisters) and vhost_filter.c (each message before and after librte_vhost).
+// thread while it unregisters), vhost_filter.c (each message before and after librte_vhost) and
+// vhost_park.c (the event thread stands still).
 // librte_vhost is scaffolding: nothing outside vswitch/vhost_* names it.
 //
 // Locks. A vring's `lock` is held by the worker over each call into librte_vhost for that vring, so
@@ -51,9 +52,17 @@ struct vhost_port {
 
 // vhost_events.c. Control thread.
 int vhost_events_add(struct vhost_port *vp); // -EEXIST: another port has this path
-void vhost_events_remove(struct vhost_port *vp);
+bool vhost_events_remove(struct vhost_port *vp); // true: it was the last
 extern const struct rte_vhost_device_ops vhost_device_ops;
 struct vhost_port *vhost_events_port(int vid); // NULL if unknown
+
+// vhost_park.c. Control thread: librte_vhost's event thread stands still from a vhost_park that
+// gave true to vhost_unpark. `folder` is for a socket; -errno if there can be none.
+int vhost_park_open(const char *folder);
+void vhost_park_close(void);
+bool vhost_park(void);
+void vhost_unpark(void);
+bool vhost_parked(const char *path); // the event thread, of a connection to `path`
 
 // vhost_filter.c. A connection begins: its messages are looked at from now on.
 void vhost_filter_start(int vid);

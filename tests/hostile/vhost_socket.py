@@ -9,6 +9,7 @@ import os
 import random
 import select
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -396,6 +397,30 @@ def h12_hang_up(binary):
     loop.stop()
 
 
+# A port is taken out at the moment its far end hangs up: nothing dials for what is freed.
+def leaves_together(binary):
+    loop = Loop(binary)
+    listeners = []
+    for path in (loop.a, loop.b):
+        listeners.append(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+        listeners[-1].bind(path)
+        listeners[-1].listen(16)
+        listeners[-1].settimeout(5)
+    for _ in range(150):
+        ends = [listener.accept()[0] for listener in listeners]
+        os.kill(loop.process.pid, signal.SIGUSR2)
+        moment = time.monotonic() + rng.random() / 2000  # somewhere about the ports' end
+        while time.monotonic() < moment:
+            pass
+        for end in ends:
+            end.close()
+        while (line := loop.process.stdout.readline()) != "anew\n":
+            assert line, f"died with {loop.process.wait()}"
+    for listener in listeners:
+        listener.close()
+    loop.stop()
+
+
 def main():
     binary = sys.argv[1]
     c = Check(binary)
@@ -412,6 +437,9 @@ def main():
     if len(sys.argv) <= 2 or "h12_hang_up" in sys.argv[2:]:
         h12_hang_up(binary)
         print("ok h12_hang_up")
+    if len(sys.argv) <= 2 or "leaves_together" in sys.argv[2:]:
+        leaves_together(binary)
+        print("ok leaves_together")
 
 
 main()

@@ -5,7 +5,8 @@
 //   vhost_loop [-s] [-q QUEUES] [-p] [-i] [-n] [--] PORT PORT
 // PORT is the path of a vhost-user socket (-s: listen on it) or devargs of an ethdev. -p polls and
 // never sleeps, -i echoes each port's packets back to it, -n sends nothing. Prints a line whenever
-// a port changes; on SIGUSR1 the totals; stops on SIGTERM or SIGINT, destroying the ports.
+// a port changes; on SIGUSR1 the totals; on SIGUSR2 destroys and creates the ports; stops on
+// SIGTERM or SIGINT, destroying the ports.
 
 #include <errno.h>
 #include <inttypes.h>
@@ -38,7 +39,9 @@ struct loop {
 	uint32_t seen_up[N_PORTS], seen_offloads[N_PORTS];
 	uint64_t sleeps;
 	int epoll_fd, signal_fd;
-	bool poll, echo, sink, stop;
+	bool poll, echo, sink, stop, server;
+	char **args;
+	unsigned n_queues;
 };
 
 struct rte_mempool *worker_small_pool(struct worker *w)
@@ -124,15 +127,30 @@ static unsigned forward(struct loop *l, int from, uint16_t queue)
 	return n;
 }
 
+static int add_ports(struct loop *l);
+
+static void destroy_ports(struct loop *l)
+{
+	for (int i = 0; i < N_PORTS; i++)
+		l->ports[i].ops->destroy(&l->ports[i]);
+}
+
 static void on_signal(struct loop *l)
 {
 	struct signalfd_siginfo info;
 
 	while (read(l->signal_fd, &info, sizeof(info)) == sizeof(info)) {
-		if (info.ssi_signo == SIGUSR1)
+		if (info.ssi_signo == SIGUSR1) {
 			print_totals(l);
-		else
+		} else if (info.ssi_signo == SIGUSR2) {
+			destroy_ports(l);
+			if (add_ports(l) != 0)
+				exit(1);
+			printf("anew\n");
+			fflush(stdout);
+		} else {
 			l->stop = true;
+		}
 	}
 }
 
@@ -184,9 +202,10 @@ static void run(struct loop *l)
 	}
 }
 
-static int add_port(struct loop *l, int i, const char *arg, bool server, unsigned n_queues)
+static int add_port(struct loop *l, int i)
 {
 	struct port *p = &l->ports[i];
+	const char *arg = l->args[i];
 	struct epoll_event ev = { .events = EPOLLIN };
 	char err[PROTO_TEXT_SIZE] = "";
 	int r;
@@ -195,12 +214,12 @@ static int add_port(struct loop *l, int i, const char *arg, bool server, unsigne
 	p->ops = arg[0] == '/' ? &port_vhost_ops : &port_ethdev_ops;
 	p->params = (struct port_params){ .id = p->id,
 		.kind = arg[0] == '/' ? PROTO_PORT_VHOST : PROTO_PORT_ETHDEV,
-		.flags = server ? PROTO_PORT_VHOST_SERVER : 0,
+		.flags = l->server ? PROTO_PORT_VHOST_SERVER : 0,
 		.mtu = 1500,
-		.n_queues = n_queues };
+		.n_queues = l->n_queues };
 	snprintf(p->params.arg, sizeof(p->params.arg), "%s", arg);
 	p->counters[0] = &l->counters[i];
-	p->n_queues = (uint16_t)n_queues;
+	p->n_queues = (uint16_t)l->n_queues;
 	r = p->ops->create(p, &p->params, err, sizeof(err));
 	if (r != 0) {
 		fprintf(stderr, "%s: %s (%s)\n", arg, err, strerror(-r));
@@ -215,6 +234,16 @@ static int add_port(struct loop *l, int i, const char *arg, bool server, unsigne
 	return 0;
 }
 
+static int add_ports(struct loop *l)
+{
+	int r = 0;
+
+	memset(l->ports, 0, sizeof(l->ports));
+	for (int i = 0; i < N_PORTS && r == 0; i++)
+		r = add_port(l, i);
+	return r;
+}
+
 static int start(struct loop *l)
 {
 	char *args[] = { "vhost_loop", "--no-huge", "--no-pci", "--no-shconf", "--no-telemetry",
@@ -224,6 +253,7 @@ static int start(struct loop *l)
 
 	sigemptyset(&set);
 	sigaddset(&set, SIGUSR1);
+	sigaddset(&set, SIGUSR2);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	sigprocmask(SIG_BLOCK, &set, NULL);
@@ -245,18 +275,16 @@ static int start(struct loop *l)
 
 int main(int argc, char **argv)
 {
-	static struct loop loop;
-	unsigned n_queues = 1;
-	bool server = false;
+	static struct loop loop = { .n_queues = 1 };
 	int option;
 
 	while ((option = getopt(argc, argv, "sq:pin")) >= 0) {
 		switch (option) {
 		case 's':
-			server = true;
+			loop.server = true;
 			break;
 		case 'q':
-			n_queues = (unsigned)strtoul(optarg, NULL, 10);
+			loop.n_queues = (unsigned)strtoul(optarg, NULL, 10);
 			break;
 		case 'p':
 			loop.poll = true;
@@ -278,14 +306,13 @@ int main(int argc, char **argv)
 	}
 	if (start(&loop) != 0)
 		return 1;
-	for (int i = 0; i < N_PORTS; i++)
-		if (add_port(&loop, i, argv[optind + i], server, n_queues) != 0)
-			return 1;
+	loop.args = argv + optind;
+	if (add_ports(&loop) != 0)
+		return 1;
 	printf("ready\n");
 	fflush(stdout);
 	run(&loop);
-	for (int i = 0; i < N_PORTS; i++)
-		loop.ports[i].ops->destroy(&loop.ports[i]);
+	destroy_ports(&loop);
 	print_totals(&loop);
 	return 0;
 }
