@@ -84,6 +84,14 @@ def inner_options():
 
 
 @capture
+def inner_options_truncated():
+    # 24 bytes of header and seven of eight.
+    quoted = sent()
+    quoted.options = b"\x94\x04\0\0"
+    yield from after_answer(error(bytes(quoted)[:31]))
+
+
+@capture
 def inner_first_fragment():
     yield from after_answer(error(sent(flags="MF")))
 
