@@ -16,9 +16,6 @@ static int load_sections(struct store *s, struct compiled *c)
 	const struct policy_root *root = c->root.data;
 	int r = 0;
 
-	if (c->root.size < sizeof(*root) ||
-		(c->root.size - sizeof(*root)) / sizeof(root->sections[0]) < root->n_sections)
-		return -EPROTO;
 	c->generation = root->generation;
 	c->sections = calloc(root->n_sections + 1, sizeof(*c->sections));
 	if (!c->sections)

@@ -5,12 +5,21 @@
 #include <errno.h>
 #include <nftables/libnftables.h>
 #include <stdio.h>
+#include <stddef.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 #include "control/link.h"
 #include "control/log.h"
 #include "control/sysctl.h"
 
 #define NOTE STORE_HOST "nft:insula"
+
+// The table and the sysctl are one for a network namespace, and so is an abstract socket's name.
+// Whoever has it bound has the table; the kernel takes it from the dead.
+static const char owner_name[] = "\0insula-nat";
+static int owner_fd = -1;
 
 // Adding before deleting makes the deletion succeed whether or not a table was there: one
 // transaction, so there is never a moment without masquerading.
@@ -60,12 +69,49 @@ static int set_address(const struct port_spec *tap, const char *ifname, char *er
 	return r;
 }
 
+static int own_table(char *err, size_t err_size)
+{
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	int fd, r = 0;
+
+	if (owner_fd >= 0)
+		return 0;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return log_reason(-errno, err, err_size, "socket: %s", strerror(errno));
+	memcpy(un.sun_path, owner_name, sizeof(owner_name));
+	if (bind(fd, (const struct sockaddr *)&un,
+		    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + sizeof(owner_name) - 1)) !=
+		0)
+		r = -errno;
+	if (r == 0)
+		owner_fd = fd;
+	else
+		close(fd);
+	if (r < 0)
+		log_reason(r, err, err_size,
+			r == -EADDRINUSE
+				? "another insulad on this host has an uplink of mode nat; "
+				  "one of them can"
+				: "cannot claim table ip insula");
+	return r;
+}
+
+static void disown_table(void)
+{
+	if (owner_fd >= 0)
+		close(owner_fd);
+	owner_fd = -1;
+}
+
 int host_nat_up(struct store *s, const struct port_spec *tap, const char *ifname, char *err,
 	size_t err_size)
 {
 	char commands[sizeof(ruleset) + 64], address[INET_ADDRSTRLEN];
-	int r = set_address(tap, ifname, err, err_size);
+	int r = own_table(err, err_size);
 
+	if (r == 0)
+		r = set_address(tap, ifname, err, err_size);
 	if (r < 0)
 		return r;
 	r = store_note(s, NOTE, tap->ifname);
@@ -98,6 +144,7 @@ void host_nat_down(struct store *s)
 		log_warning("%s", err);
 	sysctl_forwarding_restore(s);
 	store_forget_note(s, NOTE);
+	disown_table();
 }
 
 static void take_name(void *arg, const char *key, const char *value)

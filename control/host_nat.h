@@ -7,9 +7,10 @@
 #include "control/port_spec.h"
 #include "control/store.h"
 
-// The tap exists, for now perhaps under another name `ifname`. Gives it the host's address of the
+// The tap exists, perhaps still under another name `ifname`. Gives it the host's address of the
 // transit subnet, makes (or replaces) table `ip insula` in one transaction, turns forwarding on. 0,
-// or -errno with a sentence in err. Not inside a transaction of the store. Idempotent.
+// or -errno with a sentence in err: -EADDRINUSE if another insulad has it. Not inside a transaction
+// of the store. Idempotent.
 int host_nat_up(struct store *s, const struct port_spec *tap, const char *ifname, char *err,
 	size_t err_size);
 // Deletes the table and puts the sysctls back, if host_nat_up was called since, by this insulad or

@@ -3,6 +3,7 @@
 // the API, and leaves: SIGTERM leaves the switch and every guest running (an upgrade), SIGINT and
 // POST /v1/stop leave nothing behind. One thread.
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -73,7 +74,9 @@ static int parse_options(int argc, char **argv, struct options *o)
 			break;
 		case 'y':
 			o->ready_fd = (int)strtol(optarg, &end, 10);
-			if (*end || o->ready_fd < 0) {
+			// insula-switch must not keep waiting who waits for us
+			if (*end || o->ready_fd < 0 ||
+				fcntl(o->ready_fd, F_SETFD, FD_CLOEXEC) < 0) {
 				fprintf(stderr,
 					"insulad: --ready-fd '%s': a file descriptor's number is "
 					"needed\n",

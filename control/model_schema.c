@@ -199,7 +199,8 @@ const char *schema_allowed(const struct field *f, char *buf, size_t size)
 	case FIELD_NAME:
 		return NAME_ALLOWED;
 	case FIELD_INTERFACE:
-		return "1 to 15 printable characters without '/', ':', '%' and blanks";
+		return "1 to 15 printable characters without / : % * \" \\ and blanks; not all or "
+		       "default";
 	case FIELD_NETNS:
 		return "a name under /run/netns: 1 to 63 letters, digits, '-', '_' or '.'";
 	case FIELD_PATH:

@@ -162,17 +162,19 @@ const char *value_name(const char *text, size_t size)
 	return NULL;
 }
 
-// What the kernel takes (dev_valid_name), without '%', which it would take for a template.
+// What the kernel takes (dev_valid_name), without '%', which it would take for a template, what
+// nftables would take for a wildcard or the end of a name, and the names of sysctls for all.
 const char *value_interface(const char *text)
 {
 	if (text[0] == '\0')
 		return "is empty";
 	if (strlen(text) > 15)
 		return "is too long";
-	if (strcmp(text, ".") == 0 || strcmp(text, "..") == 0)
+	if (strcmp(text, ".") == 0 || strcmp(text, "..") == 0 || strcmp(text, "all") == 0 ||
+		strcmp(text, "default") == 0)
 		return "is no interface name";
 	for (const char *p = text; *p != '\0'; p++)
-		if (!isgraph((unsigned char)*p) || strchr("/:%", *p) != NULL)
+		if (!isgraph((unsigned char)*p) || strchr("/:%*\"\\", *p) != NULL)
 			return "has a character that no interface name may have";
 	return NULL;
 }

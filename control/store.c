@@ -303,6 +303,8 @@ const char *store_error(struct store *s)
 
 	if (code == SQLITE_OK || code == SQLITE_ROW || code == SQLITE_DONE)
 		code = s->failure; // the rollback went well
+	if (s->damaged)
+		code = SQLITE_CORRUPT;
 	if (code == SQLITE_FULL)
 		snprintf(s->error, sizeof(s->error),
 			"%.200s: the disk is full; make room there (`df -h %.200s` shows it)", path,
@@ -438,6 +440,13 @@ int store_put_root(struct store *s, uint64_t generation, const uint8_t hash[POLI
 	return r;
 }
 
+// Whether the sections that a root counts are in it.
+static bool root_fits(const struct policy_root *root, size_t size)
+{
+	return size >= sizeof(*root) &&
+	       (size - sizeof(*root)) / sizeof(root->sections[0]) >= root->n_sections;
+}
+
 int store_get_root(struct store *s, uint64_t generation, void **ret_root, size_t *ret_size)
 {
 	sqlite3_stmt *st = store_statement(s, STORE_ROOT_GET);
@@ -447,6 +456,12 @@ int store_get_root(struct store *s, uint64_t generation, void **ret_root, size_t
 		return r < 0 ? r : -ENOENT;
 	r = store_copy(st, 0, ret_root, ret_size);
 	sqlite3_reset(st);
+	if (r == 0 && !root_fits(*ret_root, *ret_size)) {
+		free(*ret_root);
+		*ret_root = NULL;
+		s->damaged = true;
+		r = -EIO;
+	}
 	return r;
 }
 

@@ -57,16 +57,22 @@ int store_id(struct store *s, uint64_t round, enum store_id_kind kind, const cha
 	sqlite3_bind_int(st, 1, (int)kind);
 	sqlite3_bind_text(st, 2, key, -1, SQLITE_STATIC);
 	int r = store_integer(st, &id);
-	if (r == 0) {
+	bool found = r == 0;
+	if (r == -ENOENT)
+		r = choose_id(s, kind, key, max, &id);
+	if (r < 0)
+		return r;
+	if (id < 1 || id > max) { // an array's index to those who get it
+		s->damaged = true;
+		return -EIO;
+	}
+	if (found) {
 		st = store_statement(s, STORE_ID_TOUCH);
 		sqlite3_bind_int64(st, 1, (int64_t)round);
 		sqlite3_bind_int(st, 2, (int)kind);
 		sqlite3_bind_int64(st, 3, id);
 		r = store_run(st);
-	} else if (r == -ENOENT) {
-		r = choose_id(s, kind, key, max, &id);
-		if (r < 0)
-			return r;
+	} else {
 		st = store_statement(s, STORE_ID_PUT);
 		sqlite3_bind_int(st, 1, (int)kind);
 		sqlite3_bind_int64(st, 2, id);

@@ -90,6 +90,7 @@ struct store {
 	uint32_t salt;
 	bool is_new; // made by this opening
 	int failure; // SQLite's code before the last rollback
+	bool damaged; // a value was found that we never write
 	char error[512];
 };
 

@@ -5,6 +5,7 @@
 # after kill -9. Runs in a sandbox.
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -219,6 +220,10 @@ def test_own_addresses(lab):
 def test_taken_away(lab, before):
     lab.apply_document({"version": 1})
     assert forwarding() == "0" and "table ip insula" not in tables()
+    with socket.socket(socket.AF_UNIX) as other:  # the table is one for a host: another has it
+        other.bind("\0insula-nat")
+        status, text = lab.try_document("apply", DOCUMENT)
+        assert status == 1 and "another insulad on this host" in text, text
     lab.apply_document(DOCUMENT)
     lab.kill("insulad")
     lab.start()

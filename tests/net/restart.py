@@ -7,6 +7,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "lib"))
@@ -102,8 +103,10 @@ def test_killed_while_starting(lab):
         while not (found := labs.processes("insulad")):
             assert first.poll() is None, end(first)
         os.kill(found[0], signal.SIGKILL)
+        begun = time.monotonic()
         out = lab.insula("start")
         first.communicate(timeout=60)
+        assert time.monotonic() - begun < 30, "somebody waits for one that is dead"
         check_runs(lab, out)
 
 

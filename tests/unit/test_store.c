@@ -338,6 +338,44 @@ static void test_no_space_left(void **state)
 	assert_non_null(strstr(store_error(fixture_store), "`df -h /"));
 }
 
+static bool said_damaged(void)
+{
+	return strstr(store_error(fixture_store), "insula.db is damaged (") != NULL;
+}
+
+static void execute(const char *sql)
+{
+	assert_int_equal(sqlite3_exec(fixture_store->db, sql, NULL, NULL, NULL), SQLITE_OK);
+}
+
+// Well-formed to SQLite, but nothing we ever wrote: a number outside its range, a root cut short.
+static void test_values_never_written(void **state)
+{
+	static const char *const ids[] = { "0", "-1", "4", "100001" };
+	struct policy_root root = { .size = sizeof(root) };
+	uint8_t hash[POLICY_HASH_SIZE] = { 1 };
+	void *data;
+	size_t size;
+
+	assert_int_equal(store_put_root(fixture_store, 1, hash, &root, sizeof(root)), 0);
+	execute("UPDATE roots SET root = zeroblob(16) || x'e8030000' || zeroblob(4)");
+	assert_int_equal(store_get_root(fixture_store, 1, &data, &size), -EIO);
+	assert_true(said_damaged());
+	for (unsigned i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
+		char sql[64];
+		uint32_t id;
+
+		reopen();
+		uint64_t round = begin();
+		port(round, "a");
+		snprintf(sql, sizeof(sql), "UPDATE ids SET id = %s", ids[i]);
+		execute(sql);
+		assert_int_equal(store_id(fixture_store, round, STORE_ID_PORT, "a", 3, &id), -EIO);
+		assert_true(said_damaged());
+		store_rollback(fixture_store);
+	}
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
@@ -353,6 +391,7 @@ int main(void)
 		T(test_host_notes_outlive_the_state),
 		T(test_leases),
 		T(test_no_space_left),
+		T(test_values_never_written),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
