@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "control/daemon_internal.h"
+#include "control/host_address.h"
 #include "control/host_nat.h"
 #include "control/log.h"
 #include "control/port_changes.h"
@@ -49,6 +50,21 @@ static void add_note(struct apply *a, const char *fmt, ...)
 static int step_error(struct apply *a, int r, const char *step, const char *why)
 {
 	return log_reason(r, a->err, a->err_size, "%s: %s", step, why);
+}
+
+// At start what runs may run on: status tells of it.
+static int step_addresses(struct apply *a)
+{
+	char what[200], why[200];
+
+	for (unsigned i = 0; a->mode == APPLY_NEW && i < a->desired->n_uplinks; i++) {
+		const struct desired_port *p = &a->desired->ports[i];
+		if (!host_address_taken(p, why, sizeof(why)))
+			continue;
+		snprintf(what, sizeof(what), "port %s", p->name);
+		return step_error(a, -EADDRINUSE, what, why);
+	}
+	return 0;
 }
 
 // Another number of workers is another process.
@@ -420,8 +436,10 @@ int apply_desired(struct daemon *d, struct desired *desired, enum apply_mode mod
 		.notes = notes,
 		.err = err,
 		.err_size = err_size };
-	int r = step_restart(&a);
+	int r = step_addresses(&a);
 
+	if (r == 0)
+		r = step_restart(&a);
 	if (r == 0) {
 		r = port_changes_find(d->ports, desired, d->run.path, d->proc.workers,
 			mode == APPLY_RESTORE, &a.ports);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <unistd.h>
 #include "control/daemon_internal.h"
+#include "control/host_address.h"
 #include "control/host_nat.h"
 
 // Resident memory of a process in KiB; 0 if unknown.
@@ -54,6 +55,17 @@ static void warn_of_dns(const struct daemon *d, json_t *list)
 		}
 }
 
+// The host took one after the apply, which would have refused it.
+static void warn_of_addresses(const struct daemon *d, json_t *list)
+{
+	char text[200];
+
+	for (unsigned i = 0; i < d->desired->n_uplinks; i++)
+		if (host_address_taken(&d->desired->ports[i], text, sizeof(text)))
+			json_array_append_new(
+				list, json_sprintf("port %s: %s", d->desired->ports[i].name, text));
+}
+
 // Sentences about ports, and the host around them, that are broken or not what was asked for first.
 static json_t *warnings(struct daemon *d)
 {
@@ -62,6 +74,7 @@ static json_t *warnings(struct daemon *d)
 	if (d->held)
 		json_array_append_new(list, json_string(d->held));
 	warn_of_dns(d, list);
+	warn_of_addresses(d, list);
 	for (uint32_t id = 1; id <= d->ports->max_id; id++) {
 		const struct port *p = d->ports->by_id[id];
 		char what[300];

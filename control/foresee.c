@@ -5,15 +5,17 @@
 #include <stdio.h>
 #include "control/daemon_internal.h"
 #include "control/describe.h"
+#include "control/host_address.h"
 #include "control/plan.h"
 #include "control/port_changes.h"
 #include "control/tap_care.h"
 
 static const char *const port_kinds[DESIRED_PORT_KIND_COUNT] = { "uplink", "trunk", "port" };
+static const char would_fail[] = "apply would fail: ";
 
-static void warn(json_t *warnings, const char *prefix, const struct port *p, const char *text)
+static void warn(json_t *warnings, const char *prefix, const char *port, const char *text)
 {
-	json_array_append_new(warnings, json_sprintf("%sport %s: %s", prefix, p->name, text));
+	json_array_append_new(warnings, json_sprintf("%sport %s: %s", prefix, port, text));
 }
 
 static void add_repair(json_t *changes, const struct desired_port *want, const struct port *p)
@@ -100,21 +102,28 @@ static void warn_of_troubles(struct daemon *d, const struct desired *desired,
 			is_tried(ports, p))
 			continue;
 		if (!p->broken)
-			warn(warnings, "", p, p->oddity);
+			warn(warnings, "", p->name, p->oddity);
 		else if (!port_may_fall_back(p))
-			warn(warnings, "", p,
+			warn(warnings, "", p->name,
 				port_check(d, p, NULL, why, sizeof(why)) < 0 ? why : p->trouble);
 	}
 }
 
-// What is new or moved and cannot be made fails the whole apply.
-static void warn_of_failure(struct daemon *d, const struct port_changes *ports, json_t *warnings)
+// An address of the host's fails the whole apply, and so does what is new or moved and cannot be
+// made.
+static void warn_of_failure(struct daemon *d, const struct desired *desired,
+	const struct port_changes *ports, json_t *warnings)
 {
+	char text[200];
+
+	for (unsigned i = 0; i < desired->n_uplinks; i++)
+		if (host_address_taken(&desired->ports[i], text, sizeof(text)))
+			warn(warnings, would_fail, desired->ports[i].name, text);
 	for (unsigned i = 0; i < ports->n; i++) {
 		const struct port_change *c = &ports->v[i];
 		char why[600];
 		if (!c->was_broken && port_check(d, c->new, c->donor, why, sizeof(why)) < 0)
-			warn(warnings, "apply would fail: ", c->new, why);
+			warn(warnings, would_fail, c->new->name, why);
 	}
 }
 
@@ -131,7 +140,7 @@ json_t *foresee_diff(struct daemon *d, const struct desired *desired, json_t **r
 		if (want && p->broken && port_may_fall_back(p))
 			add_repair(changes, want, p);
 	}
-	warn_of_failure(d, &ports, *ret_warnings);
+	warn_of_failure(d, desired, &ports, *ret_warnings);
 	warn_of_troubles(d, desired, &ports, *ret_warnings);
 	port_changes_free(&ports, true);
 	return changes;

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Interfaces by libnl-route-3, see link.h. Called by tap.c, packet_socket.c and host_nat.c on the
-// main thread.
+// Interfaces by libnl-route-3, see link.h. Called by tap.c, packet_socket.c, host_nat.c and
+// host_address.c on the main thread.
 #include "control/link.h"
 
 #include <errno.h>
 #include <linux/if.h>
+#include <netlink/cache.h>
 #include <netlink/errno.h>
 #include <netlink/route/addr.h>
 #include <netlink/route/link.h>
@@ -140,6 +141,27 @@ out:
 		nl_addr_put(local);
 	if (a)
 		rtnl_addr_put(a);
+	return r;
+}
+
+int link_find_address(struct nl_sock *s, be32 address, int *ret_ifindex)
+{
+	struct nl_cache *all;
+	int r = rtnl_addr_alloc_cache(s, &all);
+
+	if (r < 0)
+		return nl_errno(r);
+	r = -ENOENT;
+	for (struct nl_object *o = nl_cache_get_first(all); r < 0 && o; o = nl_cache_get_next(o)) {
+		struct rtnl_addr *a = (struct rtnl_addr *)o;
+		const struct nl_addr *local = rtnl_addr_get_local(a);
+		if (!local || nl_addr_get_family(local) != AF_INET ||
+			memcmp(nl_addr_get_binary_addr(local), &address, sizeof(address)) != 0)
+			continue;
+		*ret_ifindex = rtnl_addr_get_ifindex(a);
+		r = 0;
+	}
+	nl_cache_free(all);
 	return r;
 }
 

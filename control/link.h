@@ -35,6 +35,9 @@ int link_set(struct nl_sock *s, int ifindex, const struct link_change *change);
 // Adds an IPv4 address; one that is there already is fine.
 int link_add_address(struct nl_sock *s, int ifindex, be32 address, unsigned prefix_len);
 
+// The interface of our namespace that has this IPv4 address itself: 0, -ENOENT, or another -errno.
+int link_find_address(struct nl_sock *s, be32 address, int *ret_ifindex);
+
 // Deletes n interfaces at once: in one message by a group of their own, since each deletion by
 // itself waits for the kernel's RCU (20 ms). Names that are not there are passed over. 0 or -errno.
 int link_delete_many(struct nl_sock *s, const char *const *ifnames, unsigned n);

@@ -135,6 +135,26 @@ def test_interface(lab):
     check_foreseen(lab, document, "port lab", "nosuch0", "`ip link`")
 
 
+# The switch would answer for it, and the host be cut off: also when nothing else of the uplink
+# changes, and on whichever interface the host has it.
+def test_host_address(lab):
+    netns.ip("", "address", "add", f"{laptops.OWN}/24", "dev", "wlan0")
+    netns.ip("", "address", "add", "198.51.100.3/32", "dev", "lo")
+    for address, interface, more in ((laptops.OWN, "wlan0", {}), ("198.51.100.3", "lo", {}),
+                                     (laptops.OWN, "wlan0", {"devargs": "0000:99:00.0"})):
+        for document in (first_document(), changed_document()):
+            document["uplinks"][0] |= {"address": f"{address}/24"} | more
+            check_foreseen(lab, document, f"port internet: {address} is this host's own address "
+                           f"on {interface}; give the uplink one of its own in that subnet")
+    netns.ip("", "address", "add", "198.51.100.9/32", "dev", "lo")  # later than the apply
+    taken = "port internet: 198.51.100.9 is this host's own address on lo"
+    assert any(taken in w for w in lab.warnings()), lab.warnings()
+    netns.ip("", "address", "flush", "dev", "wlan0")
+    for address in ("198.51.100.3", "198.51.100.9"):
+        netns.ip("", "address", "del", f"{address}/32", "dev", "lo")
+    assert not lab.warnings(), lab.warnings()
+
+
 # Somebody else's device of that name is neither taken nor touched.
 def test_name_taken(lab):
     for kind in (("type", "bridge"), ("type", "veth", "peer", "name", "peer0")):
