@@ -34,6 +34,7 @@ struct vhost_watch {
 	struct daemon *d;
 	int fd;
 	struct loop_source *source, *retry;
+	struct log_limit limit; // the socket's owner may change it at any rate
 };
 
 struct acl {
@@ -129,7 +130,7 @@ static bool is_watched(const struct port *p)
 	return p->in_switch && s->kind == PROTO_PORT_VHOST && !(s->flags & PROTO_PORT_VHOST_SERVER);
 }
 
-static void let_switch_in(const struct vhost_watch *w, const struct port *p)
+static void let_switch_in(struct vhost_watch *w, const struct port *p)
 {
 	char folder[sizeof(w->d->run.path) + 8];
 	struct stat st;
@@ -139,7 +140,7 @@ static void let_switch_in(const struct vhost_watch *w, const struct port *p)
 	if (stat(folder, &st) < 0)
 		return;
 	int r = let_in(port_spec_of(p)->arg, st.st_uid);
-	if (r < 0)
+	if (r < 0 && log_limit_pass(&w->limit, 5))
 		log_warning("port %s: cannot let user %u connect to %s: %s; `chmod 666` it",
 			p->name, st.st_uid, port_spec_of(p)->arg, strerror(-r));
 }
@@ -167,7 +168,7 @@ static void watch_all(void *arg)
 			vhost_watch_port(w, w->d->ports->by_id[id]);
 }
 
-static void on_name(const struct vhost_watch *w, const char *name)
+static void on_name(struct vhost_watch *w, const char *name)
 {
 	for (uint32_t id = 1; id <= w->d->ports->max_id; id++) {
 		const struct port *p = w->d->ports->by_id[id];

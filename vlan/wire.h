@@ -159,6 +159,14 @@ static inline bool ipv4_in_prefix(be32 addr, be32 subnet, unsigned prefix_len)
 	return ((ntohl(addr) ^ ntohl(subnet)) & ipv4_mask(prefix_len)) == 0;
 }
 
+// Neither the subnet's own address nor its broadcast (RFC 1812 §5.3.5).
+static inline bool ipv4_is_host(be32 address, uint8_t prefix_len)
+{
+	uint32_t bits = ~ipv4_mask(prefix_len), host = ntohl(address) & bits;
+
+	return host != 0 && host != bits;
+}
+
 // Adds `size` bytes to a running one's-complement sum (not folded). Start with 0; an odd-sized
 // piece may only be the last.
 static inline uint32_t csum_add(uint32_t sum, const void *data, size_t size)

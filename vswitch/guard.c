@@ -124,6 +124,16 @@ static enum drop_reason guard_trunk(
 	return DROP_NONE;
 }
 
+// Whoever is outside: not us, and no address that an answer could not go to (RFC 1122 §3.2.1.3).
+static bool may_send(const struct policy_prt *prt, be32 src)
+{
+	uint32_t s = ntohl(src);
+
+	return src != prt->p->address && s >> 24 != 0 && s >> 28 < 0xe &&
+	       (!ipv4_in_prefix(src, prt->p->address, prt->uplink->prefix_len) ||
+		       ipv4_is_host(src, prt->uplink->prefix_len));
+}
+
 static enum drop_reason guard_uplink(const struct policy_prt *prt, struct rte_mbuf *m)
 {
 	const struct packet *p = packet_of(m);
@@ -135,8 +145,7 @@ static enum drop_reason guard_uplink(const struct policy_prt *prt, struct rte_mb
 		return DROP_GUARD_SRC_MAC;
 	if (p->flags & PACKET_IPV6)
 		return DROP_GUARD_IPV6;
-	if ((p->flags & PACKET_IPV4) &&
-		((const struct ipv4_hdr *)packet_l3(m))->src == prt->p->address)
+	if (p->flags & PACKET_IPV4 && !may_send(prt, ((const struct ipv4_hdr *)packet_l3(m))->src))
 		return DROP_GUARD_SRC_IPV4;
 	return p->flags & (PACKET_IPV4 | PACKET_ARP) ? DROP_NONE : DROP_GUARD_NON_IP;
 }

@@ -52,14 +52,6 @@ static enum drop_reason to_host(
 	return DROP_NONE;
 }
 
-// Neither the subnet's own address nor its broadcast (RFC 1812 §5.3.5).
-static bool is_host(be32 address, uint8_t prefix_len)
-{
-	uint32_t bits = ~ipv4_mask(prefix_len), host = ntohl(address) & bits;
-
-	return host != 0 && host != bits;
-}
-
 static enum drop_reason to_uplink(
 	struct worker *w, const struct policy_prt *up, struct packet *p, be32 dst)
 {
@@ -69,7 +61,7 @@ static enum drop_reason to_uplink(
 
 	if (!via || via == up->p->address)
 		return DROP_ROUTE_NO_ROUTE;
-	if (on_link && !is_host(dst, up->uplink->prefix_len))
+	if (on_link && !ipv4_is_host(dst, up->uplink->prefix_len))
 		return DROP_ROUTE_MULTICAST;
 	p->nexthop = nexthop_neighbour(w->sw->nexthops, up->p->id, via, !on_link);
 	nh = nexthop_get(w->sw->nexthops, p->nexthop);

@@ -70,6 +70,13 @@ def ping_own():
 
 
 @capture
+def ping_from_nobody():
+    # An answer to these would go to whoever claims them, or to all (RFC 1122 3.2.1.3).
+    for source in ("0.0.0.0", "0.1.2.3", "240.0.0.1", "198.51.100.255", "198.51.100.0"):
+        yield ping(ROUTER, UPLINK, source, UPLINK_IP)
+
+
+@capture
 def ping_wrong():
     frame = ping(ROUTER, UPLINK, SERVER_IP, UPLINK_IP)
     frame[ICMP].code = 1
