@@ -29,6 +29,14 @@ static void put_number(json_t *o, const char *key, uint64_t value)
 	json_object_set_new(o, key, json_integer((json_int_t)value));
 }
 
+static void put_vid(json_t *o, const char *key, unsigned vid)
+{
+	if (vid)
+		put_number(o, key, vid);
+	else
+		put(o, key, "none");
+}
+
 static void put_address(json_t *o, const char *key, be32 a, int prefix_len)
 {
 	char text[INET_ADDRSTRLEN + 12];
@@ -124,8 +132,8 @@ static void put_vlans(json_t *o, const struct model_trunk *t)
 		first = last;
 	}
 	put(o, "vlans", text);
-	put_number(o, "native", t->native_vid);
-	put_number(o, "outer", t->outer_vid);
+	put_vid(o, "native", t->native_vid);
+	put_vid(o, "outer", t->outer_vid);
 }
 
 static void put_devices(json_t *o, const struct desired_port *p, const char *run_dir)

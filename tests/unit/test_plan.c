@@ -80,6 +80,25 @@ static void test_create_update_delete(void **state)
 	desired_free(other);
 }
 
+#define TRUNK(more) "version: 1\ntrunks:\n  - {name: lab, interface: e1, allowed: [10]" more "}\n"
+
+static void test_trunk_without_vlans(void **state)
+{
+	struct desired *empty = fixture_desired("version: 1\n");
+	struct desired *bare = fixture_desired(TRUNK(""));
+	struct desired *native = fixture_desired(TRUNK(", native_vlan: 10"));
+	json_t *c = plan(empty, bare);
+
+	assert_non_null(strstr(detail(c, 0), "native none, outer none"));
+	json_decref(c);
+	c = plan(bare, native);
+	assert_string_equal(detail(c, 0), "native none -> 10");
+	json_decref(c);
+	desired_free(empty);
+	desired_free(bare);
+	desired_free(native);
+}
+
 #define TAP2 "          - {network: lan, address: 10.0.0.11, type: tap, interface: t1, queues: 2}\n"
 
 static void test_what_absence_means(void **state)
@@ -194,6 +213,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_create_update_delete),
+		T(test_trunk_without_vlans),
 		T(test_what_absence_means),
 		cmocka_unit_test(test_details_are_added),
 		T(test_fallback_order),
