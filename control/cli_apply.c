@@ -133,6 +133,7 @@ int cli_diff(const struct cli *c, int n_args, char *const *args)
 	if (!send_file(c, "POST", "/v1/diff", &r))
 		return CLI_USAGE; // as diff(1): 2 is trouble
 	n = json_array_size(json_object_get(r.json, "changes"));
+	bool fails = json_is_true(json_object_get(r.json, "would_fail"));
 	if (c->output != CLI_TABLE) {
 		cli_print_object(c, r.json);
 	} else {
@@ -140,7 +141,7 @@ int cli_diff(const struct cli *c, int n_args, char *const *args)
 		print_warnings(json_object_get(r.json, "warnings"));
 	}
 	cli_reply_free(&r);
-	return n > 0 ? CLI_FAILED : CLI_OK;
+	return fails ? CLI_USAGE : n > 0 ? CLI_FAILED : CLI_OK;
 }
 
 int cli_config(const struct cli *c, int n_args, char *const *args)

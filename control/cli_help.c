@@ -33,7 +33,7 @@ static const struct cli_command commands[] = {
 	{ "diff", "-f FILE", 0, 0, true, false, cli_diff, "what apply would change",
 		"Prints + for what would be created, ~ changed, - removed. Exit status 0: "
 		"nothing;\n"
-		"1: there are differences; 2: trouble.",
+		"1: there are differences; 2: trouble, also when the apply would fail.",
 		"sudo insula diff -f site.yaml" },
 	{ "config", "", 0, 0, false, false, cli_config, "the file applied last",
 		"Prints the YAML as it was applied, comments and all.",

@@ -13,6 +13,8 @@
 #include "control/hold.h"
 #include "control/log.h"
 
+static const char nothing[] = "version: 1\n"; // desired where no file was applied yet
+
 static int fail(json_t **ret, int r, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 static int fail(json_t **ret, int r, const char *fmt, ...)
@@ -129,8 +131,10 @@ int daemon_diff(struct daemon *d, const char *file, const char *yaml, size_t siz
 	store_rollback(d->store); // the numbers shown are those it would get
 	if (r < 0)
 		return r;
-	json_t *warnings, *changes = foresee_diff(d, desired, &warnings);
-	*ret = json_pack("{s:o, s:o}", "changes", changes, "warnings", warnings);
+	bool fails;
+	json_t *warnings, *changes = foresee_diff(d, desired, &warnings, &fails);
+	*ret = json_pack(
+		"{s:o, s:o, s:b}", "changes", changes, "warnings", warnings, "would_fail", fails);
 	desired_free(desired);
 	return 0;
 }
@@ -156,7 +160,7 @@ static int restore_held(struct daemon *d, const struct store_desired *stored, co
 	int r = store_begin(d->store);
 
 	if (r == 0) {
-		r = read_desired(d, "-", "", 0, &d->desired, &none);
+		r = read_desired(d, "-", nothing, strlen(nothing), &d->desired, &none);
 		store_rollback(d->store);
 	}
 	json_decref(none);
@@ -188,8 +192,9 @@ int daemon_restore(struct daemon *d, char *err, size_t err_size)
 		return log_reason(r, err, err_size, "state: %s", store_error(d->store));
 	}
 	const char *file = stored.file ? stored.file : "-";
-	r = read_desired(d, "the stored configuration", stored.yaml ? stored.yaml : "",
-		stored.yaml_size, &desired, &errors);
+	const char *yaml = stored.yaml_size ? stored.yaml : nothing;
+	size_t size = stored.yaml_size ? stored.yaml_size : strlen(nothing);
+	r = read_desired(d, "the stored configuration", yaml, size, &desired, &errors);
 	if (r == 0)
 		r = store_commit(d->store);
 	else

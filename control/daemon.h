@@ -33,8 +33,8 @@ int daemon_kind_from_name(const char *name, enum daemon_kind *ret_kind);
 // {"generation": N, "changes": [{"op": "create"|"update"|"delete", "kind", "name", "detail"}],
 // "warnings": ["sentence", …]}: ports that are in trouble all the same.
 int daemon_apply(struct daemon *d, const char *file, const char *yaml, size_t size, json_t **ret);
-// The same plan, printed only: {"changes": […], "warnings": […]}. A warning also says what would
-// make the apply fail.
+// The same plan, printed only: {"changes": […], "warnings": […], "would_fail": false}. A warning
+// also says what would make the apply fail.
 int daemon_diff(struct daemon *d, const char *file, const char *yaml, size_t size, json_t **ret);
 // The YAML last applied, as it was; valid until the next apply. 0, or -ENOENT if there is none.
 int daemon_get_config(

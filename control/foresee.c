@@ -127,7 +127,8 @@ static void warn_of_failure(struct daemon *d, const struct desired *desired,
 	}
 }
 
-json_t *foresee_diff(struct daemon *d, const struct desired *desired, json_t **ret_warnings)
+json_t *foresee_diff(
+	struct daemon *d, const struct desired *desired, json_t **ret_warnings, bool *ret_fails)
 {
 	struct port_changes ports;
 
@@ -141,6 +142,7 @@ json_t *foresee_diff(struct daemon *d, const struct desired *desired, json_t **r
 			add_repair(changes, want, p);
 	}
 	warn_of_failure(d, desired, &ports, *ret_warnings);
+	*ret_fails = json_array_size(*ret_warnings) > 0;
 	warn_of_troubles(d, desired, &ports, *ret_warnings);
 	port_changes_free(&ports, true);
 	return changes;

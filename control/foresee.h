@@ -10,7 +10,8 @@ struct daemon;
 
 // What the file changes, and what apply would mend beyond what mends itself. *ret_warnings:
 // sentences about what would make the apply fail, and about ports in trouble that it leaves alone.
-json_t *foresee_diff(struct daemon *d, const struct desired *desired, json_t **ret_warnings);
+json_t *foresee_diff(
+	struct daemon *d, const struct desired *desired, json_t **ret_warnings, bool *ret_fails);
 
 // The same changes, of an apply about to begin. *ret_repairs goes to foresee_applied, or is let go
 // of when the apply fails.

@@ -21,6 +21,8 @@ enum { MAX_OBJECTS = 4 * POLICY_MAX_PORTS };
 
 static void read_object(
 	struct reader *rd, const struct object *o, const struct yaml_node *n, void *object);
+static void report_missing(
+	struct reader *rd, const struct object *o, const struct yaml_node *n, unsigned line);
 
 int model_from_yaml(const char *file, const char *yaml, size_t size, struct model **ret_model,
 	struct model_errors *errors)
@@ -42,7 +44,9 @@ int model_from_yaml(const char *file, const char *yaml, size_t size, struct mode
 		rc = -ENOMEM;
 		goto out;
 	}
-	if (tree.root != NULL && !yaml_is_null(tree.root)) {
+	if (tree.root == NULL || yaml_is_null(tree.root)) {
+		report_missing(&rd, &schema_top, NULL, 1);
+	} else {
 		read_object(&rd, &schema_top, tree.root, m);
 		schema_fill_defaults(m);
 		model_check(m, tree.root, &r);
@@ -374,8 +378,6 @@ static void unknown_key(struct reader *rd, const struct object *o, const struct 
 static void read_object(
 	struct reader *rd, const struct object *o, const struct yaml_node *n, void *object)
 {
-	char buf[128];
-
 	if (n->kind != YAML_MAP) {
 		const struct field *first = o->fields;
 
@@ -394,8 +396,17 @@ static void read_object(
 		else
 			unknown_key(rd, o, c);
 	}
+	report_missing(rd, o, n, n->line);
+}
+
+// n = NULL: nothing is there.
+static void report_missing(
+	struct reader *rd, const struct object *o, const struct yaml_node *n, unsigned line)
+{
+	char buf[128];
+
 	for (const struct field *f = o->fields; f->key != NULL; f++)
 		if (f->required && yaml_get(n, f->key) == NULL)
-			report(rd->r, n->line, "%s is missing; allowed: %s", f->key,
+			report(rd->r, line, "%s is missing; allowed: %s", f->key,
 				schema_allowed(f, buf, sizeof(buf)));
 }

@@ -6,6 +6,7 @@ import json
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 
@@ -167,8 +168,24 @@ def test_second_insulad(lab):
     assert not glob.glob(run + "*"), glob.glob(run + "*")
 
 
+# An empty file may be a mistake: `> site.yaml`, a pipe whose other end failed.
+def test_nothing_given(lab):
+    missing = ":1: version is missing; allowed: 1"
+    ports = lab.list("port")
+    for file, name in (("-", "<stdin>"), ("/dev/null", "/dev/null")):
+        assert name + missing in insula(lab, "diff", "-f", file, status=2)[1]
+        assert name + missing in insula(lab, "apply", "-f", file, status=1)[1]
+    with socket.socket(socket.AF_UNIX) as api:
+        api.connect(os.path.join(os.environ["INSULA_RUN_DIR"], "insulad.sock"))
+        api.sendall(b"PUT /v1/config HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answer = api.makefile(encoding="ascii").read()
+    assert " 422 " in answer and "config" + missing in answer, answer
+    assert [p["name"] for p in lab.list("port")] == [p["name"] for p in ports]
+    assert has_link("insdemo-red-1", "eth0")
+
+
 def test_remove_all(lab):
-    out = insula(lab, "apply", "-f", "-", stdin="")[0]
+    out = insula(lab, "apply", "-f", "-", stdin="version: 1\n")[0]
     assert "- tenant red" in out and "- uplink internet" in out, out
     assert not has_link("insdemo-red-1", "eth0")
     assert lab.list("port") == []

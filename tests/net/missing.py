@@ -97,7 +97,9 @@ def mend(text):
 # It fails with all of `words`, and nothing is different.
 def check_fails(lab, document, *words):
     before = state(lab)
-    foreseen = lab.json_of("diff", document)["warnings"]
+    planned = lab.json_of("diff", document)
+    foreseen = planned["warnings"]
+    assert lab.try_document("diff", document)[0] == 1 + planned["would_fail"], planned
     status, text = lab.try_document("apply", document)
     assert status == 1 and "nothing has been changed" in text, f"{status} {text}"
     for word in words:
@@ -113,6 +115,7 @@ def check_foreseen(lab, document, *words):
     text, foreseen = check_fails(lab, document, *words)
     failure = text.split("; nothing was changed")[0]
     assert foreseen == [f"apply would fail: {failure}"], f"{foreseen} is not {text}"
+    assert lab.try_document("diff", document)[0] == 2, text
     return text
 
 

@@ -113,7 +113,8 @@ def check_blocks_nothing(lab):
     word = f"port {GUEST}: tap eth0 in netns {SPACE}: network namespace {SPACE} does not exist; " \
            f"make it with `ip netns add {SPACE}`"
     assert lab.try_document("diff", lab.document) == (0, f"insula: {word}\n")
-    assert lab.json_of("diff", lab.document) == {"changes": [], "warnings": [word]}
+    assert lab.json_of("diff", lab.document) == {"changes": [], "warnings": [word],
+                                                "would_fail": False}
     changed = copy.deepcopy(lab.document)
     changed["tenants"][0]["networks"][0]["mtu"] = 1400
     netns.create("spare")
@@ -132,6 +133,7 @@ def check_blocks_nothing(lab):
     _, failed = lab.try_document("apply", changed)
     failure = "port green/new.eth1: tap eth1 in netns nowhere: network namespace nowhere does " \
               "not exist; make it with `ip netns add nowhere`"
+    assert status == 2, planned
     assert f"insula: apply would fail: {failure}\ninsula: {word}\n" in planned, planned
     assert failed.startswith(f"{failure}; nothing was changed\n"), failed
     lab.apply_document(lab.document)
@@ -181,7 +183,7 @@ def test_renamed(lab):
     changed = copy.deepcopy(lab.document)
     changed["tenants"][0]["instances"][0]["nics"][0]["mac"] = "02:aa:bb:cc:dd:01"
     status, planned = lab.try_document("diff", changed)
-    assert status == 1 and "apply would fail: " in planned and now["trouble"] in planned, planned
+    assert status == 2 and "apply would fail: " in planned and now["trouble"] in planned, planned
     status, text = lab.try_document("apply", changed)
     assert status == 1 and now["trouble"] in text, text
     assert steady(port(lab)) == steady(now), port(lab)
@@ -189,7 +191,7 @@ def test_renamed(lab):
     changed["tenants"][0]["instances"][0]["nics"][0] |= {"interface": "wan"}
     status, planned = lab.try_document("diff", changed)
     failure = f"wan in {SPACE} exists already as the tap of port {GUEST}; name another"
-    assert status == 1 and "apply would fail: " in planned and failure in planned, planned
+    assert status == 2 and "apply would fail: " in planned and failure in planned, planned
     assert word in planned, planned
     status, text = lab.try_document("apply", changed)
     assert status == 1 and failure in text, text

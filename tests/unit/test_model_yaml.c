@@ -135,12 +135,19 @@ static void empty(void **state)
 		"\xef\xbb\xbf" };
 
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
-		struct model *m = good(texts[i]);
+		struct model_errors errors = { 0 };
+		struct model *m;
 
-		assert_int_equal(m->n_tenants + m->n_uplinks + m->n_trunks, 0);
-		assert_string_equal(m->file, "t.yaml");
-		model_free(m);
+		assert_int_equal(model_from_yaml("t.yaml", texts[i], strlen(texts[i]), &m, &errors),
+			-EINVAL);
+		assert_int_equal(errors.n, 1);
+		assert_string_equal(errors.text[0], "t.yaml:1: version is missing; allowed: 1");
+		model_errors_free(&errors);
 	}
+	struct model *m = good("version: 1\n");
+	assert_int_equal(m->n_tenants + m->n_uplinks + m->n_trunks, 0);
+	assert_string_equal(m->file, "t.yaml");
+	model_free(m);
 	model_free(good("version: 1\ntenants:\nuplinks: ~\nsettings:\ntrunks: []\n"));
 }
 
