@@ -10,6 +10,8 @@ import socket
 import subprocess
 import sys
 
+import yaml
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, os.path.join(ROOT, "tests", "lib"))
@@ -18,6 +20,7 @@ sys.path.insert(0, os.path.join(ROOT, "tests", "lib"))
 import sandbox
 
 import lock
+import policy
 
 KEPT = """
 The demo runs on. To look around:
@@ -44,7 +47,26 @@ def parse():
     for name in ("json", "policy", "apply", "build"):
         value = getattr(options, name)
         setattr(options, name, os.path.abspath(value) if value else "")
+    if not options.stop and options.enter is None:
+        check_policy(options.policy)
     return options
+
+
+# What the demo cannot play ends here, in one line.
+def check_policy(path):
+    try:
+        policy.read(path)
+        return
+    except OSError as error:
+        why = error.strerror
+    except yaml.YAMLError as error:
+        why = "no YAML: " + " ".join(str(error).split())
+    except (KeyError, TypeError, AttributeError):
+        why = "not as insula.yaml(5) says; `insula diff -f` on it tells what is wrong"
+    except ValueError as error:
+        why = str(error)
+    print(f"dev demo: --policy {path}: {why}", file=sys.stderr)
+    sys.exit(2)
 
 
 def enter(options):

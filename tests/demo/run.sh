@@ -86,6 +86,8 @@ done
 if [ "$build" = 1 ]; then
 	trap 'rmdir "$lock"' EXIT # not after the exec below
 	"$root/dev" deps demo 9<&-
+	[ -x "$root/build/control/insula" ] ||
+		echo "building (about two minutes the first time) ..."
 	"$root/dev" build --quiet 9<&-
 fi
 exec /usr/bin/python3 "$root/tests/demo/demo.py" "$@"

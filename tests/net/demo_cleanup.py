@@ -114,13 +114,22 @@ def others(before):
 
 # Told at once, in one line.
 def refused(before):
-    for words in (("--json", "/nonexistent/x.json"), ("--json=/etc",), ("--nonsense",)):
-        was_there = os.path.exists(lock.DIRECTORY)  # a killed demo's, empty
-        code, text = demo_lib.run(*words)
-        assert code == 2 and "Traceback" not in text and "applied" not in text, (code, text)
-        assert words[0] == "--nonsense" or len(text.splitlines()) == 1, text
-        assert was_there or not os.path.exists(lock.DIRECTORY), "the lock's directory is left"
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        file.write("version: 1\ntenants: []\n")  # without an uplink
+        file.flush()
+        refused_words(("--policy", file.name))
+    for words in (("--json", "/nonexistent/x.json"), ("--json=/etc",), ("--nonsense",),
+                  ("--policy", "/nosuch.yaml"), ("--policy=/dev/null",), ("--policy", __file__)):
+        refused_words(words)
     check_gone(before)
+
+
+def refused_words(words):
+    was_there = os.path.exists(lock.DIRECTORY)  # a killed demo's, empty
+    code, text = demo_lib.run(*words)
+    assert code == 2 and "Traceback" not in text and "applied" not in text, (code, text)
+    assert words[0] == "--nonsense" or len(text.splitlines()) == 1, text
+    assert was_there or not os.path.exists(lock.DIRECTORY), "the lock's directory is left"
 
 
 def kept(before):
