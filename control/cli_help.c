@@ -73,7 +73,8 @@ static const struct cli_command commands[] = {
 		"Exit status: 0; 1 refused or failed; 2 called wrongly. With --against, as "
 		"diff(1):\n"
 		"0 nothing ends otherwise, 1 something does, 2 trouble.",
-		"insula replay --policy site.yaml --in red/web.eth0=web.pcap --out out" },
+		"sudo insula replay --policy site.yaml --state-dir /var/lib/insula \\\n"
+		"           --in red/web.eth0=web.pcap --out out" },
 };
 
 enum { N_COMMANDS = sizeof(commands) / sizeof(commands[0]) };

@@ -23,6 +23,15 @@ struct arguments {
 	bool json;
 };
 
+// Stands before the book of verdicts: which captures are those of other MACs?
+struct tally {
+	void (*verdict)(void *arg, const struct replay *r, const struct replay_verdict *v);
+	void *arg;
+	struct {
+		uint64_t n, foreign; // packets, and those the guard dropped for their source MAC
+	} * inputs;
+};
+
 struct view {
 	void *data;
 	size_t size;
@@ -97,8 +106,28 @@ static int map(const char *path, struct view *v)
 	return r;
 }
 
-static struct replay_options options_of(
-	const struct arguments *a, const struct view *policy, const struct replay_frames *f)
+static void count(void *tally, const struct replay *r, const struct replay_verdict *v)
+{
+	struct tally *t = tally;
+
+	t->inputs[v->frame->input].n++;
+	t->inputs[v->frame->input].foreign += v->drop == DROP_GUARD_SRC_MAC;
+	t->verdict(t->arg, r, v);
+}
+
+static void warn_of_foreign(const struct arguments *a, const struct tally *t)
+{
+	for (unsigned i = 0; i < a->n_inputs; i++)
+		if (t->inputs[i].n && t->inputs[i].n == t->inputs[i].foreign)
+			fprintf(stderr,
+				"insula replay: %s: all packets are dropped as guard_src_mac; "
+				"their "
+				"MACs are not those of this policy: --state-dir /var/lib/insula?\n",
+				a->inputs[i].port);
+}
+
+static struct replay_options options_of(const struct arguments *a, const struct view *policy,
+	const struct replay_frames *f, struct tally *t)
 {
 	return (struct replay_options){ .policy = policy->data,
 		.policy_size = policy->size,
@@ -106,12 +135,14 @@ static struct replay_options options_of(
 		.out_dir = a->out,
 		.seed = a->seed,
 		.burst = a->burst,
-		.n_workers = a->n_workers };
+		.n_workers = a->n_workers,
+		.verdict = count,
+		.arg = t };
 }
 
 // Both policies, and what ends otherwise. 1 if anything does, 0, or -errno.
 static int run_against(const struct arguments *a, const struct view policy[2],
-	const struct replay_frames *f, char *err, size_t err_size)
+	const struct replay_frames *f, struct tally *t, char *err, size_t err_size)
 {
 	struct replay_compare *c;
 	int r = replay_compare_new(f, &c);
@@ -121,11 +152,11 @@ static int run_against(const struct arguments *a, const struct view policy[2],
 		return r;
 	}
 	for (unsigned i = 0; r == 0 && i < 2; i++) {
-		struct replay_options o = options_of(a, &policy[i], f);
+		struct replay_options o = options_of(a, &policy[i], f, t);
 
 		o.ports_may_lack = true;
-		o.verdict = i ? replay_compare_then : replay_compare_old;
-		o.arg = c;
+		t->verdict = i ? replay_compare_then : replay_compare_old;
+		t->arg = c;
 		r = replay_run(&o, err, err_size);
 	}
 	if (r == 0)
@@ -137,9 +168,9 @@ static int run_against(const struct arguments *a, const struct view policy[2],
 }
 
 static int run(const struct arguments *a, const struct view *policy, const struct replay_frames *f,
-	char *err, size_t err_size)
+	struct tally *t, char *err, size_t err_size)
 {
-	struct replay_options o = options_of(a, policy, f);
+	struct replay_options o = options_of(a, policy, f, t);
 	struct replay_list *list;
 	char path[4096], ignored[64];
 	int r = a->out ? replay_output_dir(a->out, err, err_size) : 0, closed;
@@ -150,8 +181,8 @@ static int run(const struct arguments *a, const struct view *policy, const struc
 	r = replay_list_new(a->out ? path : NULL, &list, err, err_size);
 	if (r < 0)
 		return r;
-	o.verdict = replay_list_add;
-	o.arg = list;
+	t->verdict = replay_list_add;
+	t->arg = list;
 	r = replay_run(&o, err, err_size);
 	if (r == 0)
 		replay_list_print(list, a->json);
@@ -186,7 +217,8 @@ static int replay(const struct arguments *a, char *err, size_t err_size)
 	const char *const paths[2] = { a->policy, a->against };
 	struct replay_frames frames = { 0 };
 	struct view policies[2] = { 0 };
-	int r = 0;
+	struct tally t = { .inputs = calloc(a->n_inputs + 1, sizeof(*t.inputs)) };
+	int r = t.inputs ? 0 : -ENOMEM;
 
 	for (unsigned i = 0; r == 0 && i < 2 && paths[i]; i++)
 		r = map(paths[i], &policies[i]);
@@ -195,8 +227,11 @@ static int replay(const struct arguments *a, char *err, size_t err_size)
 	if (r == 0)
 		r = start_dpdk(24 + 20 * a->n_workers);
 	if (r == 0)
-		r = a->against ? run_against(a, policies, &frames, err, err_size)
-			       : run(a, policies, &frames, err, err_size);
+		r = a->against ? run_against(a, policies, &frames, &t, err, err_size)
+			       : run(a, policies, &frames, &t, err, err_size);
+	if (r >= 0)
+		warn_of_foreign(a, &t);
+	free(t.inputs);
 	replay_frames_free(&frames);
 	for (unsigned i = 0; i < 2; i++)
 		if (policies[i].data)

@@ -250,6 +250,21 @@ class Replay(unittest.TestCase):
         self.against(("# Two", "# two"), inputs, "--out", self.path("o"), status=2)
         self.against(("# Two", "# two"), ["red/web.eth0=/no/such/file"], status=2)
 
+    def test_other_hosts_macs(self):
+        # MACs that the file leaves open are this host's only with its state
+        own = plain(1)
+        foreign = [(ns, DB + bytes.fromhex("02ffffffffff") + data[12:]) for ns, data in plain(3)]
+        policy = pathlib.Path(POLICY).read_text(encoding="utf-8")
+        other = self.path("other.yaml", policy.replace("# Two", "# two").encode())
+        for frames, n in ((foreign, 1), (foreign + own, 0), ([], 0)):
+            capture = f"red/web.eth0={self.path('web.pcap', pcap(frames))}"
+            warning = "red/web.eth0: all packets are dropped as guard_src_mac; their MACs are " \
+                      "not those of this policy: --state-dir /var/lib/insula?"
+            done, _ = self.replay([capture])
+            self.assertEqual(done.stderr, f"insula replay: {warning}\n" * n)
+            done = self.insula("--policy", POLICY, "--against", other, "--in", capture)
+            self.assertEqual(done.stderr, f"insula replay: {warning}\n" * n)
+
     def test_used_directory(self):
         _, out = self.replay([f"red/web.eth0={fixture('l2/routed')}"])
         before = tree(out)
