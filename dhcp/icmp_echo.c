@@ -52,8 +52,8 @@ int icmp_echo_reply_in_place(uint8_t *data, size_t size, size_t frame_size)
 	f.ip.csum = csum_finish(csum_add(0, &f.ip, sizeof(f.ip)));
 
 	f.icmp.type = ICMP_ECHO_REPLY;
-	f.icmp.csum = csum_update16(
-		f.icmp.csum, htons(ICMP_ECHO_REQUEST << 8), htons(ICMP_ECHO_REPLY << 8));
+	f.icmp.csum = csum_not_zero(csum_update16(
+		f.icmp.csum, htons(ICMP_ECHO_REQUEST << 8), htons(ICMP_ECHO_REPLY << 8)));
 	memcpy(data, &f, sizeof(f));
 	return 0;
 }

@@ -222,6 +222,13 @@ static inline be16 csum_update16(be16 csum, be16 from, be16 to)
 	return (be16)~csum_fold(sum);
 }
 
+// Of an update that may leave nothing but zeros, as in an echo reply: there the sum is -0, which
+// RFC 1624's equation gives as 0. Everywhere else both say the same.
+static inline be16 csum_not_zero(be16 csum)
+{
+	return csum != 0 ? csum : 0xffff;
+}
+
 static inline be16 csum_update32(be16 csum, be32 from, be32 to)
 {
 	csum = csum_update16(csum, (be16)(from & 0xffff), (be16)(to & 0xffff));

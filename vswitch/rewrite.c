@@ -64,7 +64,7 @@ static void rewrite_echo_id(struct rte_mbuf *m, be16 to)
 {
 	struct icmp_hdr *icmp = packet_l4(m);
 
-	icmp->csum = csum_update16(icmp->csum, icmp->id, to);
+	icmp->csum = csum_not_zero(csum_update16(icmp->csum, icmp->id, to));
 	icmp->id = to;
 }
 

@@ -34,7 +34,8 @@ fuzz()
 		[ ! -d "$dir" ] || kept+=("$dir")
 	done
 	"build-fuzz/tests/fuzz/$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 \
-		-print_final_stats=1 -artifact_prefix="$crashes" "$found" "${kept[@]}"
+		-error_exitcode=1 -timeout_exitcode=1 -print_final_stats=1 \
+		-artifact_prefix="$crashes" "$found" "${kept[@]}"
 }
 
 main()

@@ -87,6 +87,18 @@ static void every_checksum(void **state)
 	}
 }
 
+// The reply to a request without number and payload is nothing but zeros and its checksum.
+static void nothing_but_zeros(void **state)
+{
+	uint8_t f[FRAME];
+
+	make_request(f, 0);
+	memset(f + 40, 0, FRAME - 40);
+	put_csum(f + 36, f + 34, 8 + PAYLOAD);
+	assert_int_equal(icmp_echo_reply_in_place(f, sizeof(f), sizeof(f)), 0);
+	assert_int_equal(sum(f + 34, 8 + PAYLOAD), 0xffff);
+}
+
 // Only the headers are here; the payload lies in another segment.
 static void headers_only(void **state)
 {
@@ -171,6 +183,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reply),
 		cmocka_unit_test(every_checksum),
+		cmocka_unit_test(nothing_but_zeros),
 		cmocka_unit_test(headers_only),
 		cmocka_unit_test(wrong_checksum_is_not_laundered),
 		cmocka_unit_test(truncated),
