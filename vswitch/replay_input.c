@@ -79,9 +79,10 @@ static int reserve(void **p, size_t *room, size_t need, size_t size)
 static int add(struct loading *l, const struct pcap_pkthdr *h, const uint8_t *data, uint32_t number)
 {
 	struct replay_frames *f = l->f;
+	size_t end = l->bytes + h->caplen + 1; // an empty one has a place too
 
 	if (reserve((void **)&f->v, &l->room, f->n + 1, sizeof(*f->v)) < 0 ||
-		reserve((void **)&f->bytes[l->input], &l->bytes_room, l->bytes + h->caplen, 1) < 0)
+		reserve((void **)&f->bytes[l->input], &l->bytes_room, end, 1) < 0)
 		return refuse(l, number, "no memory is left for it");
 	memcpy(f->bytes[l->input] + l->bytes, data, h->caplen);
 	f->v[f->n++] = (struct replay_frame){
