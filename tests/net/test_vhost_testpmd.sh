@@ -174,6 +174,12 @@ guests()
 	tell a 'csum mac-swap off 0'
 }
 
+# Its prompt is there again after `start`.
+b_started()
+{
+	sed '1,/testpmd> start/d' "$dir/b.out" | grep -q 'testpmd> '
+}
+
 # What b's driver asks of the far end: checksums completed by us, or left to it, or super-frames
 # too.
 b_accepts()
@@ -185,6 +191,8 @@ b_accepts()
 	done
 	tell b 'port start 0'
 	tell b start
+	# What comes before its port has started anew is lost.
+	wait_for 10 "b forwards" b_started
 }
 
 # send FRAMES: starts a, waits until all of them went in.
