@@ -7,12 +7,11 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 
 import lab as labs
 import netns
 import sandbox
-import site_lab
+import vhost
 
 SWITCH_CPU, GENERATOR_CPU = 0, 1
 GUESTS = ("t/i0.eth0", "t/i1.eth0")
@@ -35,15 +34,6 @@ def pin(pid, cpu):
             os.sched_setaffinity(int(task), {cpu})
         except ProcessLookupError:
             pass
-
-
-def until(what, condition, seconds=20):
-    deadline = time.monotonic() + seconds
-    while not (result := condition()):
-        if time.monotonic() > deadline:
-            raise netns.CommandFailed(f"waited in vain: {what}")
-        time.sleep(0.02)
-    return result
 
 
 class Arm:
@@ -133,7 +123,7 @@ class OpenVSwitch(Process):
         netns.run("ovsdb-tool", "create", database, "/usr/share/openvswitch/vswitch.ovsschema")
         self.run(["ovsdb-server", database, f"--remote=p{socket}", f"--pidfile={here}/db.pid",
                   f"--unixctl={here}/db.ctl"])
-        until("ovsdb-server listens", lambda: os.path.exists(f"{here}/db.sock"))
+        vhost.until("ovsdb-server listens", lambda: os.path.exists(f"{here}/db.sock"))
         self.vsctl = ("ovs-vsctl", f"--db={socket}")
         netns.run(*self.vsctl, "--no-wait", "init")
         netns.run(*self.vsctl, "--no-wait", "set", "Open_vSwitch", ".",
@@ -141,7 +131,7 @@ class OpenVSwitch(Process):
                   f"other_config:dpdk-lcore-mask={1 << SWITCH_CPU:x}",
                   "other_config:dpdk-socket-mem=512",
                   "other_config:dpdk-extra=--no-pci --in-memory --no-telemetry",
-                  f"other_config:vhost-sock-dir=.")
+                  "other_config:vhost-sock-dir=.")
         daemon = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk"
         self.run([daemon, socket, f"--pidfile={here}/vswitchd.pid", f"--unixctl={here}/vs.ctl"])
         self.add_ports()
