@@ -231,12 +231,14 @@ void neighbour_heard(struct worker *w, const struct burst *b, uint32_t uplink_po
 		rte_spinlock_unlock(&e->lock);
 		return;
 	}
-	if ((solicited && asked) || e->state == NEIGHBOUR_INCOMPLETE)
+	n_held = e->n_held;
+	// Only an answer shows that the way there works too. An announcement is believed until what
+	// waited has used it: that is DELAY at once, and a probe unless an answer comes first.
+	if (solicited && asked)
 		enter(e, NEIGHBOUR_REACHABLE, b->now_ns);
 	else if (!known)
-		enter(e, NEIGHBOUR_STALE, b->now_ns);
+		enter(e, n_held ? NEIGHBOUR_DELAY : NEIGHBOUR_STALE, b->now_ns);
 	atomic_store_explicit(&nh->where, where, memory_order_relaxed);
-	n_held = e->n_held;
 	memcpy(held, e->held, sizeof(held));
 	e->n_held = 0;
 	w->sw->neighbours->n_held -= n_held;

@@ -32,6 +32,9 @@ void neighbours_free(struct neighbours *n);
 bool neighbour_use(struct worker *w, const struct burst *b, struct nexthop *nh, struct rte_mbuf *m,
 	enum drop_reason *ret_reason);
 // ARP heard on an uplink: sender address and MAC. Only known entries change. Sends what waited.
+// `solicited`: a reply to our MAC, which is ARP's equivalent of the Solicited flag of RFC 4861
+// §4.4. With it an entry that asked becomes REACHABLE; requests, announcements and replies to
+// others make an unknown neighbour STALE (§7.2.5, §7.2.3) and no other MAC of a known one.
 void neighbour_heard(struct worker *w, const struct burst *b, uint32_t uplink_port, be32 address,
 	const struct mac *mac, bool solicited);
 // The uplink's port went: what was known on its wire need not be so on the next. Control thread,

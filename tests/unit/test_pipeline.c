@@ -377,6 +377,48 @@ static void a_neighbour_is_not_hijacked(void **state)
 		((const struct eth_hdr *)fixture_received(UPLINK, NULL))->dst.b, thief.b, 6);
 }
 
+// The destination of the only frame on the uplink, or nothing.
+static bool uplink_sent_to(const struct mac *mac)
+{
+	const struct eth_hdr *got = (const void *)fixture_received(UPLINK, NULL);
+
+	return got && mac_equal(&got->dst, mac);
+}
+
+// RFC 4861 §7.2.5, §7.2.3: what nobody asked for makes an unknown neighbour usable and no more: it
+// is probed five seconds later. An answer to our request saves that.
+static void an_announcement_is_no_answer(void **state)
+{
+	struct datagram d = udp(mac_of(RED_1), red_gw, "10.0.0.11", 5000, "203.0.113.9", 53);
+	uint8_t frame[ARP_FRAME_SIZE];
+
+	for (unsigned asked_for = 0; asked_for < 2; asked_for++) {
+		switch_port_del(fx.sw, UPLINK);
+		fixture_add_port(UPLINK);
+		fixture_round();
+		fixture_clear();
+		send_udp(RED_1, &d);
+		if (asked_for) {
+			answer_arp("198.51.100.1");
+		} else {
+			fixture_clear();
+			arp_build_announce(&world, addr("198.51.100.1"), frame);
+			fixture_send(UPLINK, frame, sizeof(frame));
+		}
+		assert_true(uplink_sent_to(&world)); // what waited
+		for (unsigned i = 0; i < 4; i++) {
+			fx.now_ns += SECOND;
+			fixture_round();
+		}
+		assert_null(fixture_received(UPLINK, NULL));
+		for (unsigned i = 0; i < 4 && !wires[UPLINK]->n_out; i++) {
+			fx.now_ns += SECOND;
+			fixture_round();
+		}
+		assert_int_equal(uplink_sent_to(&world), !asked_for); // a unicast probe
+	}
+}
+
 static void only_echo_shares_an_address(void **state)
 {
 	struct {
@@ -438,6 +480,7 @@ int main(void)
 		T(a_tenant_cannot_fill_the_table),
 		T(scanning_makes_no_nexthops),
 		T(a_neighbour_is_not_hijacked),
+		T(an_announcement_is_no_answer),
 		T(only_echo_shares_an_address),
 		cmocka_unit_test(readme_shows_the_pipeline),
 	};
