@@ -230,6 +230,13 @@ int switch_port_add(
 		close_fds(params);
 		return -EINVAL;
 	}
+	// Nobody would close them: the other kinds open for themselves.
+	if (params->n_fds && params->kind != PROTO_PORT_TAP && params->kind != PROTO_PORT_PACKET) {
+		snprintf(err, err_size, "port %s: %u fds; a port of kind %s takes none",
+			params->name, params->n_fds, kinds[params->kind]->name);
+		close_fds(params);
+		return -EINVAL;
+	}
 	return switch_port_add_kind(sw, params, kinds[params->kind], err, err_size);
 }
 
