@@ -187,8 +187,14 @@ static int probe(struct ethdev *e, const struct port_params *params, char *err, 
 	struct rte_eth_dev_info info;
 	int r = rte_dev_probe(params->arg);
 
+	if (r == -EFAULT) { // DPDK's word for devargs that no bus and no driver knows
+		snprintf(err, err_size,
+			"no driver for '%.100s'; linked in are " INSULA_DPDK_DRIVERS, params->arg);
+		return -ENODEV;
+	}
 	if (r != 0) {
-		snprintf(err, err_size, "no device or no driver linked in for %.100s: %s",
+		snprintf(err, err_size,
+			"no device '%.100s': %s; drivers linked in are " INSULA_DPDK_DRIVERS,
 			params->arg, strerror(-r));
 		return r;
 	}

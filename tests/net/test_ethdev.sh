@@ -87,7 +87,8 @@ stop
 grep -Eq 'rx0 [1-9][0-9]{4}' "$dir/out" || fail "net_null received nothing"
 echo "ok a polled device is received from and given back"
 
-refused 'no device or no driver' net_nonsense0
-refused 'no device or no driver' net_af_packet0,iface=nothere
+refused "no driver for 'net_nonsense0'; linked in are .*net_af_packet" net_nonsense0
+refused "no device 'net_af_packet0,iface=nothere': .*linked in are .*net_af_packet" \
+	net_af_packet0,iface=nothere
 refused 'queues wanted' -q 2 net_af_packet0,iface=port-a
 echo "ok what cannot be opened is refused with a reason"

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Adding a port that cannot be: the reason says why, and fds that came along are closed.
+// Adding a port that cannot be: the reason names what was asked for and what there is, and fds that
+// came along are closed.
 #include <fcntl.h>
 #include <unistd.h>
 #include "tests/unit/switch_fixture.h"
@@ -40,11 +41,27 @@ static void fds_that_a_kind_does_not_take(void **state)
 	}
 }
 
+static void devargs_without_a_driver(void **state)
+{
+	struct port_params p = spare(PROTO_PORT_ETHDEV, "net_nonsense0");
+	char err[PROTO_TEXT_SIZE] = "";
+
+	assert_int_equal(switch_port_add(fx.sw, &p, err, sizeof(err)), -ENODEV);
+	assert_non_null(strstr(err, "net_nonsense0"));
+	assert_non_null(strstr(err, "net_af_packet"));
+	assert_null(strstr(err, "Bad address"));
+	p = spare(PROTO_PORT_ETHDEV, "net_ring0,nodeaction=nonsense");
+	assert_true(switch_port_add(fx.sw, &p, err, sizeof(err)) < 0);
+	assert_non_null(strstr(err, "net_ring0,nodeaction=nonsense"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(
 			fds_that_a_kind_does_not_take, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(
+			devargs_without_a_driver, fixture_setup, fixture_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, fixture_eal, NULL);
