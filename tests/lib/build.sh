@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
-# dev build: configures and builds one of the four build folders. Installs what is missing first.
+# dev build: configures and builds one of the build folders. Installs what is missing first.
 # --quiet says only what went wrong.
 set -euo pipefail
 cd "${INSULA_ROOT:=$(dirname "$0")/../..}"
@@ -9,12 +9,14 @@ export INSULA_ROOT=$PWD
 usage()
 {
 	cat <<-'EOF'
-		usage: ./dev build [--sanitize|--tsan|--fuzz] [--quiet]
+		usage: ./dev build [--sanitize|--tsan|--fuzz|--afl|--coverage] [--quiet]
 
 		Builds into build/, or with a sanitizer:
 		  --sanitize   build-asan/, AddressSanitizer and UndefinedBehaviorSanitizer
 		  --tsan       build-tsan/, ThreadSanitizer: only the unit tests that start threads
-		  --fuzz       build-fuzz/, only the libFuzzer targets (clang)
+		  --fuzz       build-fuzz/, only the fuzz targets, for libFuzzer (clang)
+		  --afl        build-afl/, the same for AFL++ (afl-clang-fast)
+		  --coverage   build-cov/, the same without a fuzzer, counting lines (clang)
 		Example: ./dev build --sanitize
 	EOF
 }
@@ -48,7 +50,7 @@ configure()
 targets_of()
 {
 	case $1 in
-	build-fuzz)
+	build-fuzz | build-afl | build-cov)
 		ninja -C "$1" -t targets all | sed -n 's/^\(tests\/fuzz\/fuzz_[^:.]*\):.*/\1/p'
 		;;
 	build-tsan)
@@ -96,6 +98,20 @@ main()
 			options=('-Db_sanitize=address,undefined' -Db_lundef=false -Dfuzzers=true
 				-Dwerror=false)
 			export CC=clang
+			;;
+		--afl)
+			dir=build-afl
+			kind=fuzz
+			options=('-Db_sanitize=address,undefined' -Db_lundef=false -Dfuzzers=true
+				-Dwerror=false)
+			export CC=afl-clang-fast AFL_QUIET=1
+			;;
+		--coverage)
+			dir=build-cov
+			kind=fuzz
+			options=('-Dc_args=-fprofile-instr-generate -fcoverage-mapping'
+				-Dc_link_args=-fprofile-instr-generate -Dwerror=false)
+			export CC=clang LLVM_PROFILE_FILE=/dev/null # of what configuring runs
 			;;
 		*)
 			usage >&2

@@ -20,6 +20,8 @@ lint_pkgs="clang-format cppcheck shellcheck python3"
 # dhclient); guests of kind e2e.
 test_pkgs="clang libclang-rt-14-dev dpdk-dev python3-scapy tshark isc-dhcp-client traceroute
 	qemu-system-x86 busybox-static"
+# dev fuzz --afl and --coverage.
+fuzz_pkgs="clang libclang-rt-14-dev llvm afl++"
 # Peers of the benchmarks.
 bench_pkgs="dpdk-dev ethtool openvswitch-switch-dpdk"
 
@@ -35,6 +37,7 @@ usage()
 		  build   compile
 		  demo    build, and run the demo
 		  test    demo, lint, and run every kind of test
+		  fuzz    build, and dev fuzz with AFL++ and coverage
 		  bench   demo, and run the benchmarks
 		  lint    ./dev lint and ./dev format
 		Needs root only if something is missing. No service is started, no kernel installed.
@@ -49,9 +52,10 @@ packages_of()
 	demo) echo "$build_pkgs $demo_pkgs" ;;
 	lint) echo "$lint_pkgs" ;;
 	test) echo "$build_pkgs $demo_pkgs $lint_pkgs $test_pkgs" ;;
+	fuzz) echo "$build_pkgs $fuzz_pkgs" ;;
 	bench) echo "$build_pkgs $demo_pkgs $bench_pkgs" ;;
 	*)
-		echo "dev deps: no kind '$1'; it is one of: build demo test bench lint" >&2
+		echo "dev deps: no kind '$1'; it is one of: build demo test fuzz bench lint" >&2
 		return 2
 		;;
 	esac
@@ -163,7 +167,7 @@ main()
 		*) kinds+=("$arg") ;;
 		esac
 	done
-	[ ${#kinds[@]} -gt 0 ] || kinds=(test bench)
+	[ ${#kinds[@]} -gt 0 ] || kinds=(test fuzz bench)
 	for arg in "${kinds[@]}"; do
 		local list
 		list=$(packages_of "$arg")
