@@ -17,13 +17,13 @@ demo_pkgs="iproute2 iputils-ping iperf3 udhcpc nftables procps python3 python3-y
 # dev lint.
 lint_pkgs="clang-format cppcheck shellcheck python3"
 # Fuzzers; generators and readers of captures (scapy, tshark); peers of the network tests (testpmd,
-# dhclient); guests of kind e2e.
+# dhclient); guests of kind e2e; instruction counts.
 test_pkgs="clang libclang-rt-14-dev dpdk-dev python3-scapy tshark isc-dhcp-client traceroute
-	qemu-system-x86 busybox-static"
+	qemu-system-x86 busybox-static valgrind"
 # dev fuzz --afl and --coverage.
 fuzz_pkgs="clang libclang-rt-14-dev llvm afl++"
 # Peers of the benchmarks.
-bench_pkgs="dpdk-dev ethtool openvswitch-switch-dpdk"
+bench_pkgs="dpdk-dev ethtool openvswitch-switch-dpdk kea-dhcp4-server kea-admin"
 
 policy=/usr/sbin/policy-rc.d
 mark="# insula-dev-deps: removed when the installation ends"

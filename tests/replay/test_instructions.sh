@@ -1,0 +1,5 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+# Instructions of each stage for a packet may not grow unseen: see tests/perf/README.md.
+set -euo pipefail
+exec /usr/bin/python3 "$INSULA_ROOT/tests/perf/instructions.py"
