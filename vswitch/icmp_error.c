@@ -126,7 +126,21 @@ static void translate_quote(
 	set32(q, inner_addr, address, address_csum);
 	set16(q, &q->ip->csum, csum_update32(ip_csum, old, address), NULL);
 	set16(q, echo ? &((struct icmp_hdr *)q->l4)->id : inner_port, port, csum);
+	if (csum && *csum == 0 && q->ip->proto == IPPROTO_UDP) // which would say that there is none
+		set16(q, csum, 0xffff, NULL);
 	rewrite_ipv4_address(m, rewrite_address_field(ip, dir == SESSION_REVERSE), address);
+}
+
+// An error is told to who sent what it quotes (RFC 792), and to nobody else. About what came in
+// through SNAT, only who got it may complain: to others outside, a guest behind the same address
+// would speak as him.
+static bool is_party(const struct session_desc *d, unsigned dir, const struct quote *q,
+	const struct ipv4_hdr *ip)
+{
+	if (ip->dst != q->ip->src)
+		return false;
+	return dir == SESSION_REVERSE || !(d->flags & SESSION_F_SNAT) ||
+	       ip->src == d->key[SESSION_FORWARD].src;
 }
 
 static enum drop_reason icmp_error(struct worker *w, struct burst *b, struct rte_mbuf *m)
@@ -152,6 +166,8 @@ static enum drop_reason icmp_error(struct worker *w, struct burst *b, struct rte
 	if (id == SESSION_NONE)
 		return DROP_POLICY_NOT_FIRST;
 	rec = session_get(w->sw->sessions, id);
+	if (!is_party(&rec->d, dir, &q, packet_l3(m)))
+		return DROP_POLICY_NOT_FIRST;
 	routed = session_is_routed(b, m);
 	if (!session_decide_again(w, b, id, rec) || routed != !!(rec->d.flags & SESSION_F_ROUTED))
 		return DROP_POLICY_NOT_FIRST;

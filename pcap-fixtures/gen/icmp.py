@@ -214,6 +214,16 @@ def outward_forged():
     yield complaint(sent(src=SERVER_IP, dst=DB_IP, sport=5000, dport=4000))
     yield complaint(sent(src=SERVER_IP, dst=WEB_IP, sport=5000, dport=4001))
     yield complaint(sent(src=SERVER_IP, dst=UPLINK_IP, sport=5000, dport=PORT))
+    # Or to one who never sent it.
+    yield complaint(sent(src=SERVER_IP, dst=WEB_IP, sport=5000, dport=4000), dst=HOP_IP)
+
+
+@capture
+def outward_neighbour():
+    # H-42: behind the same address, about what web got.
+    yield At(0.3)
+    yield complaint(sent(src=SERVER_IP, dst=WEB_IP, sport=5000, dport=4000), src=RED_DB,
+                    src_ip=DB_IP)
 
 
 @capture
