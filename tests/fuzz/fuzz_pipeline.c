@@ -3,7 +3,7 @@
 // above all: nothing that red sends reaches blue, nothing that blue sends reaches red. Input:
 // frames, each a byte that chooses the port and whether to mend the checksums, a 16-bit size, the
 // bytes.
-#include "tests/unit/switch_fixture.h"
+#include "tests/fuzz/fuzz_switch.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -64,32 +64,6 @@ static void check_isolation(uint32_t from)
 		abort();
 }
 
-static bool every(void *arg, const struct session_record *rec)
-{
-	return true;
-}
-
-static void give_back(void *arg, const struct session_record *rec)
-{
-	if (rec->d.mapping != MAPPING_NONE)
-		nat_unref(fx.sw->mappings, rec->d.mapping, fx.now_ns);
-}
-
-// Making a switch takes too long for each input: what one leaves behind is taken away instead.
-static void forget(void)
-{
-	session_remove_if(fx.sw->sessions, every, give_back, NULL);
-	fdb_flush_port(fx.sw->fdb, TRUNK);
-	for (unsigned i = 0; i < 8; i++) {
-		session_reclaim(fx.sw->sessions);
-		nat_expire(fx.sw->mappings, fx.now_ns, 1, 1024);
-		nat_reclaim(fx.sw->mappings);
-		fixture_clear();
-		fx.now_ns += SECOND;
-		fixture_round();
-	}
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	while (size >= 3) {
@@ -111,8 +85,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		data += n;
 		size -= n;
 	}
-	forget();
-	if (rte_mempool_in_use_count(fx.sw->workers[0]->small))
-		abort(); // a packet was lost without being freed
+	fuzz_forget();
 	return 0;
 }

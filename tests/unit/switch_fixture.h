@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <rte_eal.h>
 #include "vswitch/switch.h"
+#include "vswitch/vnet_hdr.h"
 
 enum { RED_1 = 11, RED_2 = 12, BLUE_1 = 21, BLUE_2 = 22, UPLINK = 30, TRUNK = 40 };
 enum { RED = 1, BLUE = 2 };
@@ -22,6 +23,7 @@ struct wire_port { // by port id
 	unsigned n_in, n_out;
 	uint8_t in[64][2048], out[64][2048];
 	size_t in_size[64], out_size[64];
+	struct virtio_net_hdr in_hdr[64]; // offloads claimed; forgotten once read
 };
 
 static struct wire_port *wires[64];
@@ -75,6 +77,8 @@ static uint16_t wire_rx(struct worker *w, struct port *p, uint16_t queue, struct
 	for (i = 0; i < n && i < wire->n_in; i++) {
 		pkts[i] = wire_mbuf(w, wire->in[i], wire->in_size[i]);
 		packet_of(pkts[i])->in_port = (uint16_t)p->id;
+		vnet_hdr_read(&wire->in_hdr[i], packet_of(pkts[i]));
+		wire->in_hdr[i] = (struct virtio_net_hdr){ 0 };
 	}
 	wire->n_in = 0;
 	return i;
@@ -107,6 +111,7 @@ struct fixture {
 };
 
 static struct fixture fx;
+static uint16_t fixture_nat_first = 1024, fixture_nat_last = 65535; // of the uplink; before setup
 
 static inline struct mac mac_of(unsigned port)
 {
@@ -186,8 +191,8 @@ static struct policy_part *host_part(void)
 		.gateway = addr("198.51.100.1"),
 		.prefix_len = 24,
 		.mtu = 1500,
-		.nat_port_first = 1024,
-		.nat_port_last = 65535 };
+		.nat_port_first = fixture_nat_first,
+		.nat_port_last = fixture_nat_last };
 	assert_int_equal(policy_part_load(&sec, sizeof(sec), &part, err, sizeof(err)), 0);
 	part->revision = 1;
 	return part;
