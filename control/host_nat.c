@@ -3,15 +3,16 @@
 #include "control/host_nat.h"
 
 #include <errno.h>
-#include <nftables/libnftables.h>
 #include <stdio.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 #include "control/link.h"
 #include "control/log.h"
+#include "control/nft.h"
 #include "control/sysctl.h"
 
 #define NOTE STORE_HOST "nft:insula"
@@ -33,21 +34,17 @@ static const char ruleset[] =
 
 static int run_nft(const char *commands, char *err, size_t err_size)
 {
-	struct nft_ctx *nft = nft_ctx_new(NFT_CTX_DEFAULT);
-	int r = 0;
+	char *text;
+	int r = nft_run(commands, 0, &text);
 
-	if (!nft)
-		return log_reason(-ENOMEM, err, err_size, "libnftables: out of memory");
-	nft_ctx_buffer_error(nft);
-	nft_ctx_buffer_output(nft);
-	if (nft_run_cmd_from_buffer(nft, commands)) {
-		const char *text = nft_ctx_get_error_buffer(nft);
-		r = log_reason(-EIO, err, err_size,
+	if (r == -EIO)
+		log_reason(r, err, err_size,
 			"nftables refused table ip insula: %.*s; nf_tables and nft_masq are needed "
 			"(`modprobe nft_masq`) and CAP_NET_ADMIN",
 			(int)strcspn(text, "\n"), text);
-	}
-	nft_ctx_free(nft);
+	else if (r < 0)
+		log_reason(r, err, err_size, "table ip insula: libnftables: %s", strerror(-r));
+	free(text);
 	return r;
 }
 
@@ -108,15 +105,21 @@ int host_nat_up(struct store *s, const struct port_spec *tap, const char *ifname
 	size_t err_size)
 {
 	char commands[sizeof(ruleset) + 64], address[INET_ADDRSTRLEN];
+	bool owned = owner_fd >= 0;
 	int r = own_table(err, err_size);
 
 	if (r == 0)
 		r = set_address(tap, ifname, err, err_size);
-	if (r < 0)
+	if (r == 0) {
+		r = store_note(s, NOTE, tap->ifname);
+		if (r < 0)
+			log_reason(r, err, err_size, "state: %s", store_error(s));
+	}
+	if (r < 0) {
+		if (!owned)
+			disown_table();
 		return r;
-	r = store_note(s, NOTE, tap->ifname);
-	if (r < 0)
-		return log_reason(r, err, err_size, "state: %s", store_error(s));
+	}
 	inet_ntop(AF_INET, &tap->nat_switch, address, sizeof(address));
 	snprintf(commands, sizeof(commands), ruleset, address, tap->ifname);
 	r = run_nft(commands, err, err_size);
@@ -140,9 +143,12 @@ void host_nat_down(struct store *s)
 	store_each_note(s, NOTE, found, &noted);
 	if (!noted)
 		return;
-	if (run_nft("add table ip insula\ndelete table ip insula\n", err, sizeof(err)) < 0)
+	if (run_nft("add table ip insula\ndelete table ip insula\n", err, sizeof(err)) < 0) {
 		log_warning("%s", err);
-	sysctl_forwarding_restore(s);
+		return; // noted still: the next sweep tries again
+	}
+	if (sysctl_forwarding_restore(s) < 0)
+		return;
 	store_forget_note(s, NOTE);
 	disown_table();
 }

@@ -14,7 +14,7 @@
 int host_nat_up(struct store *s, const struct port_spec *tap, const char *ifname, char *err,
 	size_t err_size);
 // Deletes the table and puts the sysctls back, if host_nat_up was called since, by this insulad or
-// one before (the store knows).
+// one before (the store knows). What fails is logged, and the next call tries again.
 void host_nat_down(struct store *s);
 
 // Is that the tap it was called for last?

@@ -11,22 +11,17 @@
 #include <string.h>
 #include <unistd.h>
 #include "control/host_nat.h"
+#include "control/nft.h"
 
 // Runs one command; the output is a copy, NULL when nft refuses it.
 static char *ask_nft(const char *command, unsigned flags)
 {
-	struct nft_ctx *nft = nft_ctx_new(NFT_CTX_DEFAULT);
-	char *text = NULL;
+	char *text;
 
-	if (!nft)
-		return NULL;
-	nft_ctx_output_set_flags(nft, flags);
-	nft_ctx_buffer_error(nft);
-	nft_ctx_buffer_output(nft);
-	if (nft_run_cmd_from_buffer(nft, command) == 0)
-		text = strdup(nft_ctx_get_output_buffer(nft));
-	nft_ctx_free(nft);
-	return text;
+	if (nft_run(command, flags, &text) == 0)
+		return text;
+	free(text);
+	return NULL;
 }
 
 bool host_nat_table_exists(void)

@@ -64,6 +64,7 @@ struct note_entry {
 struct note_list {
 	struct note_entry *e;
 	size_t n;
+	bool incomplete; // no memory for all of them
 };
 
 static void collect(void *arg, const char *key, const char *value)
@@ -71,8 +72,10 @@ static void collect(void *arg, const char *key, const char *value)
 	struct note_list *l = arg;
 	struct note_entry *grown = realloc(l->e, (l->n + 1) * sizeof(*grown));
 
-	if (!grown)
+	if (!grown) {
+		l->incomplete = true;
 		return;
+	}
 	l->e = grown;
 	snprintf(grown[l->n].key, sizeof(grown[l->n].key), "%s", key);
 	snprintf(grown[l->n].value, sizeof(grown[l->n].value), "%s", value);
@@ -143,31 +146,40 @@ int sysctl_forwarding_on(struct store *s, char *err, size_t err_size)
 	return 0;
 }
 
-static void restore(const struct note_entry *n)
+// 0 also for one that is gone.
+static int restore(const struct note_entry *n)
 {
 	const char *name = n->key + strlen(PREFIX);
 	char now[32];
+	int r = read_value(name, now, sizeof(now));
 
-	if (read_value(name, now, sizeof(now)) < 0 || strcmp(now, n->value) == 0)
-		return;
-	int r = write_value(name, n->value);
+	if (r == -ENOENT || (r == 0 && strcmp(now, n->value) == 0))
+		return 0;
+	if (r == 0)
+		r = write_value(name, n->value);
 	if (r < 0)
 		log_warning("cannot put back net.ipv4 %s to %s: %s", name, n->value, strerror(-r));
+	return r;
 }
 
 // ip_forward first: writing it changes the others.
-void sysctl_forwarding_restore(struct store *s)
+int sysctl_forwarding_restore(struct store *s)
 {
 	struct note_list l = { 0 };
 	static const char *const order[] = { PREFIX "ip_forward", PREFIX "conf/all/",
 		PREFIX "conf/default/", PREFIX "conf/" };
+	int r = 0;
 
-	for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
+	for (size_t i = 0; r == 0 && i < sizeof(order) / sizeof(order[0]); i++) {
 		l.n = 0;
-		store_each_note(s, order[i], collect, &l);
-		for (size_t j = 0; j < l.n; j++)
-			restore(&l.e[j]);
+		r = store_each_note(s, order[i], collect, &l);
+		if (l.incomplete)
+			r = -ENOMEM;
+		for (size_t j = 0; r == 0 && j < l.n; j++)
+			r = restore(&l.e[j]);
 	}
 	free(l.e);
-	forget_all(s);
+	if (r == 0)
+		forget_all(s);
+	return r;
 }

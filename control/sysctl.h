@@ -9,5 +9,6 @@
 // Notes how things are (durably, once) and turns forwarding on. Not inside a transaction.
 // 0, or -errno with a sentence in err.
 int sysctl_forwarding_on(struct store *s, char *err, size_t err_size);
-// Puts back what was noted; nothing noted: nothing done.
-void sysctl_forwarding_restore(struct store *s);
+// Puts back what was noted; nothing noted: nothing done. 0, or -errno and the notes stay for
+// another try.
+int sysctl_forwarding_restore(struct store *s);

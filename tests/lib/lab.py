@@ -196,19 +196,20 @@ def new_drops(lab, port, reason, n, send):
     return new
 
 
-# Ids of the processes of this sandbox that run the program `name`, wherever it was installed.
+# Ids of the processes of this sandbox that run the program `name`, wherever it was installed; not
+# those that one of them has forked for a moment.
 def processes(name):
-    found = []
+    found = {}
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             program = os.path.basename(os.readlink(f"/proc/{pid}/exe")).split(" ")[0]
             with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-                state = file.read().rpartition(")")[2].split()[0]
+                state, parent = file.read().rpartition(")")[2].split()[:2]
         except OSError:
             continue
         if program == name and state != "Z":
-            found.append(int(pid))
-    return found
+            found[int(pid)] = int(parent)
+    return [pid for pid, parent in found.items() if parent not in found]
 
 
 # What is resident, shared pages included, in KiB: what `insula status` says too.
