@@ -212,11 +212,32 @@ static void on_http_log(void *arg, const char *format, va_list ap)
 {
 }
 
+// Tried twice: a moment without memory must not turn into a failure what has been done already.
+static char *dump(const json_t *object)
+{
+	char *text = json_dumps(object, JSON_COMPACT);
+
+	return text != NULL ? text : json_dumps(object, JSON_COMPACT);
+}
+
+// Takes the text.
+static struct MHD_Response *response_of(char *text)
+{
+	struct MHD_Response *response = NULL;
+
+	for (int i = 0; i < 2 && response == NULL; i++)
+		response =
+			MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE);
+	if (response == NULL)
+		free(text);
+	return response;
+}
+
 enum MHD_Result api_reply(struct api_request *r, unsigned status, json_t *object)
 {
 	struct MHD_Response *response;
 	enum MHD_Result result;
-	char *text = object != NULL ? json_dumps(object, JSON_COMPACT) : NULL;
+	char *text = object != NULL ? dump(object) : NULL;
 
 	json_decref(object);
 	if (text == NULL) {
@@ -225,11 +246,9 @@ enum MHD_Result api_reply(struct api_request *r, unsigned status, json_t *object
 		if (text == NULL)
 			return MHD_NO;
 	}
-	response = MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE);
-	if (response == NULL) {
-		free(text);
+	response = response_of(text);
+	if (response == NULL)
 		return MHD_NO;
-	}
 	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
 	result = MHD_queue_response(r->connection, status, response);
 	MHD_destroy_response(response);

@@ -251,12 +251,29 @@ static void delete_leaving_taps(struct apply *a)
 	free(gone);
 }
 
+// They become persistent in `finish`. In a transaction of their own, before the state's: one over
+// two files, one of them with a WAL, may end with one of them committed and an error.
+static int note_taps(struct apply *a)
+{
+	struct store *s = a->d->store;
+	int r = store_begin(s);
+
+	for (unsigned i = 0; r == 0 && i < a->ports.n; i++)
+		r = remains_note_tap(s, a->ports.v[i].new);
+	if (r == 0)
+		return store_commit(s);
+	store_rollback(s);
+	return r;
+}
+
 static int store_all(struct apply *a, const char *file, const char *yaml, size_t yaml_size)
 {
 	struct store *s = a->d->store;
 	const struct compiled *c = a->compiled;
-	int r = store_begin(s);
+	int r = note_taps(a);
 
+	if (r == 0)
+		r = store_begin(s);
 	for (unsigned i = 0; r == 0 && i < c->n_sections; i++)
 		r = store_put_section(
 			s, c->sections[i].hash, c->sections[i].data, c->sections[i].size);
@@ -266,9 +283,6 @@ static int store_all(struct apply *a, const char *file, const char *yaml, size_t
 		r = store_put_desired(s, c->generation, file, yaml, yaml_size);
 	if (r == 0)
 		r = store_round_accept(s, a->desired->round);
-	// They become persistent in `finish`.
-	for (unsigned i = 0; r == 0 && i < a->ports.n; i++)
-		r = remains_note_tap(s, a->ports.v[i].new);
 	if (r == 0)
 		return store_commit(s);
 	store_rollback(s);
@@ -289,7 +303,7 @@ static int step_store(struct apply *a, const char *file, const char *yaml, size_
 static void finish(struct apply *a)
 {
 	struct daemon *d = a->d;
-	bool broken = false;
+	bool broken = false, unnamed = false;
 	char why[512];
 
 	delete_leaving_taps(a); // first: with its device gone, closing a tap's fd costs nothing
@@ -306,8 +320,10 @@ static void finish(struct apply *a)
 		ports_put(d->ports, new);
 		if (new->fallback[0] || (old && old->fallback[0]))
 			port_keep_fallback(d, new);
-		if (new->temporary[0] && port_take_name(new, why, sizeof(why)) < 0)
-			log_error("port %s: %s", new->name, why);
+		if (new->temporary[0] && port_take_name(new, why, sizeof(why)) < 0) {
+			log_error("port %s: %s; trying again every second", new->name, why);
+			unnamed = true;
+		}
 		port_set_persistent(new, true);
 		broken = broken || new->broken;
 	}
@@ -335,7 +351,7 @@ static void finish(struct apply *a)
 	memcpy(d->dns, a->dns, sizeof(d->dns));
 	d->n_dns = a->n_dns;
 	d->switch_has_policy = true;
-	if (broken)
+	if (broken || unnamed)
 		loop_timer_arm(d->repair_timer, 1000000000);
 }
 
@@ -406,6 +422,16 @@ static void undo(struct apply *a)
 	}
 	if (a->restarted)
 		ports_add_all(d);
+	// What a port that came and went could not put back, and what was noted of its tap.
+	if (a->mode == APPLY_NEW && d->compiled)
+		remains_sweep(d->store, d->ports);
+	for (unsigned i = 0; i < a->ports.n; i++) {
+		const struct port_change *c = &a->ports.v[i];
+		if (c->old)
+			remains_note_tap(d->store, c->old);
+		if (c->donor)
+			remains_note_tap(d->store, c->donor);
+	}
 	if (d->compiled && (a->pushed || a->restarted) &&
 		switch_link_push(d, d->compiled, NULL, why, sizeof(why)) < 0)
 		log_error("policy: cannot put generation %llu back: %s",

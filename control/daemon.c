@@ -117,6 +117,11 @@ int daemon_apply(struct daemon *d, const char *file, const char *yaml, size_t si
 		(unsigned long long)((loop_now_ns() - start) / 1000000));
 	*ret = json_pack("{s:I, s:o, s:o}", "generation", (json_int_t)d->compiled->generation,
 		"changes", changes, "warnings", warnings);
+	if (!*ret) // a moment without memory must not make a failure of it
+		*ret = json_pack("{s:I, s:[], s:[s]}", "generation",
+			(json_int_t)d->compiled->generation, "changes", "warnings",
+			"all of it was applied, but there was no memory to say what; `insula list` "
+			"shows what is");
 	return 0;
 }
 

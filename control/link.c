@@ -102,8 +102,11 @@ int link_set(struct nl_sock *s, int ifindex, const struct link_change *change)
 	}
 	if (change->mtu)
 		rtnl_link_set_mtu(to, change->mtu);
-	if (change->alias)
+	if (change->alias) {
 		rtnl_link_set_ifalias(to, change->alias);
+		if (!rtnl_link_get_ifalias(to)) // libnl would copy from there
+			goto out;
+	}
 	if (change->name)
 		rtnl_link_set_name(to, change->name);
 	if (change->up)

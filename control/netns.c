@@ -10,6 +10,8 @@
 #include <unistd.h>
 #include "control/log.h"
 
+enum { LEAVE_TRIES = 100 };
+
 int netns_enter(const char *name, int *ret_back)
 {
 	char path[128];
@@ -37,9 +39,13 @@ int netns_enter(const char *name, int *ret_back)
 
 void netns_leave(int back)
 {
+	unsigned tries = 0;
+
 	if (back < 0)
 		return;
-	if (setns(back, CLONE_NEWNET) < 0) {
+	while (setns(back, CLONE_NEWNET) < 0) { // it takes memory
+		if (++tries < LEAVE_TRIES)
+			continue;
 		log_error("cannot return to the own network namespace (%m): giving up");
 		abort();
 	}

@@ -123,18 +123,21 @@ int packet_socket_state(const char *ifname, uint32_t *ret_mtu, bool *ret_up)
 	return r;
 }
 
-void packet_socket_restore(const char *ifname, uint32_t mtu, bool up)
+int packet_socket_restore(const char *ifname, uint32_t mtu, bool up)
 {
 	struct nl_sock *nl;
 	struct link_info info;
+	int r = link_socket_open(&nl);
 
-	if (link_socket_open(&nl) < 0)
-		return;
-	if (link_get(nl, ifname, &info) == 0) {
+	if (r < 0)
+		return r;
+	r = link_get(nl, ifname, &info);
+	if (r == 0) {
 		struct link_change change = { .mtu = info.mtu == mtu ? 0 : mtu,
 			.down = !up && (info.flags & IFF_UP) };
 		if (change.mtu || change.down)
-			link_set(nl, info.ifindex, &change);
+			r = link_set(nl, info.ifindex, &change);
 	}
 	link_socket_close(nl);
+	return r == -ENODEV ? 0 : r;
 }

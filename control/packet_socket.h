@@ -19,5 +19,5 @@ int packet_socket_check(const char *ifname, char *err, size_t err_size);
 
 // How an interface is: what must be put back one day. 0 or -ENODEV, …
 int packet_socket_state(const char *ifname, uint32_t *ret_mtu, bool *ret_up);
-// Puts MTU and up/down back; an interface that is gone is fine.
-void packet_socket_restore(const char *ifname, uint32_t mtu, bool up);
+// Puts MTU and up/down back; an interface that is gone is fine. 0 or -errno.
+int packet_socket_restore(const char *ifname, uint32_t mtu, bool up);

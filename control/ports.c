@@ -88,14 +88,18 @@ static int open_packet(struct daemon *d, struct port *p, char *err, size_t err_s
 	char key[32], value[32];
 	uint32_t mtu;
 	bool up;
+	int r = packet_socket_state(s->ifname, &mtu, &up);
 
-	if (packet_socket_state(s->ifname, &mtu, &up) == 0) {
+	if (r < 0 && r != -ENODEV)
+		return log_reason(r, err, err_size, "cannot ask for interface %s: %s", s->ifname,
+			strerror(-r));
+	if (r == 0) {
 		snprintf(key, sizeof(key), STORE_HOST "link:%s", s->ifname);
 		snprintf(value, sizeof(value), "%u %d", mtu, up);
 		if (store_note(d->store, key, value) < 0)
 			return log_reason(-EIO, err, err_size, "state: %s", store_error(d->store));
 	}
-	int r = packet_socket_open(
+	r = packet_socket_open(
 		s->ifname, s->mtu, s->n_queues, (uint16_t)p->id, p->fds, err, err_size);
 	if (r == 0)
 		p->n_fds = s->n_queues;
@@ -362,7 +366,8 @@ int port_take_name(struct port *p, char *err, size_t err_size)
 
 	if (s->kind == PROTO_PORT_TAP && p->n_fds)
 		r = tap_rename(s->netns, p->temporary, s->ifname, err, err_size);
-	p->temporary[0] = 0;
+	if (r == 0)
+		p->temporary[0] = 0;
 	return r;
 }
 
@@ -404,6 +409,10 @@ void port_set_persistent(struct port *p, bool on)
 	if (port_spec_of(p)->kind != PROTO_PORT_TAP || !p->n_fds)
 		return;
 	int r = tap_set_persistent(p->fds[0], on);
+	if (r ==
+		// the kernel's trouble of a moment; a tap left behind would be there for good
+		-ENOMEM)
+		r = tap_set_persistent(p->fds[0], on);
 	if (r < 0 && r != -EBADFD && !p->broken) // that: its device is gone
 		log_warning("%s: cannot make tap %s%s persistent: %s", p->name, on ? "" : "not ",
 			port_spec_of(p)->ifname, strerror(-r));
@@ -458,6 +467,6 @@ void port_restore_host(struct daemon *d, const struct ports *ports, const struct
 	store_each_note(d->store, key, read_link_note, &note);
 	if (!note.found)
 		return;
-	packet_socket_restore(s->ifname, note.mtu, note.up);
-	store_forget_note(d->store, key);
+	if (packet_socket_restore(s->ifname, note.mtu, note.up) == 0) // else the next sweep does
+		store_forget_note(d->store, key);
 }

@@ -73,7 +73,7 @@ bool port_may_improve(const struct port *p);
 // What the broken port needs is missing, and an apply would fall back to the next candidate; the
 // repair does not.
 bool port_may_fall_back(const struct port *p);
-// The name is free now: the tap takes it, and comes up.
+// The name is free now: the tap takes it, and comes up. On failure `temporary` stays as it is.
 int port_take_name(struct port *p, char *err, size_t err_size);
 void port_set_persistent(struct port *p, bool on);
 // The port is gone for good (its fds are closed): puts back what it changed on the host, but for

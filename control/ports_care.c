@@ -215,7 +215,11 @@ void ports_repair(void *arg)
 	for (uint32_t id = 1; d->client && id <= d->ports->max_id; id++) {
 		struct port *p = d->ports->by_id[id];
 		char err[512] = "";
-		if (!p || !p->broken)
+		if (!p)
+			continue;
+		if (!p->broken && p->temporary[0] && port_take_name(p, err, sizeof(err)) < 0)
+			again = true;
+		if (!p->broken)
 			continue;
 		// The candidate in use only: another one may need another policy.
 		int r = port_del(d, p, err, sizeof(err));

@@ -98,7 +98,8 @@ static bool mark_used(struct notes *l, const struct ports *ports)
 	return nat;
 }
 
-static void take_back(const struct note *n)
+// 0 if nothing is left of it, or nothing ever will be done about it.
+static int take_back(const struct note *n)
 {
 	char netns[64], *slash;
 	uint32_t mtu;
@@ -106,13 +107,13 @@ static void take_back(const struct note *n)
 
 	if (strncmp(n->key, LINK, strlen(LINK)) == 0) {
 		if (sscanf(n->value, "%u %d", &mtu, &up) == 2)
-			packet_socket_restore(n->key + strlen(LINK), mtu, up != 0);
-		return;
+			return packet_socket_restore(n->key + strlen(LINK), mtu, up != 0);
+		return 0;
 	}
 	snprintf(netns, sizeof(netns), "%s", n->key + strlen(TAP));
 	slash = strchr(netns, '/');
 	if (!slash)
-		return;
+		return 0;
 	*slash++ = 0;
 	r = tap_delete(netns, slash, n->value);
 	if (r == 0)
@@ -120,6 +121,7 @@ static void take_back(const struct note *n)
 	else if (r != -ENODEV)
 		log_warning(
 			"tap %s of port %s cannot be removed: %s", slash, n->value, strerror(-r));
+	return r == -ENODEV ? 0 : r;
 }
 
 void remains_sweep(struct store *s, const struct ports *ports)
@@ -134,8 +136,7 @@ void remains_sweep(struct store *s, const struct ports *ports)
 	for (size_t i = 0; i < l.n; i++) {
 		if (l.v[i].used)
 			continue;
-		take_back(&l.v[i]);
-		if (ok)
+		if (take_back(&l.v[i]) == 0 && ok)
 			store_forget_note(s, l.v[i].key);
 	}
 	if (ok)

@@ -341,6 +341,7 @@ bool tap_alive(int fd)
 {
 	struct ifreq ifr = { 0 };
 
-	// A queue whose device was deleted is detached: EBADFD.
-	return ioctl(fd, TUNGETIFF, &ifr) == 0 && !(ifr.ifr_flags & IFF_DETACH_QUEUE);
+	// A queue whose device was deleted is detached: EBADFD. Any other error says nothing of it.
+	return ioctl(fd, TUNGETIFF, &ifr) < 0 ? errno != EBADFD
+					      : !(ifr.ifr_flags & IFF_DETACH_QUEUE);
 }
