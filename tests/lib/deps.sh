@@ -17,9 +17,10 @@ demo_pkgs="iproute2 iputils-ping iperf3 udhcpc nftables procps python3 python3-y
 # dev lint.
 lint_pkgs="clang-format cppcheck shellcheck python3"
 # Fuzzers; generators and readers of captures (scapy, tshark); peers of the network tests (testpmd,
-# dhclient); guests of kind e2e; instruction counts.
+# dhclient); guests and the outer machine's disks of kind e2e; instruction counts;
+# addr2line.
 test_pkgs="clang libclang-rt-14-dev dpdk-dev python3-scapy tshark isc-dhcp-client traceroute
-	qemu-system-x86 busybox-static valgrind"
+	qemu-system-x86 busybox-static e2fsprogs binutils valgrind"
 # dev fuzz --afl and --coverage.
 fuzz_pkgs="clang libclang-rt-14-dev llvm afl++"
 # Peers of the benchmarks.

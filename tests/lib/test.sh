@@ -85,7 +85,8 @@ run_script()
 {
 	local kind=$1 script=$2 dir label limit name
 	name=$(basename "${script%.*}")
-	limit=$(head_of "$script" timeout)
+	limit=$(head_of "$script" "${INSULA_TEST_LONG:+long-}timeout")
+	[ -n "$limit" ] || limit=$(head_of "$script" timeout)
 	for dir in $(head_of "$script" build | grep . || echo build); do
 		label="$kind $name"
 		[ "$dir" = build ] || label="$kind-${dir#build-} $name"

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# The outer machine: Debian's stock kernel in QEMU's emulation of an AMD processor, with this host's
+# root file system, read-only under a layer in memory, as its own. Every program that is built or
+# installed here runs there as root, next to modules, /dev/kvm, cgroups and disks that the host need
+# not have; and it may lose its power. Used by tests of kind e2e.
+import glob
+import os
+import shutil
+import subprocess
+import time
+
+import initramfs
+
+LIB = os.path.dirname(os.path.abspath(__file__))
+# 9p and overlay are its root; the report's port.
+BASE = ("virtio_pci", "virtio_console", "9pnet_virtio", "9p", "overlay")
+INIT = """
+mkdir -p /ro /rw /new
+mount -t 9p -o trans=virtio,version=9p2000.L,ro,msize=1048576,cache=loose root /ro
+mount -t tmpfs tmpfs /rw
+mkdir -p /rw/u /rw/w
+mount -t overlay -o lowerdir=/ro,upperdir=/rw/u,workdir=/rw/w ov /new
+cp /job /new/outer-job
+for d in proc sys dev; do mount --move /$d /new/$d; done
+mkdir -p /new/dev/pts /new/dev/shm
+mount -t devpts pts /new/dev/pts
+mount -t tmpfs tmpfs /new/dev/shm
+mount -t tmpfs tmpfs /new/run
+mount -t tmpfs tmpfs /new/tmp
+exec switch_root /new /bin/bash /outer-job
+"""
+# A machine that is not told to lose its power is switched off when its job is done.
+JOB = """#!/bin/bash
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
+exec </dev/null
+mkdir -p /run/lock
+ip link set lo up
+cd {directory}
+{environment}
+export OUTER_REPORT=$(echo /dev/vport*p1)
+timeout {seconds} {command} || echo "outer: the job ended with $?"
+echo o >/proc/sysrq-trigger
+sleep 10
+"""
+
+
+# What it takes that is not there: a sentence with the command that mends it, "" if nothing is.
+def lacks():
+    if not shutil.which("qemu-system-x86_64"):
+        return "qemu-system-x86_64 is missing: apt-get install qemu-system-x86"
+    busybox = shutil.which("busybox")
+    applets = busybox and subprocess.run([busybox, "--list"], capture_output=True, text=True,
+                                         check=False).stdout.split()
+    if not {"insmod", "switch_root"} <= set(applets or ()):
+        return "busybox with insmod and switch_root is missing: apt-get install busybox-static"
+    return "" if shutil.which("modprobe") else "modprobe is missing: apt-get install kmod"
+
+
+# The folder of guest_kernel.sh; raises with its reason.
+def kernel():
+    done = subprocess.run([os.path.join(LIB, "guest_kernel.sh"), "outer"], text=True,
+                          capture_output=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stdout.strip() or done.stderr.strip())
+    return done.stdout.strip()
+
+
+# The modules and what they need, in the order to load them.
+def _in_order(folder, modules):
+    [version] = os.listdir(os.path.join(folder, "lib", "modules"))
+    shown = subprocess.run(["modprobe", "-d", folder, "-S", version, "-D", "-a", *modules],
+                           text=True, capture_output=True, check=True).stdout
+    names = [os.path.basename(line.split()[1])[:-3] for line in shown.splitlines()
+             if line.startswith("insmod ")]
+    return list(dict.fromkeys(names))
+
+
+class Machine:
+    """Boots one machine after the other from one kernel and set of modules."""
+
+    def __init__(self, directory, modules=(), memory_mib=1024):
+        self.directory, self.memory_mib, folder = directory, memory_mib, kernel()
+        self.folder, self.modules = folder, _in_order(folder, (*BASE, *modules))
+        self.number = 0
+
+    # Runs `command` (a list) in it; returns when the machine is off, or after `seconds`, when it is
+    # killed, with what the command wrote to its report (the path in $OUTER_REPORT), as lines. A
+    # write to the report returns when this side has it.
+    def run(self, command, seconds, disks=(), environment=()):
+        self.number += 1
+        image, report, self.console = (os.path.join(self.directory, name) for name in (
+            "initramfs", f"report{self.number}", f"console{self.number}"))
+        words = " ".join(f"'{word}'" for word in command)
+        settings = "\n".join(f"export {k}='{v}'" for k, v in dict(environment).items())
+        job = JOB.format(directory=os.getcwd(), seconds=seconds, command=words,
+                         environment=settings)
+        initramfs.write(image, self.folder, self.modules, {"init": INIT, "job": job})
+        line = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-smp", "2", "-cpu", "max,+svm"]
+        line += ["-m", str(self.memory_mib), "-nodefaults", "-no-user-config", "-display", "none"]
+        line += ["-no-reboot", "-serial", f"file:{self.console}", "-initrd", image]
+        line += ["-kernel", glob.glob(os.path.join(self.folder, "boot", "vmlinuz-*"))[0]]
+        line += ["-append", "console=ttyS0 panic=-1 quiet"]
+        line += ["-virtfs", "local,path=/,mount_tag=root,security_model=none,readonly=on,"
+                 "multidevs=remap"]
+        line += ["-device", "virtio-serial-pci,max_ports=2", "-chardev", f"file,id=r,path={report}"]
+        line += ["-device", "virtserialport,chardev=r,nr=1"]
+        for disk in disks:
+            line += ["-drive", f"file={disk},format=raw,if=virtio,cache=writeback"]
+        begin = time.monotonic()
+        self.killed = False
+        with subprocess.Popen(line, stdin=subprocess.DEVNULL) as qemu:
+            try:
+                qemu.wait(seconds)
+            except subprocess.TimeoutExpired:
+                self.killed = True
+            finally:
+                qemu.kill()
+        self.seconds = time.monotonic() - begin
+        with open(report, encoding="utf-8", errors="replace") as file:
+            return file.read().split("\n")[:-1]
+
+    # The end of what was on the last one's console.
+    def last_words(self, size=3000):
+        with open(self.console, encoding="utf-8", errors="replace") as file:
+            return file.read()[-size:]
