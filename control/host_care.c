@@ -13,6 +13,7 @@
 #include "control/daemon_internal.h"
 #include "control/host_nat.h"
 #include "control/log.h"
+#include "control/netlink.h"
 #include "control/resolv.h"
 #include "control/tap_care.h"
 
@@ -58,6 +59,14 @@ static int on_message(const struct nlmsghdr *h, void *data)
 	return MNL_CB_OK;
 }
 
+bool host_care_table_deleted(const void *messages, size_t size)
+{
+	bool deleted = false;
+
+	mnl_cb_run(messages, netlink_whole(messages, size), 0, 0, on_message, &deleted);
+	return deleted;
+}
+
 static void on_readable(void *arg, uint32_t events)
 {
 	struct host_care *c = arg;
@@ -70,8 +79,8 @@ static void on_readable(void *arg, uint32_t events)
 			deleted = true; // events were lost
 		else if (n <= 0)
 			break;
-		else
-			mnl_cb_run(buffer, (size_t)n, 0, 0, on_message, &deleted);
+		else if (host_care_table_deleted(buffer, (size_t)n))
+			deleted = true;
 	}
 	if (deleted)
 		restore_table(c->d);

@@ -3,8 +3,13 @@
 // sets flushed together with our table. Main thread only.
 #pragma once
 
+#include <stdbool.h>
+#include <stddef.h>
+
 struct daemon;
 struct host_care;
 
 int host_care_new(struct daemon *d, struct host_care **ret_care);
 void host_care_free(struct host_care *c);
+// Does a datagram of nf_tables' events (aligned to 4) tell of a deleted table? For tests.
+bool host_care_table_deleted(const void *messages, size_t size);

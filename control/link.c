@@ -66,10 +66,12 @@ void link_socket_close(struct nl_sock *s)
 
 int link_get(struct nl_sock *s, const char *ifname, struct link_info *ret_info)
 {
-	struct rtnl_link *link;
+	struct rtnl_link *link = NULL;
 	int r = rtnl_link_get_kernel(s, 0, ifname, &link);
 	if (r < 0)
 		return nl_errno(r);
+	if (!link) // an answer without an interface in it
+		return -EIO;
 	*ret_info = (struct link_info){ .ifindex = rtnl_link_get_ifindex(link),
 		.flags = rtnl_link_get_flags(link),
 		.mtu = rtnl_link_get_mtu(link) };

@@ -6,9 +6,12 @@
 #include <libmnl/libmnl.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+
+#include "control/netlink.h"
 
 struct linkwatch {
 	struct mnl_socket *socket;
@@ -29,7 +32,7 @@ static int on_attr(const struct nlattr *attr, void *data)
 
 static int on_message(const struct nlmsghdr *h, void *data)
 {
-	struct linkwatch *w = data;
+	const struct linkwatch_handler *handler = data;
 	const struct ifinfomsg *info = mnl_nlmsg_get_payload(h);
 	const char *ifname = NULL;
 
@@ -38,9 +41,15 @@ static int on_message(const struct nlmsghdr *h, void *data)
 		return MNL_CB_OK;
 	mnl_attr_parse(h, sizeof(*info), on_attr, &ifname);
 	if (ifname && strlen(ifname) < IFNAMSIZ)
-		w->handler.link(w->handler.arg, ifname, h->nlmsg_type == RTM_DELLINK,
+		handler->link(handler->arg, ifname, h->nlmsg_type == RTM_DELLINK,
 			(info->ifi_flags & IFF_RUNNING) != 0);
 	return MNL_CB_OK;
+}
+
+void linkwatch_read(const void *messages, size_t size, const struct linkwatch_handler *handler)
+{
+	mnl_cb_run(messages, netlink_whole(messages, size), 0, 0, on_message,
+		(void *)(uintptr_t)handler);
 }
 
 static void on_readable(void *arg, uint32_t events)
@@ -56,7 +65,7 @@ static void on_readable(void *arg, uint32_t events)
 		}
 		if (n <= 0)
 			return;
-		mnl_cb_run(buffer, (size_t)n, 0, 0, on_message, w);
+		linkwatch_read(buffer, (size_t)n, &w->handler);
 	}
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include "control/loop.h"
 
 struct linkwatch;
@@ -17,3 +18,6 @@ struct linkwatch_handler {
 int linkwatch_new(
 	struct loop *l, const struct linkwatch_handler *handler, struct linkwatch **ret_watch);
 void linkwatch_free(struct linkwatch *w);
+// Calls handler->link for what a datagram of the kernel (aligned to 4) says; whatever it cannot be
+// is passed over. For tests: the watch does it with what it receives.
+void linkwatch_read(const void *messages, size_t size, const struct linkwatch_handler *handler);
