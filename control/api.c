@@ -277,6 +277,8 @@ enum MHD_Result api_reply_result(struct api_request *r, int result, json_t *obje
 			  : result == -ENOENT ? MHD_HTTP_NOT_FOUND
 					      : MHD_HTTP_INTERNAL_SERVER_ERROR;
 
+	if (object == NULL && result == -ENOENT) // a name that is no UTF-8 cannot be quoted
+		return api_reply_error(r, status, "no such thing");
 	if (object == NULL)
 		return api_reply_error(r, MHD_HTTP_INTERNAL_SERVER_ERROR, "%s", strerror(-result));
 	return api_reply(r, status, object);
