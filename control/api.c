@@ -35,6 +35,7 @@ struct api {
 	struct sockaddr_un address;
 	int fd;
 	struct MHD_Connection *open[MAX_CONNECTIONS];
+	bool closed; // a connection, in this round
 	bool stop; // an accepted POST /v1/stop has been answered
 };
 
@@ -185,8 +186,13 @@ static void serve(struct api *api)
 {
 	MHD_UNSIGNED_LONG_LONG ms;
 
+	api->closed = false;
 	MHD_run(api->http);
-	if (MHD_get_timeout(api->http, &ms) == MHD_YES)
+	// At its limit libmicrohttpd stops to listen, and begins again in the round after the one
+	// in which a connection ended; no event would bring that round.
+	if (api->closed)
+		loop_timer_arm(api->timer, 0);
+	else if (MHD_get_timeout(api->http, &ms) == MHD_YES)
 		loop_timer_arm(api->timer, (uint64_t)ms * 1000000);
 	else
 		loop_timer_disarm(api->timer);
@@ -372,6 +378,7 @@ static void on_connection(void *arg, struct MHD_Connection *connection, void **s
 	struct api *api = arg;
 	bool started = code == MHD_CONNECTION_NOTIFY_STARTED;
 
+	api->closed = api->closed || !started;
 	for (int i = 0; i < MAX_CONNECTIONS; i++)
 		if (api->open[i] == (started ? NULL : connection)) {
 			api->open[i] = started ? connection : NULL;

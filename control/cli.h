@@ -76,7 +76,8 @@ struct cli_reply {
 };
 
 // One request to insulad; `file` and `body` may be NULL. 0 with *ret_reply (cli_reply_free); or
-// -errno: -ENOTCONN nobody answers, -ECONNRESET insulad went away; nothing has been printed.
+// -errno: -ENOTCONN nobody answers, -ECONNRESET insulad went away, -EAGAIN too many wait for it
+// already; nothing has been printed.
 int cli_request(const struct cli *c, const char *method, const char *path, const char *file,
 	const char *body, size_t size, struct cli_reply *ret_reply);
 void cli_reply_free(struct cli_reply *r);
@@ -91,9 +92,11 @@ void cli_explain(const struct cli *c, int error);
 
 // cli_running.c
 // Finds the insulad that serves: 0 and *ret_pid. One that starts, stops or has been killed is
-// waited for. -ESRCH: there is none; -EBUSY: one has the lock and does not serve; -EACCES,
-// -ETIMEDOUT.
+// waited for. -ESRCH: there is none; -EBUSY: one has the lock and does not serve; -EAGAIN: others
+// wait for it, and no more may; -EACCES, -ETIMEDOUT.
 int cli_find_insulad(const struct cli *c, pid_t *ret_pid);
+// Somebody has the socket, and takes no more who wait.
+bool cli_is_crowded(const struct cli *c);
 // What -errno of it means, on stderr.
 void cli_explain_insulad(const struct cli *c, int error);
 

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -46,27 +47,39 @@ static int make_dirs(const char *path)
 	return r;
 }
 
-// The log, open for appending, and where this start's part begins.
-static int open_log(const struct cli *c, char path[PATH_MAX], off_t *ret_begin)
+// The log, open for appending, and where this start's part begins. -errno; -ENXIO: what is there is
+// no file.
+static int try_log(const struct cli *c, char path[PATH_MAX], off_t *ret_begin)
 {
 	struct stat st;
 	int fd, r;
 
+	snprintf(path, PATH_MAX, "%s", c->state_dir);
 	r = make_dirs(c->state_dir);
-	if (r < 0) {
-		cli_error("%s: %s", c->state_dir, strerror(-r));
+	if (r < 0)
 		return r;
-	}
 	snprintf(path, PATH_MAX, "%s/insulad.log", c->state_dir);
-	fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-	if (fd < 0 || fstat(fd, &st) < 0) {
-		r = -errno;
-		cli_error("%s: %s", path, strerror(-r));
-		if (fd >= 0)
-			close(fd);
-		return r;
+	// A FIFO is not waited for, and a link not followed.
+	fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+	if (fd < 0)
+		return errno == EISDIR || errno == ELOOP ? -ENXIO : -errno;
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+		close(fd);
+		return -ENXIO;
 	}
 	*ret_begin = st.st_size;
+	return fd;
+}
+
+static int open_log(const struct cli *c, char path[PATH_MAX], off_t *ret_begin)
+{
+	int fd = try_log(c, path, ret_begin);
+
+	if (fd == -ENXIO)
+		cli_error("%s is not a regular file; move it away with `mv %s %s.other`", path,
+			path, path);
+	else if (fd < 0)
+		cli_error("%s: %s", path, strerror(-fd));
 	return fd;
 }
 
@@ -326,25 +339,33 @@ static int clean_up(const struct cli *c)
 	char path[PATH_MAX], *insulad;
 	off_t begin = 0;
 	int log_fd, status;
+	bool unlogged;
 
 	if (geteuid() != 0) {
 		cli_error("cleaning up behind a dead insulad needs root; run: sudo insula stop");
 		return CLI_FAILED;
 	}
 	insulad = insulad_program();
-	log_fd = insulad != NULL ? open_log(c, path, &begin) : -1;
-	if (log_fd < 0) {
-		free(insulad);
+	if (insulad == NULL)
 		return CLI_FAILED;
+	// Cleaning up needs no state, and no log either: a folder that cannot be written, or what
+	// somebody put there, is no reason to leave taps behind.
+	log_fd = try_log(c, path, &begin);
+	unlogged = log_fd < 0;
+	if (unlogged) {
+		log_fd = memfd_create("insulad.log", MFD_CLOEXEC);
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", log_fd);
 	}
 	status = run_clean_up(c, insulad, log_fd);
 	free(insulad);
-	close(log_fd);
 	if (status != 0) {
 		show_log(path, begin);
-		cli_error("cannot clean up behind a dead insulad; its log is %s", path);
-		return CLI_FAILED;
+		cli_error("cannot clean up behind a dead insulad%s%s",
+			unlogged ? "" : "; its log is ", unlogged ? "" : path);
 	}
+	close(log_fd);
+	if (status != 0)
+		return CLI_FAILED;
 	if (c->output == CLI_TABLE)
 		printf("insulad had died; what it left on %s is cleaned up\n", c->run_dir);
 	else

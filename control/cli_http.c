@@ -119,6 +119,9 @@ int cli_request(const struct cli *c, const char *method, const char *path, const
 		curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
 	}
 	r = perform(curl, ret_reply);
+	// libcurl does not tell them apart: it takes a socket that was refused for a connected one.
+	if ((r == -ENOTCONN || r == -ECONNRESET) && cli_is_crowded(c))
+		r = -EAGAIN;
 	if (r == 0 && ret_reply->body != NULL)
 		ret_reply->json = json_loadb(ret_reply->body, ret_reply->size, 0, NULL);
 out:
@@ -143,6 +146,10 @@ void cli_explain(const struct cli *c, int error)
 {
 	if (error == -ENOTCONN)
 		cli_error("insulad does not answer on %s; start it with: insula start", c->socket);
+	else if (error == -EAGAIN)
+		cli_error("insulad on %s runs, and more clients wait for it than it lets wait; try "
+			  "again, and see what keeps it in %s/insulad.log",
+			c->socket, c->state_dir);
 	else if (error == -EACCES)
 		cli_error("%s may not be used by this user; be root, or use sudo", c->socket);
 	else if (error == -ETIMEDOUT)

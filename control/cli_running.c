@@ -15,7 +15,8 @@
 #include <time.h>
 #include <unistd.h>
 
-// The pid behind the API's socket: 0 and *ret_pid, or -errno.
+// The pid behind the API's socket: 0 and *ret_pid, or -errno; -EAGAIN: there is one, and as many
+// wait for it as may.
 static int peer_pid(const struct cli *c, pid_t *ret_pid)
 {
 	struct sockaddr_un to = { .sun_family = AF_UNIX };
@@ -26,7 +27,7 @@ static int peer_pid(const struct cli *c, pid_t *ret_pid)
 	if (strlen(c->socket) >= sizeof(to.sun_path))
 		return -ENAMETOOLONG;
 	strcpy(to.sun_path, c->socket);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
 	if (connect(fd, (struct sockaddr *)&to, sizeof(to)) < 0 ||
@@ -36,6 +37,13 @@ static int peer_pid(const struct cli *c, pid_t *ret_pid)
 		*ret_pid = peer.pid;
 	close(fd);
 	return r;
+}
+
+bool cli_is_crowded(const struct cli *c)
+{
+	pid_t pid;
+
+	return peer_pid(c, &pid) == -EAGAIN;
 }
 
 // Its answer, whatever it says, is the proof.
@@ -100,11 +108,11 @@ int cli_find_insulad(const struct cli *c, pid_t *ret_pid)
 
 		if (r == 0 || r == -EACCES || r == -ETIMEDOUT)
 			return r;
-		if (!held)
+		if (!held && r != -EAGAIN)
 			return -ESRCH;
 		clock_gettime(CLOCK_MONOTONIC, &now);
 		if (now.tv_sec - begin.tv_sec >= cli_timeout_s("GET"))
-			return -EBUSY;
+			return r == -EAGAIN ? r : -EBUSY;
 		nanosleep(&pause, NULL);
 	}
 }

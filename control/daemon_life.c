@@ -41,7 +41,7 @@ int daemon_new(const char *run_dir, const char *state_dir, bool with_state,
 	d->proc.pidfd = -1;
 	d->started_ns = loop_now_ns();
 	snprintf(d->state_dir, sizeof(d->state_dir), "%s", state_dir);
-	r = runtime_dir_open(&d->run, run_dir, state_dir, err, err_size);
+	r = runtime_dir_open(&d->run, run_dir, with_state ? state_dir : NULL, err, err_size);
 	if (r < 0)
 		goto fail;
 	r = store_open(with_state ? state_dir : NULL, d->run.path, &d->store, err, err_size);
@@ -53,12 +53,13 @@ int daemon_new(const char *run_dir, const char *state_dir, bool with_state,
 		r = loop_add_timer(d->loop, ports_repair, d, &d->repair_timer);
 	if (r == 0)
 		r = loop_add_timer(d->loop, switch_link_on_timer, d, &d->respawn_timer);
-	if (r == 0)
-		r = switch_log_new(d->loop, d->run.path, &d->switch_log);
-	if (r == 0)
+	if (r == 0) {
+		r = switch_log_new(d->loop, d->run.path, &d->switch_log, err, err_size);
+		if (r < 0)
+			goto fail;
 		d->proc.log_fd = switch_log_fd(d->switch_log);
-	if (r == 0)
 		r = leases_new(d, &d->leases);
+	}
 	if (r == 0)
 		r = host_care_new(d, &d->host_care);
 	if (r == 0)

@@ -210,6 +210,8 @@ static int run(const struct options *o, char *err, size_t err_size)
 	// A start that failed leaves what it found, and nothing it made.
 	if (r < 0 && d->run.mounted)
 		d->stop_all = true;
+	else if (r < 0 && d->proc.child)
+		switch_link_down(d);
 	stopped = r == 0 && d->stop_all;
 out:
 	daemon_free(d);

@@ -31,7 +31,10 @@ static bool copy_to(const char *path)
 {
 	int from = open("/proc/self/fd/2", O_RDONLY | O_CLOEXEC);
 	int to = from < 0 ? -1
-			  : open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+			  : open(path,
+				    O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW |
+					    O_NONBLOCK,
+				    0600); // a FIFO of that name must not be waited for
 	ssize_t n = -1;
 
 	if (to >= 0)

@@ -19,7 +19,8 @@ static const struct {
 	{ CAP_NET_RAW, "NET_RAW" }, // packet sockets
 	{ CAP_SYS_ADMIN, "SYS_ADMIN" }, // the tmpfs, network namespaces
 	{ CAP_SETUID, "SETUID" }, // the switch becomes nobody
-	{ CAP_SETGID, "SETGID" }, { CAP_KILL, "KILL" }, // and is ended
+	{ CAP_SETGID, "SETGID" }, { CAP_CHOWN, "CHOWN" }, // its own folder becomes nobody's too
+	{ CAP_KILL, "KILL" }, // and it is ended
 };
 
 int privileges_check(char *err, unsigned long err_size)

@@ -101,10 +101,35 @@ static int lock_error(int r, const char *what, const char *path, char *err, size
 		r == -EACCES || r == -EPERM ? "; run insulad as root" : "");
 }
 
+static int open_state(
+	const char *state_dir, int *ret_lock, bool *ret_made, char *err, size_t err_size)
+{
+	char lock[300];
+	int r = make_dirs(state_dir, 0700, ret_made);
+
+	if (r == 0 && chmod(state_dir, 0700) < 0)
+		r = -errno;
+	if (r == 0) {
+		snprintf(lock, sizeof(lock), "%s/lock", state_dir);
+		r = take_lock(lock, ret_lock);
+	}
+	return r < 0 ? lock_error(r, "state directory", state_dir, err, err_size) : 0;
+}
+
+// One that was just made, with nothing but the lock in it.
+static void remove_state(const char *state_dir)
+{
+	char lock[300];
+
+	snprintf(lock, sizeof(lock), "%s/lock", state_dir);
+	unlink(lock);
+	rmdir(state_dir);
+}
+
 int runtime_dir_open(struct runtime_dir *d, const char *run_dir, const char *state_dir, char *err,
 	size_t err_size)
 {
-	char lock[300], state_lock[300];
+	char lock[300];
 	bool made = false, made_state = false;
 	int r;
 
@@ -126,24 +151,15 @@ int runtime_dir_open(struct runtime_dir *d, const char *run_dir, const char *sta
 		lock_error(r, "run directory", run_dir, err, err_size);
 		return r == -EBUSY ? -EALREADY : r;
 	}
-	r = make_dirs(state_dir, 0700, &made_state);
-	if (r == 0 && chmod(state_dir, 0700) < 0)
-		r = -errno;
-	if (r == 0) {
-		snprintf(state_lock, sizeof(state_lock), "%s/lock", state_dir);
-		r = take_lock(state_lock, &d->state_lock);
-	}
-	if (r < 0)
-		lock_error(r, "state directory", state_dir, err, err_size);
-	else
+	if (state_dir)
+		r = open_state(state_dir, &d->state_lock, &made_state, err, err_size);
+	if (r == 0)
 		r = mount_tmpfs(d->path, &d->mounted, err, err_size);
 	if (r == 0)
 		return 0;
 	// What was made goes again, while the locks are held: nobody else has begun to use it.
-	if (made_state && d->state_lock >= 0)
-		unlink(state_lock);
 	if (made_state)
-		rmdir(state_dir);
+		remove_state(state_dir);
 	if (made && rmdir(d->path) == 0)
 		unlink(lock);
 	runtime_dir_leave(d);

@@ -67,27 +67,43 @@ static void on_readable(void *arg, uint32_t events)
 	switch_log_drain(arg);
 }
 
-int switch_log_new(struct loop *loop, const char *run_dir, struct switch_log **ret_log)
+// The FIFO's fd, or -errno.
+static int open_fifo(const char *path, char *err, unsigned long err_size)
+{
+	struct stat st;
+	int fd;
+
+	if (mkfifo(path, 0600) < 0 && errno != EEXIST)
+		return log_reason(-errno, err, err_size, "cannot make %s: %m", path);
+	if (lstat(path, &st) == 0 && !S_ISFIFO(st.st_mode))
+		return log_reason(-EEXIST, err, err_size,
+			"%s is not a FIFO of insulad's; move it away with `mv %s %s.other`, and "
+			"start",
+			path, path, path);
+	// For both directions, which POSIX leaves open and Linux has: there is always a reader.
+	fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return log_reason(-errno, err, err_size, "cannot open %s: %m", path);
+	return fd;
+}
+
+int switch_log_new(struct loop *loop, const char *run_dir, struct switch_log **ret_log, char *err,
+	unsigned long err_size)
 {
 	struct switch_log *log = calloc(1, sizeof(*log));
 	char path[128];
-	struct stat st;
-	int r = 0;
+	int r;
 
 	if (!log)
-		return -ENOMEM;
+		return log_reason(-ENOMEM, err, err_size, "out of memory");
 	log->loop = loop;
 	snprintf(path, sizeof(path), "%s/switch.log", run_dir);
-	if (mkfifo(path, 0600) < 0 && errno != EEXIST)
-		r = -errno;
-	// For both directions, which POSIX leaves open and Linux has: there is always a reader.
-	log->fd = r < 0 ? -1 : open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
-	if (r == 0 && (log->fd < 0 || fstat(log->fd, &st) < 0))
-		r = -errno;
-	if (r == 0 && !S_ISFIFO(st.st_mode))
-		r = -EEXIST;
-	if (r == 0)
+	r = log->fd = open_fifo(path, err, err_size);
+	if (r >= 0) {
 		r = loop_add(loop, log->fd, EPOLLIN, on_readable, log, &log->source);
+		if (r < 0)
+			log_reason(r, err, err_size, "epoll: %s", strerror(-r));
+	}
 	if (r < 0) {
 		switch_log_free(log);
 		return r;

@@ -10,8 +10,9 @@
 struct loop;
 struct switch_log;
 
-// 0 or -errno.
-int switch_log_new(struct loop *loop, const char *run_dir, struct switch_log **ret_log);
+// 0 or -errno, with the reason in err.
+int switch_log_new(struct loop *loop, const char *run_dir, struct switch_log **ret_log, char *err,
+	unsigned long err_size);
 void switch_log_free(struct switch_log *log); // NULL is fine
 // For the switch's standard output and error.
 int switch_log_fd(const struct switch_log *log);

@@ -203,6 +203,54 @@ def test_stop(lab):
     clear(before, lab)
 
 
+# A state that cannot be written is no reason to leave anything behind.
+def test_stop_read_only(lab):
+    before = prepare(lab)
+    state = os.path.dirname(STORE)
+    netns.run("mount", "--bind", state, state)
+    netns.run("mount", "-o", "remount,ro,bind", state)
+    try:
+        assert "is cleaned up" in run(lab, "stop")
+    finally:
+        netns.run("umount", state)
+    clear(before, lab)
+
+
+# Something else in the place of the switch's words: named with its path and the way out.
+def test_switch_log(lab):
+    before = prepare(lab)
+    path = os.path.join(os.environ["INSULA_RUN_DIR"], "switch.log")
+    os.unlink(path)
+    with open(path, "w", encoding="ascii") as file:
+        file.write("not a FIFO")
+    text = run(lab, "start", status=1)
+    assert f"{path} is not a FIFO" in text, text
+    netns.run("sh", "-c", re.search("`(mv [^`]*)`", text)[1])
+    run(lab, "start")
+    run(lab, "stop")
+    clear(before, lab)
+
+
+# Damage that is met after the switch was started: it is not left alone with the host.
+def test_policies(lab):
+    before = prepare(lab)
+    settle()
+    db = sqlite3.connect(STORE)
+    [size] = db.execute("PRAGMA page_size").fetchone()
+    [page] = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'roots'").fetchone()
+    db.close()
+    with open(STORE, "r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+    text = run(lab, "start", status=1)
+    assert not labs.processes("insula-switch"), f"a switch was left: {text}"
+    follow(text)
+    run(lab, "start")
+    apply(lab, document())
+    run(lab, "stop")
+    clear(before, lab)
+
+
 # A device of somebody else's with the name of one of ours stays.
 def test_stranger(lab):
     before = prepare(lab)

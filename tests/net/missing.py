@@ -256,7 +256,8 @@ def check_start_fails(lab, status, text, *words):
 def test_start(lab):
     assert not lab.stop_insulad()
     before = snapshot.network() | snapshot.machine(["insula"], [])
-    for lacking in (("sys_admin",), ("net_admin",), ("net_raw", "setuid", "setgid", "kill")):
+    for lacking in (("sys_admin",), ("net_admin",), ("chown",),
+                    ("net_raw", "setuid", "setgid", "kill", "chown")):
         check_start_fails(lab, *start_without(lab, *lacking), "`sudo insula start`",
                           *(f"CAP_{c.upper()}" for c in lacking),
                           *(f"--cap-add={c.upper()}" for c in lacking))

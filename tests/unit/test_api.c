@@ -8,11 +8,13 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -376,6 +378,55 @@ static void idle_connections(void **state)
 		close(fds[i]);
 }
 
+static void quit(void *arg)
+{
+	loop_quit(fake.loop);
+}
+
+// Runs the loop until at least n of them have been read by the server.
+static void wait_until_read(const int *fds, int n_fds, int n)
+{
+	struct loop_source *timer;
+	int n_read = 0;
+
+	assert_int_equal(loop_add_timer(fake.loop, quit, NULL, &timer), 0);
+	while (n_read < n) {
+		loop_timer_arm(timer, 1000000);
+		assert_int_equal(loop_run(fake.loop), 0);
+		n_read = 0;
+		for (int i = 0; i < n_fds; i++) {
+			int waiting;
+
+			assert_int_equal(ioctl(fds[i], SIOCOUTQ, &waiting), 0);
+			n_read += waiting == 0;
+		}
+	}
+	loop_remove(fake.loop, timer);
+}
+
+// Connections that end all at once while there are as many as are served: libmicrohttpd does not
+// listen then, and has to begin again.
+static void end_at_the_limit(void **state)
+{
+	static const char put[] = "PUT /v1/config HTTP/1.1\r\nHost: x\r\n"
+				  "Content-Length: 10000000\r\n\r\nversion: 1";
+	struct sockaddr_un to = { .sun_family = AF_UNIX };
+	int fds[34];
+
+	snprintf(to.sun_path, sizeof(to.sun_path), "%s/insulad.sock", fake.dir);
+	alarm(20); // it would wait for ever
+	for (int i = 0; i < 34; i++) {
+		fds[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+		assert_int_equal(connect(fds[i], (struct sockaddr *)&to, sizeof(to)), 0);
+		assert_true(send(fds[i], put, sizeof(put) - 1, MSG_NOSIGNAL) > 0);
+	}
+	wait_until_read(fds, 34, 32);
+	for (int i = 0; i < 34; i++)
+		close(fds[i]);
+	ask("GET /v1/status", "", "", 200, "{\"generation\":7}");
+	alarm(0);
+}
+
 // The patience with idle connections ends with the request: its work takes as long as it takes.
 // Nor does it count against who connected meanwhile.
 static void slow_apply(void **state)
@@ -422,6 +473,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(refuses_early, start, stop),
 		cmocka_unit_test_setup_teardown(large_bodies, start, stop),
 		cmocka_unit_test_setup_teardown(idle_connections, start, stop),
+		cmocka_unit_test_setup_teardown(end_at_the_limit, start, stop),
 		cmocka_unit_test_setup_teardown(slow_apply, start, stop),
 		cmocka_unit_test_setup_teardown(stops_after_answer, start, stop),
 	};

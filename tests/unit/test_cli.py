@@ -184,6 +184,18 @@ class Cli(unittest.TestCase):
                 self.assertIn(f"insula: insulad on {path} has not answered in time", err)
         os.unlink(path)
 
+    # As many wait for it as it lets wait: it runs, and nobody is told to start it.
+    def test_crowded(self):
+        path = self.run_dir + "/insulad.sock"
+        with socket.socket(socket.AF_UNIX) as silent, socket.socket(socket.AF_UNIX) as waiting:
+            silent.bind(path)
+            silent.listen(0)
+            waiting.connect(path)
+            for args in (["list", "port"], ["status"], ["apply", "-f", "-"], ["stop"]):
+                _, err = self.insula(*args, status=1, INSULA_TIMEOUT="1")
+                self.assertRegex(err, f"^insula: insulad on {path} runs, and more clients wait")
+        os.unlink(path)
+
     def test_not_running(self):
         sock = self.run_dir + "/insulad.sock"
         for args in (["status"], ["list", "port"], ["config"], ["show", "tenant", "red"]):
@@ -364,6 +376,32 @@ class Cli(unittest.TestCase):
         self.assertIn(f"its log is {log}\n", err)
         _, err = self.insula("start", status=1, INSULA_INSULAD="/nonexistent")
         self.assertIn("INSULA_INSULAD", err)
+
+    # A log that is no file: said, and not waited for. Cleaning up goes without it.
+    @unittest.skipUnless(os.geteuid() == 0, "insula start needs root")
+    def test_log_is_no_file(self):
+        log = self.state_dir + "/insulad.log"
+        program = self.tmp.name + "/stand-in"
+        with open(program, "w") as f:
+            f.write('#!/bin/sh\necho "insulad: a word"\nexit $STAND_IN\n')
+        os.chmod(program, 0o755)
+        os.makedirs(self.state_dir)
+        for make in (os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/null", path)):
+            make(log)
+            how = {"INSULA_INSULAD": program, "STAND_IN": "0"}
+            _, err = self.insula("start", status=1, **how)
+            self.assertEqual(
+                err, f"insula: {log} is not a regular file; move it away with "
+                f"`mv {log} {log}.other`\n")
+            with socket.socket(socket.AF_UNIX) as s:
+                s.bind(self.run_dir + "/insulad.sock")
+            out, err = self.insula("stop", **how)
+            self.assertIn("is cleaned up", out)
+            _, err = self.insula("stop", status=1, **how | {"STAND_IN": "1"})
+            self.assertEqual(
+                err, "insulad: a word\ninsula: cannot clean up behind a dead insulad\n")
+            os.unlink(self.run_dir + "/insulad.sock")
+            (os.rmdir if make is os.mkdir else os.unlink)(log)
 
     # Behind a dead insulad, another one cleans up; what it says is told when it fails.
     @unittest.skipUnless(os.geteuid() == 0, "insula stop needs root to clean up")
