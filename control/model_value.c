@@ -19,7 +19,7 @@ const char *value_number(const char *text, uint32_t min, uint32_t max, uint32_t 
 			v = v * 10 + (unsigned)(*p - '0');
 	}
 	if (v < min || v > max)
-		return "is out of range";
+		return min == max ? "is not known here" : "is out of range";
 	*ret = (uint32_t)v;
 	return NULL;
 }

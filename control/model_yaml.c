@@ -351,7 +351,7 @@ static unsigned distance(const char *a, const char *b, unsigned limit)
 	return row[nb] <= limit ? row[nb] : limit + 1;
 }
 
-static void unknown_key(struct reader *rd, const struct object *o, const struct yaml_node *n)
+static void unknown_key(struct reader *rd, const struct object *o, struct yaml_node *n)
 {
 	char allowed[512] = "";
 	const char *near = NULL;
@@ -367,6 +367,7 @@ static void unknown_key(struct reader *rd, const struct object *o, const struct 
 		schema_append(allowed, sizeof(allowed), f == o->fields ? "" : ", ");
 		schema_append(allowed, sizeof(allowed), f->key);
 	}
+	n->means = near;
 	if (near != NULL)
 		report(rd->r, n->key_line,
 			"unknown key \"%.80s\", did you mean \"%s\"?; allowed: %s", n->key, near,
@@ -386,7 +387,7 @@ static void read_object(
 			n->kind == YAML_LIST ? "a list" : "a text", first->key);
 		return;
 	}
-	for (const struct yaml_node *c = n->first; c != NULL; c = c->next) {
+	for (struct yaml_node *c = n->first; c != NULL; c = c->next) {
 		const struct field *f = o->fields;
 
 		while (f->key != NULL && strcmp(f->key, c->key) != 0)
@@ -406,7 +407,7 @@ static void report_missing(
 	char buf[128];
 
 	for (const struct field *f = o->fields; f->key != NULL; f++)
-		if (f->required && yaml_get(n, f->key) == NULL)
+		if (f->required && !yaml_has(n, f->key))
 			report(rd->r, line, "%s is missing; allowed: %s", f->key,
 				schema_allowed(f, buf, sizeof(buf)));
 }

@@ -95,6 +95,18 @@ const struct yaml_node *yaml_get(const struct yaml_node *map, const char *key)
 	return NULL;
 }
 
+bool yaml_has(const struct yaml_node *map, const char *key)
+{
+	if (yaml_get(map, key) != NULL)
+		return true;
+	if (map == NULL || map->kind != YAML_MAP)
+		return false;
+	for (const struct yaml_node *n = map->first; n != NULL; n = n->next)
+		if (n->means != NULL && strcmp(n->means, key) == 0)
+			return true;
+	return false;
+}
+
 bool yaml_is_null(const struct yaml_node *n)
 {
 	return n->kind == YAML_SCALAR && !n->quoted &&

@@ -26,6 +26,7 @@ struct yaml_node {
 	unsigned n; // children
 	const char *text; // scalar, terminated
 	const char *key; // its key in the map it belongs to, else NULL
+	const char *means; // the key that was probably meant by one nobody knows, else NULL
 	struct yaml_node *first, *next; // children in the order of the file
 	struct yaml_node *last;
 };
@@ -43,6 +44,8 @@ void yaml_tree_free(struct yaml_tree *t);
 
 // The value of a key, or NULL; of a NULL node or what is no map too.
 const struct yaml_node *yaml_get(const struct yaml_node *map, const char *key);
+// Is the key there, also misspelt (`means`)? Then its absence is no mistake of its own.
+bool yaml_has(const struct yaml_node *map, const char *key);
 // Nothing was written: "key:", "key: ~" or "key: null".
 bool yaml_is_null(const struct yaml_node *n);
 // Bytes of the UTF-8 sequence at p (RFC 3629 section 4), of which `left` > 0 are there; 0 = it is
