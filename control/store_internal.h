@@ -6,6 +6,10 @@
 #include "control/store.h"
 
 // Every statement, prepared once at open.
+// A range of the primary key, up to the last character there is: a port's start looks up one note
+// among as many as there are ports.
+#define STORE_BEGINS_WITH "key >= ?1 AND key < ?1 || char(1114111)"
+
 #define STORE_STATEMENTS(X) \
 	X(BEGIN, "BEGIN IMMEDIATE") \
 	X(COMMIT, "COMMIT") \
@@ -62,13 +66,12 @@
 			      "(SELECT generation FROM roots)") \
 	X(NOTE_PUT, "INSERT OR IGNORE INTO notes(key, value) VALUES (?, ?)") \
 	X(NOTE_SET, "INSERT OR REPLACE INTO notes(key, value) VALUES (?, ?)") \
-	X(NOTE_EACH, "SELECT key, value FROM notes WHERE substr(key, 1, length(?1)) = ?1 " \
-		     "ORDER BY key") \
+	X(NOTE_EACH, "SELECT key, value FROM notes WHERE " STORE_BEGINS_WITH " ORDER BY key") \
 	X(NOTE_DELETE, "DELETE FROM notes WHERE key = ?") \
 	X(HOST_NOTE_PUT, "INSERT OR IGNORE INTO host.notes(key, value) VALUES (?, ?)") \
 	X(HOST_NOTE_SET, "INSERT OR REPLACE INTO host.notes(key, value) VALUES (?, ?)") \
-	X(HOST_NOTE_EACH, "SELECT key, value FROM host.notes " \
-			  "WHERE substr(key, 1, length(?1)) = ?1 ORDER BY key") \
+	X(HOST_NOTE_EACH, \
+		"SELECT key, value FROM host.notes WHERE " STORE_BEGINS_WITH " ORDER BY key") \
 	X(HOST_NOTE_DELETE, "DELETE FROM host.notes WHERE key = ?") \
 	X(LEASE_PUT, "INSERT OR REPLACE INTO leases" \
 		     "(segment, address, port, mac, client_id, declined, expires_at, hostname) " \

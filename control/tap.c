@@ -6,9 +6,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/if.h>
 #include <linux/if_tun.h>
 #include <linux/sockios.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -98,47 +98,72 @@ static bool is_of(const struct link_info *info, const char *port)
 	return strcmp(info->alias, alias) == 0;
 }
 
-// Refuses a device that someone else made, before TUNSETIFF would attach to it.
-static int check_name(struct nl_sock *nl, const struct tap_params *p, char *err, size_t err_size)
+// Refuses a device that someone else made, before TUNSETIFF would attach to it. *ret_info: the one
+// that is there and ours; without ifindex there is none.
+static int check_name(struct nl_sock *nl, const struct tap_params *p, struct link_info *ret_info,
+	char *err, size_t err_size)
 {
 	struct link_info info;
 	int r = link_get(nl, p->ifname, &info);
 
+	*ret_info = (struct link_info){ 0 };
 	if (r == -ENODEV)
 		return 0;
 	if (r < 0)
 		return log_reason(r, err, err_size, "cannot ask for interface %s in %s: %s",
 			p->ifname, where(p), strerror(-r));
-	if (p->adopt && (is_of(&info, p->port) || (p->former && is_of(&info, p->former))))
+	if (!p->adopt || !(is_of(&info, p->port) || (p->former && is_of(&info, p->former))))
+		return refuse_name(p, &info, err, err_size);
+	*ret_info = info;
+	return 0;
+}
+
+// MAC, MTU, alias, up: what is not so yet. Every question about a link and every change to one
+// makes the kernel walk all IPv6 routes once its carrier has changed, as it has by an open queue:
+// among a thousand taps that is most of a restart. So a new one is not asked for, and one that
+// is found again is left as it is.
+static int adjust(struct nl_sock *nl, const struct tap_params *p, const struct link_info *found)
+{
+	char alias[128];
+	unsigned ifindex = found->ifindex ? (unsigned)found->ifindex : if_nametoindex(p->ifname);
+	struct link_change change = { .up = !p->down && !(found->flags & IFF_UP) };
+
+	snprintf(alias, sizeof(alias), ALIAS_PREFIX "%s", p->port);
+	if (!mac_equal(&found->mac, &p->mac))
+		change.mac = &p->mac;
+	if (found->mtu != p->mtu)
+		change.mtu = p->mtu;
+	if (strcmp(found->alias, alias) != 0)
+		change.alias = alias;
+	if (!ifindex)
+		return -ENODEV;
+	if (!change.up && !change.mac && !change.mtu && !change.alias)
 		return 0;
-	return refuse_name(p, &info, err, err_size);
+	return link_set(nl, (int)ifindex, &change);
 }
 
 static int make(const struct tap_params *p, int fds[], unsigned n_have, char *err, size_t err_size)
 {
 	struct nl_sock *nl = NULL;
-	struct link_info info;
-	char alias[128];
+	struct link_info found;
 	unsigned n = n_have;
 	int r = link_socket_open(&nl);
 
 	if (r < 0)
 		return log_reason(
 			r, err, err_size, "cannot open a netlink socket: %s", strerror(-r));
-	snprintf(alias, sizeof(alias), ALIAS_PREFIX "%s", p->port);
-	r = n_have ? 0 : check_name(nl, p, err, err_size);
+	if (!n_have)
+		r = check_name(nl, p, &found, err, err_size);
+	else if ((r = link_get(nl, p->ifname, &found)) < 0)
+		log_reason(r, err, err_size, "cannot ask for interface %s in %s: %s", p->ifname,
+			where(p), strerror(-r));
 	while (r == 0 && n < p->n_queues) {
 		r = open_queue(p, &fds[n], err, err_size);
 		n += r == 0;
 	}
 	if (r < 0)
 		goto out;
-	struct link_change change = {
-		.mac = &p->mac, .mtu = p->mtu, .alias = alias, .up = !p->down
-	};
-	r = link_get(nl, p->ifname, &info);
-	if (r == 0)
-		r = link_set(nl, info.ifindex, &change);
+	r = adjust(nl, p, &found);
 	if (r < 0)
 		log_reason(r, err, err_size, "tap %s in %s: cannot set MAC, MTU %u and up: %s",
 			p->ifname, where(p), p->mtu, strerror(-r));
@@ -170,13 +195,14 @@ int tap_open(const struct tap_params *p, int fds[PROTO_MAX_QUEUES], unsigned n_h
 int tap_check(const struct tap_params *p, char *err, size_t err_size)
 {
 	struct nl_sock *nl = NULL;
+	struct link_info found;
 	int back, r = netns_enter(p->netns, &back);
 
 	if (r < 0)
 		return refuse_netns(p, r, err, err_size);
 	r = link_socket_open(&nl);
 	// Without a socket nothing can be seen.
-	r = r < 0 ? 0 : check_name(nl, p, err, err_size);
+	r = r < 0 ? 0 : check_name(nl, p, &found, err, err_size);
 	link_socket_close(nl);
 	netns_leave(back);
 	return r;
