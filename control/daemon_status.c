@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <unistd.h>
 #include "control/daemon_internal.h"
+#include "control/foresee.h"
 #include "control/host_address.h"
 #include "control/host_nat.h"
 
@@ -75,6 +76,7 @@ static json_t *warnings(struct daemon *d)
 		json_array_append_new(list, json_string(d->held));
 	warn_of_dns(d, list);
 	warn_of_addresses(d, list);
+	warn_of_mtus(d->desired, list);
 	for (uint32_t id = 1; id <= d->ports->max_id; id++) {
 		const struct port *p = d->ports->by_id[id];
 		char what[300];

@@ -48,6 +48,21 @@ static void tell_of_lost_taps(json_t *changes, const struct port_changes *ports)
 	}
 }
 
+// Those that others changed, and this sets back.
+static void tell_of_mtus(struct daemon *d, const struct desired *desired, json_t *changes)
+{
+	for (uint32_t id = 1; id <= d->ports->max_id; id++) {
+		const struct port *p = d->ports->by_id[id];
+		const struct desired_port *want = p ? desired_port_by_id(desired, id) : NULL;
+		char text[100];
+		if (!want || !p->mtu_changed)
+			continue;
+		snprintf(text, sizeof(text), "the MTU of %s is set back to %u",
+			port_spec_of(p)->ifname, want->mtu);
+		plan_add_detail(changes, port_kinds[want->kind], p->name, text);
+	}
+}
+
 // The file's own changes, and what apply would try that nothing else does.
 static json_t *changes_to(
 	struct daemon *d, const struct desired *desired, const struct port_changes *ports)
@@ -63,6 +78,7 @@ static json_t *changes_to(
 			plan_add_detail(changes, port_kinds[want->kind], p->name,
 				"what was missing is there now");
 	}
+	tell_of_mtus(d, desired, changes);
 	tell_of_lost_taps(changes, ports);
 	json_decref(was);
 	json_decref(will);
@@ -98,8 +114,8 @@ static void warn_of_troubles(struct daemon *d, const struct desired *desired,
 	for (uint32_t id = 1; id <= d->ports->max_id; id++) {
 		const struct port *p = d->ports->by_id[id];
 		char why[600];
-		if (!p || (!p->broken && !p->oddity[0]) || !desired_port_by_id(desired, id) ||
-			is_tried(ports, p))
+		if (!p || (!p->broken && (!p->oddity[0] || p->mtu_changed)) ||
+			!desired_port_by_id(desired, id) || is_tried(ports, p))
 			continue;
 		if (!p->broken)
 			warn(warnings, "", p->name, p->oddity);
@@ -127,6 +143,20 @@ static void warn_of_failure(struct daemon *d, const struct desired *desired,
 	}
 }
 
+void warn_of_mtus(const struct desired *desired, json_t *warnings)
+{
+	for (unsigned i = 0; i < desired->n_segments; i++) {
+		const struct desired_segment *s = &desired->segments[i];
+		const struct desired_port *up = desired_port_by_id(desired, s->snat_port);
+		if (up && up->mtu < s->network->mtu)
+			json_array_append_new(warnings,
+				json_sprintf("network %s: its MTU is %u and that of its uplink %s "
+					     "%u; packets between the two are dropped, and nobody "
+					     "is told; give the network `mtu: %u`",
+					s->name, s->network->mtu, up->name, up->mtu, up->mtu));
+	}
+}
+
 json_t *foresee_diff(
 	struct daemon *d, const struct desired *desired, json_t **ret_warnings, bool *ret_fails)
 {
@@ -143,6 +173,7 @@ json_t *foresee_diff(
 	}
 	warn_of_failure(d, desired, &ports, *ret_warnings);
 	*ret_fails = json_array_size(*ret_warnings) > 0;
+	warn_of_mtus(desired, *ret_warnings);
 	warn_of_troubles(d, desired, &ports, *ret_warnings);
 	port_changes_free(&ports, true);
 	return changes;
@@ -209,5 +240,6 @@ json_t *foresee_applied(struct daemon *d, json_t *changes, json_t *repairs)
 	json_decref(repairs);
 	add_fallbacks(d, changes);
 	warn_of_troubles(d, d->desired, &none, warnings);
+	warn_of_mtus(d->desired, warnings);
 	return warnings;
 }

@@ -13,6 +13,9 @@ struct daemon;
 json_t *foresee_diff(
 	struct daemon *d, const struct desired *desired, json_t **ret_warnings, bool *ret_fails);
 
+// A sentence for each network whose MTU is larger than its uplink's.
+void warn_of_mtus(const struct desired *desired, json_t *warnings);
+
 // The same changes, of an apply about to begin. *ret_repairs goes to foresee_applied, or is let go
 // of when the apply fails.
 json_t *foresee_apply(struct daemon *d, const struct desired *desired, json_t **ret_repairs);

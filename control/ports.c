@@ -106,6 +106,39 @@ static int open_packet(struct daemon *d, struct port *p, char *err, size_t err_s
 	return r;
 }
 
+void port_look_at_mtu(struct port *p)
+{
+	const struct port_spec *s = port_spec_of(p);
+	char text[sizeof(p->oddity)] = "";
+	uint32_t mtu;
+	bool up;
+
+	if (s->kind != PROTO_PORT_PACKET || p->broken || !p->n_fds ||
+		packet_socket_state(s->ifname, &mtu, &up) < 0)
+		return;
+	p->mtu_changed = mtu != s->mtu;
+	if (p->mtu_changed)
+		snprintf(text, sizeof(text),
+			"the MTU of its interface %s was changed to %u; the next apply, or `ip "
+			"link set %s mtu %u`, sets it back to %u",
+			s->ifname, mtu, s->ifname, s->mtu, s->mtu);
+	if (text[0] && strcmp(text, p->oddity) != 0)
+		log_warning("port %s: %s", p->name, text);
+	memcpy(p->oddity, text, sizeof(text));
+}
+
+void port_set_mtu_back(struct port *p)
+{
+	port_look_at_mtu(p);
+	if (!p->mtu_changed)
+		return;
+	packet_socket_restore(port_spec_of(p)->ifname, port_spec_of(p)->mtu, true);
+	port_look_at_mtu(p);
+	if (!p->mtu_changed)
+		log_info("port %s: the MTU of %s is %u again", p->name, port_spec_of(p)->ifname,
+			port_spec_of(p)->mtu);
+}
+
 // A client would dial for ever. Whether anybody listens is another matter: he may come later.
 static int check_folder(const char *socket, char *err, size_t err_size)
 {

@@ -204,6 +204,8 @@ void ports_on_link(struct daemon *d, const char *ifname, bool gone)
 			port_mark_broken(d, p, "its tap was deleted underneath");
 		else if (gone && s->kind == PROTO_PORT_PACKET)
 			port_mark_broken(d, p, "its interface was deleted underneath");
+		else
+			port_look_at_mtu(p);
 	}
 }
 

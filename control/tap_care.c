@@ -62,6 +62,8 @@ static bool look_at(struct daemon *d, struct port *p)
 {
 	struct tap_sight sight;
 
+	if (p)
+		port_look_at_mtu(p);
 	if (!p || p->broken || !p->n_fds || port_spec_of(p)->kind != PROTO_PORT_TAP)
 		return false;
 	int r = tap_look(p->fds[0], port_spec_of(p)->netns, &sight);

@@ -39,7 +39,7 @@ def first_document():
 def changed_document():
     document = first_document()
     _, red, blue = document["tenants"]
-    document["uplinks"][0]["mtu"] = 1400
+    document["uplinks"][0]["mtu"] = 1600
     red["networks"][0] |= {"vlan": 99, "mtu": 1400}
     red["instances"][0]["name"] = "renamed"
     red["instances"][0]["nics"][0]["mac"] = "02:aa:bb:cc:dd:01"

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# MTUs that do not fit: an uplink's interface whose MTU somebody else changes is told of and set
+# back by the next apply; a network with a larger MTU than its uplink is warned of with both
+# numbers. And two uplinks that both fall back to nat, for which there is room once. In a sandbox.
+import json
+import os
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), "lib"))
+
+# pylint: disable=wrong-import-position
+import laptop as laptops
+import netns
+import sandbox
+
+UPLINK = "internet"
+
+
+def document(mtu=1500):
+    return {"version": 1,
+            "uplinks": [{"name": UPLINK, "mode": "routed", "address": "198.51.100.9/24",
+                         "gateway": laptops.ROUTER, "interface": "wlan0", "mtu": mtu}],
+            "tenants": [laptops.tenant("red", 10, ["10.0.0.11"], UPLINK)]}
+
+
+def mtu_of(name):
+    return json.loads(netns.ip("", "-j", "link", "show", name))[0]["mtu"]
+
+
+def test_changed_underneath(lab):
+    netns.ip("", "link", "set", "wlan0", "mtu", "1400")
+    said = "the MTU of its interface wlan0 was changed to 1400"
+    deadline = time.monotonic() + 5  # it hears of it by netlink
+    while said not in lab.log():
+        assert time.monotonic() < deadline, lab.log()
+        time.sleep(0.02)
+    assert any(said in w and "1500" in w for w in lab.warnings()), lab.warnings()
+    [uplink] = lab.list("uplink")
+    assert said in uplink["trouble"] and uplink["state"] == "up", uplink
+    status, text = lab.try_document("diff", document())
+    assert status == 1 and "the MTU of wlan0 is set back to 1500" in text, (status, text)
+    assert mtu_of("wlan0") == 1400, "diff changed it"
+    text = lab.apply_document(document())
+    assert "set back to 1500" in text and mtu_of("wlan0") == 1500, text
+    assert not lab.warnings() and "trouble" not in lab.list("uplink")[0], lab.warnings()
+    assert lab.try_document("diff", document()) == (0, "")
+
+
+def test_smaller_than_the_network(lab):
+    for words in (lab.try_document("diff", document(1400))[1],
+                  lab.apply_document(document(1400)), " ".join(lab.warnings())):
+        assert "network red/lan: its MTU is 1500" in words and "internet 1400" in words, words
+        assert "`mtu: 1400`" in words, words
+    smaller = document(1400)
+    smaller["tenants"][0]["networks"][0]["mtu"] = 1400
+    assert "its MTU is" not in lab.apply_document(smaller) and not lab.warnings(), lab.warnings()
+    lab.apply_document(document())
+
+
+def test_two_fall_back(lab):
+    both = document()
+    both["uplinks"][0]["interface"] = "gone0"
+    both["uplinks"].append({"name": "second", "mode": "routed", "address": "192.0.2.9/24",
+                            "interface": "gone1"})
+    status, text = lab.try_document("apply", both)
+    assert status == 1 and "nothing has been changed" in text, text
+    for words in ("port second: ", "gone1", "its last resort is nat, which uplink internet has",
+                  "take one of the two out"):
+        assert words in text, f"no '{words}' in: {text}"
+    assert "link del" not in text, text
+    assert lab.try_document("diff", document()) == (0, "")
+
+
+def main():
+    laptops.private_files()
+    lab = laptops.Laptop(sandbox.DIRECTORY)
+    lab.build_for(document())
+    sys.exit(0 if lab.run_cases(globals()) else 1)
+
+
+main()
