@@ -290,7 +290,8 @@ enum MHD_Result api_reply_result(struct api_request *r, int result, json_t *obje
 	return api_reply(r, status, object);
 }
 
-// GET /v1/KIND[/NAME]: -ENOENT if the path is none of these.
+// GET /v1/KIND[/NAME]: -ENOENT if the path is none of these. *ret_name: NULL = all; who asks for
+// the one with an empty name does not want all.
 static int find_kind(const char *url, enum daemon_kind *ret_kind, const char **ret_name)
 {
 	char word[32];
@@ -303,7 +304,7 @@ static int find_kind(const char *url, enum daemon_kind *ret_kind, const char **r
 		return -ENOENT;
 	memcpy(word, url + 4, n);
 	word[n] = '\0';
-	*ret_name = url + 4 + n + (url[4 + n] == '/');
+	*ret_name = url[4 + n] == '/' ? url + 4 + n + 1 : NULL;
 	return daemon_kind_from_name(word, ret_kind);
 }
 
@@ -319,7 +320,7 @@ static enum MHD_Result dispatch(struct api_request *r, const char *method, const
 	if (r->too_large)
 		return api_reply_error(r, MHD_HTTP_CONTENT_TOO_LARGE,
 			"the body is too large; allowed: at most %d bytes (16 MiB)", API_MAX_BODY);
-	r->name = "";
+	r->name = NULL;
 	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
 		if (strcmp(routes[i].path, url) != 0)
 			continue;

@@ -15,8 +15,8 @@ enum { API_MAX_BODY = 16 << 20 };
 struct api_request {
 	struct daemon *daemon;
 	struct MHD_Connection *connection;
-	const char
-		*name; // what follows the route in the path: "red" of /v1/tenants/red; "" = nothing
+	const char *
+		name; // what follows the kind in the path: "red" of /v1/tenants/red; NULL = nothing
 	char *body; // NULL when empty
 	size_t size; // bytes of the body
 	bool too_large; // the body went beyond API_MAX_BODY and was thrown away

@@ -14,8 +14,8 @@ enum MHD_Result api_get_status(struct api_request *r)
 enum MHD_Result api_get_kind(struct api_request *r, enum daemon_kind kind)
 {
 	json_t *result = NULL;
-	int rc = r->name[0] == '\0' ? daemon_list(r->daemon, kind, &result)
-				    : daemon_show(r->daemon, kind, r->name, &result);
+	int rc = r->name == NULL ? daemon_list(r->daemon, kind, &result)
+				 : daemon_show(r->daemon, kind, r->name, &result);
 
 	return api_reply_result(r, rc, result);
 }

@@ -284,35 +284,51 @@ static bool is_table(json_t *v)
 	return json_is_array(v) && json_is_object(json_array_get(v, 0));
 }
 
+// Sentences, which have commas of their own: a line each.
+static bool is_sentences(const json_t *v)
+{
+	const json_t *e;
+	size_t i;
+
+	json_array_foreach(v, i, e)
+		if (json_is_string(e) && strchr(json_string_value(e), ' ') != NULL)
+			return true;
+	return false;
+}
+
+static void add_pair(struct libscols_table *t, const char *key, json_t *v)
+{
+	struct libscols_line *line = scols_table_new_line(t, NULL);
+
+	if (line != NULL && scols_line_set_data(line, 0, key) == 0)
+		fill_line(line, 1, v);
+}
+
 // "switch.pid  4711": nested objects become dotted keys.
 static void add_record(struct libscols_table *t, json_t *object, const char *prefix)
 {
 	void *it = json_object_iter(object);
 
 	for (; it != NULL; it = json_object_iter_next(object, it)) {
-		json_t *v = json_object_iter_value(it);
-		struct libscols_line *line;
-		char *key;
+		json_t *v = json_object_iter_value(it), *e;
+		char *key, *inner;
+		size_t i;
 
 		if (is_table(v) || (json_is_array(v) && json_array_size(v) == 0) ||
 			asprintf(&key, "%s%s", prefix, json_object_iter_key(it)) < 0)
 			continue;
 		if (json_is_object(v)) {
-			char *inner;
-
 			if (asprintf(&inner, "%s.", key) >= 0) {
 				add_record(t, v, inner);
 				free(inner);
 			}
-			free(key);
-			continue;
+		} else if (is_sentences(v)) {
+			json_array_foreach(v, i, e)
+				add_pair(t, i == 0 ? key : "", e);
+		} else {
+			add_pair(t, key, v);
 		}
-		line = scols_table_new_line(t, NULL);
-		if (line == NULL || scols_line_refer_data(line, 0, key) < 0) {
-			free(key);
-			continue;
-		}
-		fill_line(line, 1, v);
+		free(key);
 	}
 }
 

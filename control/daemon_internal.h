@@ -7,6 +7,7 @@
 #include "control/host_care.h"
 #include "control/lease.h"
 #include "control/linkwatch.h"
+#include "control/log.h"
 #include "control/ports.h"
 #include "control/runtime_dir.h"
 #include "control/switch_log.h"
@@ -38,6 +39,7 @@ struct daemon {
 	struct loop_source *proc_source, *respawn_timer;
 	unsigned quick_deaths; // in a row, each within a second of its start
 	uint64_t n_respawns;
+	struct log_limit lost_limit, again_limit; // of its connection
 	bool switch_has_policy; // daemon.compiled is in force there
 
 	struct leases *leases;

@@ -235,6 +235,21 @@ static int on_request(struct leases *l, const struct proto_lease_event *e)
 	return r;
 }
 
+// Somebody else in the network has the address: a client may say so as often as it likes.
+static void log_declined(struct leases *l, const struct proto_lease_event *e)
+{
+	const struct desired_port *p = desired_port_by_id(l->d->desired, e->port);
+	const uint8_t *m = e->mac.b;
+	char address[INET_ADDRSTRLEN];
+
+	if (!log_limit_pass(&l->limit, 5))
+		return;
+	describe_address(e->address, address);
+	log_warning("lease: %02x:%02x:%02x:%02x:%02x:%02x on port %s declined %s, which somebody "
+		    "else uses already: it is not given out for %d s",
+		m[0], m[1], m[2], m[3], m[4], m[5], p ? p->name : "?", address, DECLINED_S);
+}
+
 static int on_end(struct leases *l, const struct proto_lease_event *e)
 {
 	struct lease *x = lease_of_client(l, e);
@@ -247,6 +262,7 @@ static int on_end(struct leases *l, const struct proto_lease_event *e)
 	if (e->kind == PROTO_LEASE_DECLINE) {
 		x->s.declined = 1;
 		x->offered = false;
+		log_declined(l, e);
 		lease_ends_in(x, DECLINED_S);
 		return store_put_lease(l->d->store, &x->s);
 	}

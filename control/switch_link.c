@@ -51,7 +51,8 @@ static void on_gone(void *arg, const char *reason)
 
 	// When it died its pidfd says so as well, and better.
 	if (switch_proc_alive(&d->proc)) {
-		log_warning("connection to insula-switch lost: %s", reason);
+		if (log_limit_pass(&d->lost_limit, 3))
+			log_warning("connection to insula-switch lost: %s", reason);
 		loop_timer_arm(d->respawn_timer, 100000000);
 	}
 	switch_client_free(d->client); // `reason` is in it
@@ -262,6 +263,13 @@ void switch_link_forget(struct daemon *d)
 
 // --- after a death ---
 
+// As often as it is lost.
+static void log_again(struct daemon *d)
+{
+	if (log_limit_pass(&d->again_limit, 3))
+		log_info("insula-switch (pid %d) is spoken with again", d->proc.pid);
+}
+
 static int reconnect(struct daemon *d)
 {
 	char err[256] = "";
@@ -283,7 +291,7 @@ static int reconnect(struct daemon *d)
 	if (r < 0)
 		log_error("insula-switch (pid %d): %s", d->proc.pid, err);
 	else
-		log_info("insula-switch (pid %d) is spoken with again", d->proc.pid);
+		log_again(d);
 	d->switch_has_policy = r == 0;
 	return 0;
 }

@@ -11,6 +11,9 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	bool help = argc == 2 && strcmp(argv[1], "--help") == 0;
-	fputs("usage: insula-vmm --version\n", help ? stdout : stderr);
+	fputs("usage: insula-vmm --version\n"
+	      "So far it tells its version only.\n"
+	      "Example: insula-vmm --version\n",
+		help ? stdout : stderr);
 	return help ? 0 : 2;
 }

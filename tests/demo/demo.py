@@ -39,6 +39,7 @@ def parse():
     parser.add_argument("--json", default="")
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("--stop", action="store_true")
+    parser.add_argument("--check", action="store_true")  # of run.sh: the arguments only
     parser.add_argument("--enter", nargs=argparse.REMAINDER)
     parser.add_argument("--policy", default=os.path.join(ROOT, "tests", "demo.yaml"))
     parser.add_argument("--apply", default="")
@@ -49,6 +50,8 @@ def parse():
         setattr(options, name, os.path.abspath(value) if value else "")
     if not options.stop and options.enter is None:
         check_policy(options.policy)
+    if options.check:
+        sys.exit(0)
     return options
 
 

@@ -48,9 +48,19 @@ check_json() {
 	}
 }
 
+# What --policy and --apply name; what is in it, demo.py says.
+check_file() {
+	[ -f "$2" ] && [ -r "$2" ] && return
+	echo "dev demo: $1 $2: no file that can be read; name one like tests/demo.yaml" >&2
+	exit 2
+}
+
 build=1 control=0 before=
 for word in "$@"; do
-	[ "$before" != --json ] || check_json "$word"
+	case "$before" in
+	--json) check_json "$word" ;;
+	--policy | --apply) check_file "$before" "$word" ;;
+	esac
 	before=$word
 	case "$word" in
 	-h | --help)
@@ -64,6 +74,7 @@ for word in "$@"; do
 	--stop) build=0 control=1 ;;
 	--build | --build=*) build=0 ;;
 	--json=*) check_json "${word#*=}" ;;
+	--policy=* | --apply=*) check_file "${word%%=*}" "${word#*=}" ;;
 	esac
 done
 if [ "$(id -u)" != 0 ]; then
@@ -86,6 +97,7 @@ done
 if [ "$build" = 1 ]; then
 	trap 'rmdir "$lock"' EXIT # not after the exec below
 	"$root/dev" deps demo 9<&-
+	/usr/bin/python3 "$root/tests/demo/demo.py" --check "$@" # before minutes of building
 	[ -x "$root/build/control/insula" ] ||
 		echo "building (about two minutes the first time) ..."
 	"$root/dev" build --quiet 9<&-

@@ -270,6 +270,8 @@ def test_decline(bench):
     address = client.lease()
     client.decline()
     wait_until("it does not rest", lambda: bench.leases()[address]["state"] == "declined")
+    with open(os.path.join(bench.lab.directory, "state", "insulad.log"), encoding="utf-8") as log:
+        assert f"declined {address}, which somebody else uses" in log.read()
     assert not client.pings(TINY_GATEWAY, tries=1), "the guard is open after DECLINE"
     [rest] = [a for a in TINY_POOL if a != address]
     other = bench.tiny_client()

@@ -97,7 +97,7 @@ int daemon_kind_from_name(const char *name, enum daemon_kind *ret_kind)
 int daemon_list(struct daemon *d, enum daemon_kind kind, json_t **ret)
 {
 	d->kind = kind;
-	d->name[0] = '\0';
+	snprintf(d->name, sizeof(d->name), "(all)");
 	*ret = answer(d->result);
 	return d->result;
 }
@@ -274,12 +274,14 @@ static void lists(void **state)
 {
 	ask("GET /v1/ports", "", "", 200, "\"generation\"");
 	assert_int_equal(fake.kind, DAEMON_PORTS);
-	assert_string_equal(fake.name, "");
+	assert_string_equal(fake.name, "(all)");
 	ask("GET /v1/ports/red/web.eth0", "", "", 200, "\"generation\"");
 	assert_string_equal(fake.name, "red/web.eth0");
 	ask("GET /v1/tenants/a%2Fb%20c", "", "", 200, "\"generation\"");
 	assert_string_equal(fake.name, "a/b c");
 	fake.result = -ENOENT;
+	ask("GET /v1/tenants/", "", "", 404, "because");
+	assert_string_equal(fake.name, ""); // asked for by name, not listed
 	ask("GET /v1/tenants/green", "", "", 404, "because");
 	fake.result = -ENOMEM;
 	ask("GET /v1/status", "", "", 500, "Cannot allocate memory");

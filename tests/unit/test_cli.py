@@ -26,7 +26,7 @@ STATUS = {
     "generation": 7,
     "switch": {"pid": 4711, "workers": 1},
     "uplinks": [{"name": "internet", "mode": "nat"}],
-    "warnings": ["no hugepages", "no vfio"],
+    "warnings": ["no hugepages, no huge pages", "no vfio"],
 }
 UPLINKS = {"uplinks": [
     {"name": "internet", "id": 1, "state": "broken", "trouble": "no such interface"},
@@ -247,13 +247,16 @@ class Cli(unittest.TestCase):
         self.assertEqual(Handler.asked[-1][1], "/v1/ports/red%2F..%2Fx%3Fy")
         out, _ = self.insula("show", "port", "nobody", "-o", "json", status=1)
         self.assertEqual(json.loads(out), {"errors": ["no such thing"]})
+        self.insula("show", "port", "", status=1)  # a name that is missing, not all of them
+        self.assertEqual(Handler.asked[-1][1], "/v1/ports/")
 
     def test_status(self):
         self.serve(status=(200, STATUS))
         out, _ = self.insula("status")
         rows = [line.split(None, 1) for line in out.splitlines() if line]
         self.assertIn(["switch.pid", "4711"], rows)
-        self.assertIn(["warnings", "no hugepages, no vfio"], rows)
+        self.assertIn(["warnings", "no hugepages, no huge pages"], rows)
+        self.assertIn(["no", "vfio"], rows)
         self.assertIn(["internet", "nat"], rows)
         self.assertEqual(json.loads(self.insula("status", "-o", "json")[0]), STATUS)
 

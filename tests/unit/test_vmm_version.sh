@@ -5,6 +5,7 @@
 set -eu
 [ "$("$1" --version)" = "insula-vmm $2" ]
 "$1" --help | grep -q '^usage: '
+"$1" --help | grep -q '^Example: insula-vmm '
 status=0
 "$1" --no-such-option 2>/dev/null || status=$?
 [ "$status" -eq 2 ]
