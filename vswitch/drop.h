@@ -24,6 +24,8 @@
 		"offload metadata (checksum start, GSO type or size) contradicts the frame") \
 	X(PARSE_MARTIAN, "parse_martian", \
 		"source or destination address that no host may use here") \
+	X(PARSE_VIRTQ, "parse_virtq", \
+		"guest's virtqueue contradicts the standard: stopped until the guest resets it") \
 	/* vlan ingress */ \
 	X(PORT_NO_POLICY, "port_no_policy", "the policy does not know this port") \
 	X(VLAN_TAGGED_ON_ACCESS, "vlan_tagged_on_access", "tagged frame on an access port") \

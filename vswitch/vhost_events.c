@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -75,31 +74,6 @@ struct vhost_port *vhost_events_port(int vid)
 	return vid >= 0 && vid < RTE_MAX_VHOST_DEVICE ? atomic_load(&devices[vid].vp) : NULL;
 }
 
-// A worker holds the lock for one burst; only when the kernel took its core away is it longer.
-static void lock_patiently(rte_spinlock_t *lock)
-{
-	for (unsigned spins = 0; !rte_spinlock_trylock(lock); spins++) {
-		if (spins < 1000)
-			rte_pause();
-		else
-			sched_yield();
-	}
-}
-
-static void set_vid(struct vhost_port *vp, int vid)
-{
-	vp->vid = vid;
-	for (unsigned q = 0; q < vp->port->n_queues; q++) {
-		struct vhost_vring *rings[] = { &vp->queues[q].rx, &vp->queues[q].tx };
-
-		for (unsigned i = 0; i < RTE_DIM(rings); i++) {
-			lock_patiently(&rings[i]->lock);
-			rings[i]->vid = vid;
-			rte_spinlock_unlock(&rings[i]->lock);
-		}
-	}
-}
-
 static void drop_kick(struct vhost_queue *q)
 {
 	if (q->kick_fd < 0)
@@ -140,9 +114,11 @@ static void wake(struct vhost_queue *q)
 // Workers learn of it at once: after an attach each queue wants one look, whoever missed a kick.
 static void update_up(struct vhost_port *vp)
 {
-	bool up = vp->vid >= 0 && atomic_load(&vp->enabled) != 0;
+	bool up = vp->vid >= 0 && atomic_load(&vp->enabled) != 0 && atomic_load(&vp->broken) == 0;
 
-	atomic_store_explicit(&vp->port->up, up, memory_order_release);
+	atomic_store(&vp->port->up, up);
+	if (up && atomic_load(&vp->broken) != 0) // a worker said so meanwhile
+		atomic_store(&vp->port->up, 0);
 	for (unsigned q = 0; q < vp->port->n_queues; q++)
 		wake(&vp->queues[q]);
 }
@@ -151,8 +127,10 @@ static void detach(struct vhost_port *vp)
 {
 	struct port *p = vp->port;
 
+	vhost_rings_take(vp); // waits until no worker is inside
 	atomic_store(&vp->enabled, 0);
-	set_vid(vp, -1); // waits until no worker is inside
+	atomic_store(&vp->broken, 0);
+	vp->vid = -1;
 	atomic_store(&p->offloads, 0);
 	for (unsigned q = 0; q < p->n_queues; q++)
 		drop_kick(&vp->queues[q]);
@@ -191,7 +169,8 @@ static int new_device(int vid)
 	atomic_store(&vp->enabled, atomic_load(&devices[vid].enabled));
 	for (unsigned q = 0; q < vp->port->n_queues; q++)
 		take_kick(vp, vid, q);
-	set_vid(vp, vid);
+	vp->vid = vid;
+	vhost_rings_give(vp);
 	update_up(vp);
 	return 0;
 }
@@ -204,7 +183,6 @@ static void destroy_device(int vid)
 		detach(vp);
 }
 
-// The access locks are held: atomics and epoll only.
 static int vring_state_changed(int vid, uint16_t vring, int enable)
 {
 	struct vhost_port *vp = vhost_events_port(vid);
@@ -220,10 +198,13 @@ static int vring_state_changed(int vid, uint16_t vring, int enable)
 	if (vp->vid != vid)
 		return 0;
 
-	if (enable)
+	vhost_rings_take_one(vp, vring);
+	if (enable) {
 		atomic_fetch_or(&vp->enabled, bit);
-	else
+		vhost_rings_give_one(vp, vring);
+	} else {
 		atomic_fetch_and(&vp->enabled, ~bit);
+	}
 	if (vring & 1) {
 		if (enable)
 			take_kick(vp, vid, vring / 2);

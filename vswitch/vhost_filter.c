@@ -2,8 +2,9 @@
 // Port kind vhost-user, what the far end may say: every message passes here before librte_vhost
 // handles it (known request, exact size, index and count in range) and after (are the fds it kept
 // what they should be). Also answers GET_QUEUE_NUM, which librte_vhost would answer with 128. Runs
-// on librte_vhost's event thread, with its access locks held: no lock of ours is taken. A refusal
-// closes the connection. Message layout: QEMU docs/interop/vhost-user.rst.
+// on librte_vhost's event thread. What a ring rests on changes while no worker has it: the rings of
+// the attached device are taken before such a message and given back after it. A refusal closes the
+// connection. Message layout: QEMU docs/interop/vhost-user.rst.
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -41,10 +42,6 @@ enum {
 	FLAG_REPLY = 1 << 2,
 	FLAG_NEED_REPLY = 1 << 3,
 	REGIONS_MAX = 8,
-	// librte_vhost notes up to a burst of used buffers in a table as long as the ring,
-	// unchecked.
-	RING_SIZE_MIN = BURST_MAX,
-	RING_SIZE_MAX = 32768,
 	VRING_INDEX_MASK = 0xff,
 	// Bytes of librte_vhost's message payload union, behind which it keeps the fds received.
 	PAYLOAD_SIZE = 632,
@@ -77,6 +74,15 @@ static_assert(
 // that librte_vhost has the tables it indexes by it. Per device; event thread (and, before the
 // first message, the reconnect thread).
 static uint32_t sized[RTE_MAX_VHOST_DEVICE];
+
+// Per device, as above: its memory table was taken over whole; a message that librte_vhost must
+// finish has begun.
+static bool has_memory[RTE_MAX_VHOST_DEVICE], pending[RTE_MAX_VHOST_DEVICE];
+
+bool vhost_filter_has_memory(int vid)
+{
+	return has_memory[vid];
+}
 
 // Payload bytes; -1: not spoken here (dirty log, IOTLB, postcopy, inflight, config, crypto, RARP).
 static int payload_size(uint32_t request)
@@ -146,9 +152,9 @@ static bool message_ok(const struct vhost_port *vp, const struct vhost_message *
 	switch (m->request) {
 	case SET_MEM_TABLE:
 		return memory_ok(m);
-	case SET_VRING_NUM: // virtio 1.1, 2.6: a power of two, at most 32768
-		return m->state.index < n_vrings && m->state.num >= RING_SIZE_MIN &&
-		       m->state.num <= RING_SIZE_MAX && (m->state.num & (m->state.num - 1)) == 0;
+	case SET_VRING_NUM: // virtio 1.2 §2.7: a power of two, at most 32768
+		return m->state.index < n_vrings && m->state.num >= 1 &&
+		       m->state.num <= VIRTQ_SIZE_MAX && (m->state.num & (m->state.num - 1)) == 0;
 	case SET_VRING_BASE:
 		return m->state.index < n_vrings && m->state.num <= UINT16_MAX;
 	case GET_VRING_BASE:
@@ -209,12 +215,31 @@ static void close_fds(struct vhost_message *m)
 	m->n_fds = 0;
 }
 
+// Messages under which no worker may have a ring.
+static bool changes_rings(uint32_t request)
+{
+	switch (request) {
+	case SET_FEATURES:
+	case SET_MEM_TABLE:
+	case SET_VRING_NUM:
+	case SET_VRING_ADDR:
+	case SET_VRING_BASE:
+	case GET_VRING_BASE:
+	case SET_VRING_KICK:
+	case SET_VRING_CALL:
+		return true;
+	}
+	return false;
+}
+
 static enum rte_vhost_msg_result before(int vid, void *msg)
 {
 	struct vhost_port *vp = vhost_events_port(vid);
 	struct vhost_message *m = msg;
 
-	if (vp == NULL || !message_ok(vp, m) || !order_ok(vid, vp, m)) {
+	// One still pending failed inside librte_vhost and was answered so: what it left is
+	// unknown.
+	if (vp == NULL || pending[vid] || !message_ok(vp, m) || !order_ok(vid, vp, m)) {
 		close_fds(m);
 		if (vp != NULL)
 			atomic_fetch_add(&vp->refused, 1);
@@ -233,6 +258,13 @@ static enum rte_vhost_msg_result before(int vid, void *msg)
 		close_fds(m);
 		return RTE_VHOST_MSG_RESULT_OK;
 	}
+	if (changes_rings(m->request)) {
+		pending[vid] = true;
+		if (vp->vid == vid)
+			vhost_rings_take(vp);
+	}
+	if (m->request == SET_MEM_TABLE)
+		has_memory[vid] = false;
 	return RTE_VHOST_MSG_RESULT_NOT_HANDLED;
 }
 
@@ -259,7 +291,7 @@ static bool call_ok(int fd)
 		return true; // none: the guest polls
 	if (!is_eventfd(fd))
 		return false;
-	// librte_vhost writes to it without looking: a full counter must not hold the worker.
+	// A full counter must not hold the worker.
 	flags = fcntl(fd, F_GETFL);
 	return flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0;
 }
@@ -291,9 +323,11 @@ static enum rte_vhost_msg_result after(int vid, void *msg)
 	struct rte_vhost_vring vring;
 	bool ok = true;
 
+	pending[vid] = false;
 	switch (m->request) {
 	case SET_MEM_TABLE:
 		ok = regions_ok(vid);
+		has_memory[vid] = ok;
 		break;
 	case SET_VRING_KICK:
 	case SET_VRING_CALL:
@@ -306,16 +340,14 @@ static enum rte_vhost_msg_result after(int vid, void *msg)
 			ok = vring.kickfd < 0 || is_eventfd(vring.kickfd);
 		break;
 	}
-	if (ok)
+	if (ok) {
+		if (vp != NULL && vp->vid == vid && changes_rings(m->request))
+			vhost_rings_give(vp);
 		return RTE_VHOST_MSG_RESULT_NOT_HANDLED;
-
-	if (vp != NULL) {
-		atomic_fetch_add(&vp->refused, 1);
-		// The access locks fall before the connection does: keep the workers out meanwhile.
-		// (One that waits at an access lock already may still slip in: scaffolding.)
-		if (vp->vid == vid)
-			atomic_store(&vp->enabled, 0);
 	}
+	// The rings stay with us until the connection is gone.
+	if (vp != NULL)
+		atomic_fetch_add(&vp->refused, 1);
 	m->flags &= ~(uint32_t)FLAG_NEED_REPLY;
 	return RTE_VHOST_MSG_RESULT_ERR;
 }
@@ -328,5 +360,7 @@ void vhost_filter_start(int vid)
 	};
 
 	sized[vid] = 0;
+	has_memory[vid] = false;
+	pending[vid] = false;
 	rte_vhost_extern_callback_register(vid, &ops, NULL);
 }

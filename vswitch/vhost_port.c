@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Port kind vhost-user: a guest's virtio-net queues, over librte_vhost. rx, tx, arm and disarm run
 // on workers; create and destroy on the control thread; the far end comes and goes in
-// vhost_events.c. The offload metadata of librte_vhost's mbufs becomes struct packet's here and
-// back.
+// vhost_events.c.
 
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,148 +14,51 @@
 #include <sys/un.h>
 #include <unistd.h>
 #include <rte_log.h>
-#include <rte_tcp.h>
-#include <rte_udp.h>
-#include "vswitch/gso.h"
 #include "vswitch/vhost_port.h"
 
 enum {
-	FRAME_MAX = 65535 + 14 + 8, // an IP packet of 64 KiB, Ethernet, two tags
 	DRAIN_EVERY = 16, // disarms after which a queue's epoll set is emptied for good measure
-	IPV6_HEADER_SIZE = 40,
 };
 
-// What librte_vhost speaks and we cannot carry: packed rings (arm needs the avail count), UFO
-// (refused by parse), ECN (its mbufs lose the bit), the dirty log.
+// What librte_vhost would offer and virtq.h does not speak: packed rings, UFO (refused by parse),
+// the dirty log.
 #define FEATURES_OFF \
 	(1ULL << VIRTIO_F_RING_PACKED | 1ULL << VIRTIO_NET_F_HOST_UFO | \
-		1ULL << VIRTIO_NET_F_GUEST_UFO | 1ULL << VIRTIO_NET_F_HOST_ECN | \
-		1ULL << VIRTIO_NET_F_GUEST_ECN | 1ULL << VHOST_F_LOG_ALL)
+		1ULL << VIRTIO_NET_F_GUEST_UFO | 1ULL << VHOST_F_LOG_ALL)
 #define PROTOCOL_FEATURES \
 	(1ULL << VHOST_USER_PROTOCOL_F_MQ | 1ULL << VHOST_USER_PROTOCOL_F_REPLY_ACK | \
 		1ULL << VHOST_USER_PROTOCOL_F_NET_MTU | 1ULL << VHOST_USER_PROTOCOL_F_STATUS)
 
-static bool vring_enabled(const struct vhost_port *vp, unsigned vring)
+// The queue stands still until the guest resets it (GET_VRING_BASE) or its front end comes anew.
+static void report_fault(struct worker *w, struct port *p, unsigned vring)
 {
-	return atomic_load_explicit(&vp->enabled, memory_order_relaxed) & 1U << vring;
+	struct vhost_port *vp = p->priv;
+
+	if (atomic_fetch_or(&vp->broken, 1U << vring) & 1U << vring)
+		return;
+	p->counters[worker_index(w)]->drops[DROP_PARSE_VIRTQ]++;
+	atomic_store(&p->up, 0);
 }
 
-// ---- receive
-
-// As the guest claims; parse checks. librte_vhost knows the header layout of what it accepted and
-// has already dropped claims that contradict it (the flags are then empty).
-static void offloads_in(struct rte_mbuf *m, struct packet *pk)
-{
-	uint64_t flags = m->ol_flags;
-	uint16_t l4_off = (uint16_t)(m->l2_len + m->l3_len);
-
-	switch (flags & RTE_MBUF_F_TX_L4_MASK) {
-	case RTE_MBUF_F_TX_TCP_CKSUM:
-		pk->flags = PACKET_NEEDS_CSUM;
-		pk->csum_offset = offsetof(struct rte_tcp_hdr, cksum);
-		break;
-	case RTE_MBUF_F_TX_UDP_CKSUM:
-		pk->flags = PACKET_NEEDS_CSUM;
-		pk->csum_offset = offsetof(struct rte_udp_hdr, dgram_cksum);
-		break;
-	}
-	if (pk->flags & PACKET_NEEDS_CSUM)
-		pk->csum_start = l4_off;
-
-	if (flags & RTE_MBUF_F_TX_TCP_SEG) {
-		pk->gso_type = flags & RTE_MBUF_F_TX_IPV4 ? PACKET_GSO_TCP4 : PACKET_GSO_TCP6;
-		pk->gso_size = m->tso_segsz;
-	} else if (flags & RTE_MBUF_F_TX_UDP_SEG) {
-		pk->gso_type = PACKET_GSO_UDP_UFO; // not offered
-		pk->gso_size = m->tso_segsz;
-	}
-	m->ol_flags &= RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL;
-	m->tx_offload = 0;
-}
+// ---- receive and transmit
 
 static uint16_t vhost_rx(struct worker *w, struct port *p, uint16_t queue,
 	struct rte_mbuf **ret_pkts, uint16_t n, uint64_t now_ns)
 {
 	struct vhost_port *vp = p->priv;
 	struct vhost_vring *ring = &vp->queues[queue].rx;
-	uint16_t n_got = 0, n_kept = 0;
+	uint16_t n_got = 0;
 
 	if (!rte_spinlock_trylock(&ring->lock)) // the far end is leaving
 		return 0;
-	if (ring->vid >= 0 && vring_enabled(vp, 2U * queue + 1))
-		n_got = rte_vhost_dequeue_burst(
-			ring->vid, (uint16_t)(2 * queue + 1), worker_small_pool(w), ret_pkts, n);
-	rte_spinlock_unlock(&ring->lock);
-
-	for (uint16_t i = 0; i < n_got; i++) {
-		struct rte_mbuf *m = ret_pkts[i];
-		struct packet *pk = packet_of(m);
-
-		if (unlikely(m->pkt_len > FRAME_MAX)) {
-			p->counters[worker_index(w)]->drops[DROP_PARSE_OFFLOAD]++;
-			rte_pktmbuf_free(m);
-			continue;
-		}
-		memset(pk, 0, sizeof(*pk));
-		pk->in_port = (uint16_t)p->id;
-		pk->in_queue = queue;
-		if (m->ol_flags != 0)
-			offloads_in(m, pk);
-		ret_pkts[n_kept++] = m;
+	if (likely(ring->on)) {
+		n_got = virtq_rx(&ring->q, worker_small_pool(w), ret_pkts, n,
+			p->counters[worker_index(w)]->drops);
+		if (unlikely(ring->q.fault != VIRTQ_FAULT_NONE))
+			report_fault(w, p, 2U * queue + 1);
 	}
-	return n_kept;
-}
-
-// ---- transmit
-
-// Can librte_vhost express this partial checksum? It takes the offset from the protocol, writes the
-// pseudo header itself and knows no IPv6 extension headers.
-static bool csum_expressible(const struct rte_mbuf *m, const struct packet *pk)
-{
-	unsigned l3_size = (unsigned)(pk->l4_off - pk->l3_off);
-	unsigned l4_size =
-		pk->proto == IPPROTO_TCP ? sizeof(struct rte_tcp_hdr) : sizeof(struct rte_udp_hdr);
-	unsigned offset = pk->proto == IPPROTO_TCP ? offsetof(struct rte_tcp_hdr, cksum)
-						   : offsetof(struct rte_udp_hdr, dgram_cksum);
-
-	if (pk->proto != IPPROTO_TCP && pk->proto != IPPROTO_UDP)
-		return false;
-	if (!(pk->flags & PACKET_IPV4) && l3_size != IPV6_HEADER_SIZE)
-		return false;
-	return pk->csum_offset == offset &&
-	       pk->csum_start >= l3_size + sizeof(struct mac) * 2 + 2 && l3_size >= 20 &&
-	       l3_size <= 60 && pk->csum_start + l4_size <= m->data_len;
-}
-
-// Metadata to mbuf flags. False: this device cannot take the packet. The tx stage has segmented and
-// checksummed by p->offloads, but the device may have changed since: never deliver raw (H-24).
-static bool offloads_out(struct rte_mbuf *m, uint32_t offloads)
-{
-	const struct packet *pk = packet_of(m);
-	unsigned type = pk->gso_type & ~(unsigned)PACKET_GSO_ECN;
-
-	m->ol_flags &= RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL; // clones stay clones
-	m->tx_offload = 0;
-	if (!(pk->flags & PACKET_NEEDS_CSUM))
-		return pk->gso_type == PACKET_GSO_NONE;
-	if (!(offloads & PORT_OFFLOAD_CSUM) || !csum_expressible(m, pk))
-		return pk->gso_type == PACKET_GSO_NONE && gso_complete_csum(m) == 0;
-
-	// csum_start counts the tags pushed at egress, so l2 is what lies before the IP header.
-	m->l3_len = (unsigned)(pk->l4_off - pk->l3_off) & 0x1ff;
-	m->l2_len = (unsigned)(pk->csum_start - m->l3_len) & 0x7f;
-	m->ol_flags |= pk->flags & PACKET_IPV4 ? RTE_MBUF_F_TX_IPV4 : RTE_MBUF_F_TX_IPV6;
-	m->ol_flags |= pk->proto == IPPROTO_TCP ? RTE_MBUF_F_TX_TCP_CKSUM : RTE_MBUF_F_TX_UDP_CKSUM;
-	if (pk->gso_type == PACKET_GSO_NONE)
-		return true;
-
-	if (!(type == PACKET_GSO_TCP4 && offloads & PORT_OFFLOAD_TSO4) &&
-		!(type == PACKET_GSO_TCP6 && offloads & PORT_OFFLOAD_TSO6))
-		return false;
-	m->ol_flags |= RTE_MBUF_F_TX_TCP_SEG;
-	m->tso_segsz = pk->gso_size;
-	m->l4_len = (uint8_t)pk->l4_hdr_size;
-	return true;
+	rte_spinlock_unlock(&ring->lock);
+	return n_got;
 }
 
 // A guest may enable fewer queues than the port has.
@@ -172,40 +73,20 @@ static unsigned tx_queue(const struct vhost_port *vp, unsigned queue)
 	return (unsigned)__builtin_ctz(tx) / 2;
 }
 
-// librte_vhost notes the buffers of a whole burst in a table as long as the ring, and believes the
-// guest about how many there are (H-14): with mergeable buffers only a single packet, which takes
-// fewer than the ring has, is sure to fit.
-static uint16_t enqueue(int vid, uint16_t vring, struct rte_mbuf **pkts, uint16_t n)
-{
-	uint16_t n_sent = 0;
-
-	while (n_sent < n && rte_vhost_enqueue_burst(vid, vring, pkts + n_sent, 1) == 1)
-		n_sent++;
-	return n_sent;
-}
-
 static uint16_t vhost_tx(
 	struct worker *w, struct port *p, uint16_t queue, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct vhost_port *vp = p->priv;
 	unsigned q = tx_queue(vp, queue);
 	struct vhost_vring *ring = &vp->queues[q].tx;
-	uint16_t n_ready = 0, n_sent = 0;
+	uint16_t n_sent = 0;
 
-	// Another worker holds it for at most a burst; the lock also keeps the device alive.
+	// Another worker holds it for at most a burst.
 	rte_spinlock_lock(&ring->lock);
-	if (ring->vid >= 0 && vring_enabled(vp, 2 * q)) {
-		uint32_t offloads = atomic_load_explicit(&p->offloads, memory_order_relaxed);
-
-		for (uint16_t i = 0; i < n; i++) {
-			struct rte_mbuf *m = pkts[i];
-
-			if (likely(offloads_out(m, offloads))) {
-				pkts[i] = pkts[n_ready];
-				pkts[n_ready++] = m;
-			}
-		}
-		n_sent = enqueue(ring->vid, (uint16_t)(2 * q), pkts, n_ready);
+	if (likely(ring->on)) {
+		n_sent = virtq_tx(&ring->q, pkts, n);
+		if (unlikely(ring->q.fault != VIRTQ_FAULT_NONE))
+			report_fault(w, p, 2 * q);
 	}
 	rte_spinlock_unlock(&ring->lock);
 	rte_pktmbuf_free_bulk(pkts, n); // copied or refused: ours no more
@@ -233,19 +114,15 @@ static bool vhost_arm(struct port *p, uint16_t queue)
 {
 	struct vhost_port *vp = p->priv;
 	struct vhost_queue *q = &vp->queues[queue];
-	uint16_t vring = (uint16_t)(2 * queue + 1);
 	bool quiet = true;
 
 	if (!rte_spinlock_trylock(&q->rx.lock)) // coming or going; its wake-up follows
 		return false;
-	if (q->rx.vid >= 0 && vring_enabled(vp, vring)) {
-		rte_vhost_enable_guest_notification(q->rx.vid, vring, 1);
-		// The guest must see the request before we look whether it came too late: forbids
-		// the store (flags or avail_event) to pass the load of avail->idx.
-		atomic_thread_fence(memory_order_seq_cst);
-		quiet = rte_vhost_rx_queue_count(q->rx.vid, vring) == 0;
+	if (q->rx.on) {
+		virtq_notify_on(&q->rx.q);
+		quiet = !virtq_waiting(&q->rx.q);
 		if (!quiet)
-			rte_vhost_enable_guest_notification(q->rx.vid, vring, 0);
+			virtq_notify_off(&q->rx.q);
 	}
 	rte_spinlock_unlock(&q->rx.lock);
 	return quiet;
@@ -255,13 +132,12 @@ static void vhost_disarm(struct port *p, uint16_t queue)
 {
 	struct vhost_port *vp = p->priv;
 	struct vhost_queue *q = &vp->queues[queue];
-	uint16_t vring = (uint16_t)(2 * queue + 1);
 	bool kicked = atomic_load_explicit(&q->woken, memory_order_acquire);
 
 	if (rte_spinlock_trylock(&q->rx.lock)) {
-		if (q->rx.vid >= 0 && vring_enabled(vp, vring)) {
-			rte_vhost_enable_guest_notification(q->rx.vid, vring, 0);
-			kicked |= rte_vhost_rx_queue_count(q->rx.vid, vring) != 0;
+		if (q->rx.on) {
+			virtq_notify_off(&q->rx.q);
+			kicked |= virtq_waiting(&q->rx.q);
 		}
 		rte_spinlock_unlock(&q->rx.lock);
 	}
@@ -295,7 +171,6 @@ static int open_queues(struct vhost_port *vp, unsigned n)
 
 		rte_spinlock_init(&q->rx.lock);
 		rte_spinlock_init(&q->tx.lock);
-		q->rx.vid = q->tx.vid = -1;
 		q->kick_fd = -1;
 		q->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 		q->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -346,8 +221,6 @@ static int start_listening(const struct vhost_port *vp)
 
 static int start_driver(struct vhost_port *vp)
 {
-	// Legacy flags: the other kind walks headers with rte_net_get_ptype, which is not fit for
-	// them.
 	uint64_t flags = vp->is_server ? 0 : RTE_VHOST_USER_CLIENT;
 
 	// What it logs, a guest can make it log, at any rate; `refused` and `up` tell what matters.

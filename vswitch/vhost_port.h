@@ -1,24 +1,26 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Inner side of port kind vhost-user, shared by vhost_port.c (ops: workers and control thread),
 // vhost_events.c (librte_vhost's callbacks: its event thread, its reconnect thread, and the control
-// thread while it unregisters), vhost_filter.c (each message before and after librte_vhost) and
-// vhost_park.c (the event thread stands still).
-// librte_vhost is scaffolding: nothing outside vswitch/vhost_* names it.
+// thread while it unregisters), vhost_filter.c (each message before and after librte_vhost),
+// vhost_rings.c (rings, to and from the workers) and vhost_park.c (the event thread stands still).
+// librte_vhost has the socket, the messages and the memory map; the rings are ours (virtq.h).
+// Nothing outside vswitch/vhost_* names it.
 //
-// Locks. A vring's `lock` is held by the worker over each call into librte_vhost for that vring, so
-// that destroy_device, which takes the locks of all vrings to clear `vid`, returns only when no
-// worker is inside; after that librte_vhost may free the device. Order: our lock, then
-// librte_vhost's access lock. vring_state_changed and the message filter run WITH the access locks
-// held: they touch atomics and epoll sets only and never take ours.
+// Locks. A vring's `lock` is held by the worker over each burst. Whoever is about to change what a
+// ring rests on (its memory, addresses, features, call fd, the device itself) takes the ring under
+// that lock, and gives it back when librte_vhost has made the change: a worker never sees a ring
+// half changed, nor memory that is gone. Workers call nothing of librte_vhost; its access locks may
+// be held while ours are taken.
 #pragma once
 
 #include <rte_spinlock.h>
 #include <rte_vhost.h>
-#include "vswitch/port.h"
+#include "vswitch/virtq.h"
 
 struct vhost_vring {
 	rte_spinlock_t lock;
-	int vid; // device attached, or -1; under lock
+	bool on; // the workers have it; under lock
+	struct virtq q; // while on; under lock
 } __attribute__((aligned(64)));
 
 // Port queue q is vring 2q + 1 for rx (the guest transmits there) and 2q for tx.
@@ -41,6 +43,9 @@ struct vhost_port {
 	bool is_server; // immutable
 	_Atomic uint32_t
 		enabled; // bit per vring of the attached device; callbacks write, workers read
+	// Bit per vring: broke the rules since the device attached (virtq.fault). Workers add,
+	// callbacks clear.
+	_Atomic uint32_t broken;
 	_Atomic uint32_t refused; // messages that closed a connection (vhost_filter.c)
 	int vid; // attached device or -1; callback threads only
 	unsigned n_connections; // callback threads only
@@ -56,6 +61,13 @@ bool vhost_events_remove(struct vhost_port *vp); // true: it was the last
 extern const struct rte_vhost_device_ops vhost_device_ops;
 struct vhost_port *vhost_events_port(int vid); // NULL if unknown
 
+// vhost_rings.c. Callback threads; vp->vid is the device. take: from the workers, the index goes to
+// librte_vhost; give: to the workers, as librte_vhost has the rings now, those that are enabled.
+void vhost_rings_take(struct vhost_port *vp);
+void vhost_rings_take_one(struct vhost_port *vp, unsigned vring);
+void vhost_rings_give(struct vhost_port *vp);
+void vhost_rings_give_one(struct vhost_port *vp, unsigned vring);
+
 // vhost_park.c. Control thread: librte_vhost's event thread stands still from a vhost_park that
 // gave true to vhost_unpark. `folder` is for a socket; -errno if there can be none.
 int vhost_park_open(const char *folder);
@@ -66,3 +78,4 @@ bool vhost_parked(const char *path); // the event thread, of a connection to `pa
 
 // vhost_filter.c. A connection begins: its messages are looked at from now on.
 void vhost_filter_start(int vid);
+bool vhost_filter_has_memory(int vid); // librte_vhost has its memory mapped

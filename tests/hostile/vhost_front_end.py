@@ -139,13 +139,13 @@ class FrontEnd:
         return struct.pack("<IIQQQQ", vring, 0, USER_BASE + desc, USER_BASE + used,
                            USER_BASE + avail, 0)
 
-    def start_ring(self, vring, call=None, at=None):
+    def start_ring(self, vring, call=None, at=None, base=0):
         kick = os.eventfd(0, os.EFD_NONBLOCK)
         callfd = os.eventfd(0, os.EFD_NONBLOCK) if call is None else os.dup(call)
         self.fds += [kick, callfd]
         self.kicks[vring] = kick
         self.send(SET_VRING_NUM, struct.pack("<II", vring, RING_SIZE))
-        self.send(SET_VRING_BASE, struct.pack("<II", vring, 0))
+        self.send(SET_VRING_BASE, struct.pack("<II", vring, base))
         self.send(SET_VRING_ADDR, self.ring_addr(vring, at))
         self.send(SET_VRING_CALL, struct.pack("<Q", vring), [callfd])
         self.send(SET_VRING_KICK, struct.pack("<Q", vring), [kick])

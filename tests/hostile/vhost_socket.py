@@ -222,7 +222,7 @@ def h06_rings(c):
             try_one(live, SET_VRING_ADDR, struct.pack("<IIQQQQ", index, 0, 0, 0, 0, 0))
             for request in (SET_VRING_KICK, SET_VRING_CALL, SET_VRING_ERR):
                 try_one(live, request, struct.pack("<Q", index & 0xFF | 2), [fd])
-        for size in (0, 2, 3, 16, 33, 32769, 65536, 0xFFFFFFFF):
+        for size in (0, 3, 33, 32769, 65536, 0xFFFFFFFF, *((2, 16) if live else ())):
             try_one(live, SET_VRING_NUM, struct.pack("<II", 0, size))
         try_one(live, SET_VRING_BASE, struct.pack("<II", 0, 65536))  # H-08
     os.close(fd)
@@ -290,6 +290,35 @@ def h14_lying_avail(c):
                 f.transmit(FRAME, RING_SIZE)
                 until("all of it is read", lambda: f.used_index(1) == RING_SIZE)
             c.victim()
+
+
+# A ring is stopped, and started again where it stood; one that broke the rules, too.
+def stop_and_start(c):
+    def stop(f):
+        return struct.unpack("<II", f.ask(GET_VRING_BASE, struct.pack("<II", 1, 0)))
+
+    with open_attacker(c) as f:
+        f.setup()
+        f.receive()
+        f.transmit(FRAME, 5)
+        until("the first are taken", lambda: f.used_index(1) == 5)
+        assert stop(f) == (1, 5), "GET_VRING_BASE does not know where the ring stands"
+        f.start_ring(1, base=5)
+        f.avail(1, 9, [(i, i % 5) for i in range(5, 9)])
+        f.kick()
+        until("the ring goes on", lambda: f.used_index(1) == 9)
+        f.avail(1, 9 + RING_SIZE + 1, [])
+        f.kick()
+        c.victim()
+        assert f.used_index(1) == 9
+        f.avail(1, 12, [(i, i % 5) for i in range(9, 12)])  # too late to be good
+        f.kick()
+        c.victim()
+        assert f.used_index(1) == 9, "a ring that broke the rules goes on"
+        assert stop(f) == (1, 9)
+        f.start_ring(1, base=9)
+        f.kick()
+        until("the ring is good again", lambda: f.used_index(1) == 12)
 
 
 def h07_addresses(c):
@@ -425,7 +454,7 @@ def main():
     binary = sys.argv[1]
     c = Check(binary)
     for attack in (h01_headers, h02_requests, h03_fds, h03_full_call_fd, h04_tables, h06_rings,
-                   h06_order, h07_addresses, h14_lying_avail,
+                   h06_order, stop_and_start, h07_addresses, h14_lying_avail,
                    h12_connects, h13_features, rings_noise):
         if len(sys.argv) > 2 and attack.__name__ not in sys.argv[2:]:
             continue
