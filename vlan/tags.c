@@ -26,14 +26,12 @@ static bool is_allowed(const struct vlan_port *port, uint16_t vid)
 static enum vlan_verdict access_ingress(const struct vlan_port *port, const struct vlan_tags *tags,
 	uint16_t *ret_vid, uint8_t *ret_n_strip)
 {
-	if (tags->n > 0) {
-		if (tag_vid(tags, 0) != VID_PRIORITY)
-			return VLAN_DROP_TAGGED_ON_ACCESS;
-		if (tags->n > 1)
-			return VLAN_DROP_TOO_MANY_TAGS;
-		if (tags->tpid[0] != ETHTYPE_VLAN)
-			return VLAN_DROP_BAD_OUTER;
-	}
+	if (tag_vid(tags, 0) != VID_PRIORITY)
+		return VLAN_DROP_TAGGED_ON_ACCESS;
+	if (tags->n > 1)
+		return VLAN_DROP_TOO_MANY_TAGS;
+	if (tags->tpid[0] != ETHTYPE_VLAN)
+		return VLAN_DROP_BAD_OUTER;
 	*ret_vid = port->access_vid;
 	*ret_n_strip = tags->n;
 	return VLAN_OK;
@@ -86,8 +84,8 @@ static enum vlan_verdict trunk_ingress(const struct vlan_port *port, const struc
 	return VLAN_OK;
 }
 
-enum vlan_verdict vlan_tags_ingress(const struct vlan_port *port, const struct vlan_tags *tags,
-	uint16_t *ret_vid, uint8_t *ret_n_strip)
+enum vlan_verdict vlan_tags_ingress_tagged(const struct vlan_port *port,
+	const struct vlan_tags *tags, uint16_t *ret_vid, uint8_t *ret_n_strip)
 {
 	if (tags->n > 2)
 		return VLAN_DROP_TOO_MANY_TAGS;
@@ -103,17 +101,11 @@ static void push(struct vlan_tags *tags, uint16_t tpid, uint16_t vid, uint8_t pc
 	tags->n++;
 }
 
-enum vlan_verdict vlan_tags_egress(
+enum vlan_verdict vlan_tags_egress_trunk(
 	const struct vlan_port *port, uint16_t vid, uint8_t pcp, struct vlan_tags *ret_tags)
 {
 	struct vlan_tags tags = { .n = 0 };
 
-	if (port->mode != VLAN_MODE_TRUNK) {
-		if (vid != port->access_vid || vid == 0)
-			return VLAN_DROP_NOT_ALLOWED;
-		*ret_tags = tags;
-		return VLAN_OK;
-	}
 	bool native = vid != 0 && vid == port->native_vid;
 	if (!native && !is_allowed(port, vid))
 		return VLAN_DROP_NOT_ALLOWED;

@@ -43,13 +43,40 @@ enum vlan_verdict {
 // Decides the VLAN of an arriving frame.
 // ret_vid: VLAN of the frame; ret_n_strip: how many of the outermost tags to remove. Both
 // untouched unless VLAN_OK is returned. The frame inside the switch is always untagged.
-enum vlan_verdict vlan_tags_ingress(const struct vlan_port *port, const struct vlan_tags *tags,
-	uint16_t *ret_vid, uint8_t *ret_n_strip);
+static inline enum vlan_verdict vlan_tags_ingress(const struct vlan_port *port,
+	const struct vlan_tags *tags, uint16_t *ret_vid, uint8_t *ret_n_strip);
 
 // Decides the tags of a leaving frame of VLAN `vid`, priority `pcp` (0..7).
 // ret_tags gets 0, 1 or 2 tags to push, outermost first; VLAN_DROP_NOT_ALLOWED if the VLAN is not
 // on this port.
-enum vlan_verdict vlan_tags_egress(
+static inline enum vlan_verdict vlan_tags_egress(
 	const struct vlan_port *port, uint16_t vid, uint8_t pcp, struct vlan_tags *ret_tags);
 
 const char *vlan_verdict_name(enum vlan_verdict v);
+
+// The rest of both, for all but untagged frames on access ports, which nearly every frame is.
+enum vlan_verdict vlan_tags_ingress_tagged(const struct vlan_port *port,
+	const struct vlan_tags *tags, uint16_t *ret_vid, uint8_t *ret_n_strip);
+enum vlan_verdict vlan_tags_egress_trunk(
+	const struct vlan_port *port, uint16_t vid, uint8_t pcp, struct vlan_tags *ret_tags);
+
+static inline enum vlan_verdict vlan_tags_ingress(const struct vlan_port *port,
+	const struct vlan_tags *tags, uint16_t *ret_vid, uint8_t *ret_n_strip)
+{
+	if (port->mode == VLAN_MODE_TRUNK || tags->n > 0)
+		return vlan_tags_ingress_tagged(port, tags, ret_vid, ret_n_strip);
+	*ret_vid = port->access_vid;
+	*ret_n_strip = 0;
+	return VLAN_OK;
+}
+
+static inline enum vlan_verdict vlan_tags_egress(
+	const struct vlan_port *port, uint16_t vid, uint8_t pcp, struct vlan_tags *ret_tags)
+{
+	if (port->mode == VLAN_MODE_TRUNK)
+		return vlan_tags_egress_trunk(port, vid, pcp, ret_tags);
+	if (vid != port->access_vid || vid == 0)
+		return VLAN_DROP_NOT_ALLOWED;
+	ret_tags->n = 0;
+	return VLAN_OK;
+}

@@ -4,6 +4,7 @@
 // say so by type; all structures are byte-aligned so that they may lie anywhere in a frame.
 #pragma once
 
+#include <assert.h>
 #include <arpa/inet.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -210,6 +211,19 @@ static inline uint16_t csum_fold(uint32_t sum)
 static inline be16 csum_finish(uint32_t sum)
 {
 	return (be16)~csum_fold(sum);
+}
+
+// Whether the checksum of a header without options is right.
+static inline bool ipv4_csum_is_right(const struct ipv4_hdr *ip)
+{
+	uint32_t w[5];
+	uint64_t sum;
+
+	static_assert(sizeof(w) == sizeof(*ip), "all of it is summed");
+	memcpy(w, ip, sizeof(w));
+	sum = (uint64_t)w[0] + w[1] + w[2] + w[3] + w[4];
+	sum = (sum & 0xffff) + (sum >> 16);
+	return csum_finish((uint32_t)sum) == 0;
 }
 
 // RFC 1624, equation 3: the checksum after 16 bits changed from `from` to `to`.

@@ -127,7 +127,7 @@ static enum drop_reason parse_ipv4(struct packet *pkt, const uint8_t *data, uint
 		return DROP_PARSE_IPV4_HEADER;
 	if (ihl > sizeof(*ip))
 		return DROP_PARSE_IPV4_OPTIONS;
-	if (csum_finish(csum_add(0, ip, sizeof(*ip))) != 0)
+	if (!ipv4_csum_is_right(ip))
 		return DROP_PARSE_IPV4_CSUM;
 	if (ipv4_martian(ip->src, ip->dst))
 		return DROP_PARSE_MARTIAN;

@@ -7,26 +7,28 @@
 #include "vswitch/session_table.h"
 
 const struct stage pipeline[] = {
-	{ "parse", stage_parse }, // walk the headers once, check every length
-	{ "vlan_ingress", stage_vlan_ingress }, // port -> segment, zone; tags off
-	{ "guard", stage_guard }, // source MAC, addresses, ARP belong to the port
-	{ "service", stage_service }, // ARP, DHCP, ICMP to the gateway: answered here
-	{ "session", stage_session }, // one lookup: a hit passes by the next four
-	{ "icmp_error", stage_icmp_error }, // belongs to the session it quotes
-	{ "policy", stage_policy }, // may this begin?
-	{ "route", stage_route }, // through the gateway: SNAT, next hop
-	{ "forward", stage_forward }, // inside the segment: forwarding database
-	{ "new_session", stage_new_session }, // remember the verdict
-	{ "rewrite", stage_rewrite }, // NAT, TTL, MACs
-	{ "vlan_egress", stage_vlan_egress }, // tags on
-	{ "tx", stage_tx }, // offloads the far end lacks; send
+	{ "parse", stage_parse, false }, // walk the headers once, check every length
+	{ "vlan_ingress", stage_vlan_ingress, false }, // port -> segment, zone; tags off
+	{ "guard", stage_guard, false }, // source MAC, addresses, ARP belong to the port
+	{ "service", stage_service, false }, // ARP, DHCP, ICMP to the gateway: answered here
+	{ "session", stage_session, false }, // one lookup: a hit passes by the next four
+	{ "icmp_error", stage_icmp_error, true }, // belongs to the session it quotes
+	{ "policy", stage_policy, true }, // may this begin?
+	{ "route", stage_route, false }, // through the gateway: SNAT, next hop
+	{ "forward", stage_forward, true }, // inside the segment: forwarding database
+	{ "new_session", stage_new_session, true }, // remember the verdict
+	{ "rewrite", stage_rewrite, false }, // NAT, TTL, MACs
+	{ "vlan_egress", stage_vlan_egress, false }, // tags on
+	{ "tx", stage_tx, false }, // offloads the far end lacks; send
 };
 const unsigned pipeline_n_stages = sizeof(pipeline) / sizeof(pipeline[0]);
 
 void pipeline_run(struct worker *w, struct burst *b)
 {
-	for (unsigned i = 0; b->n && i < pipeline_n_stages; i++)
-		pipeline[i].run(w, b);
+	b->settled = false;
+	for (unsigned i = 0; i < pipeline_n_stages; i++)
+		if (stage_concerns(&pipeline[i], b))
+			pipeline[i].run(w, b);
 }
 
 void pipeline_run_tail(struct worker *w, struct burst *b)

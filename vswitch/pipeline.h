@@ -10,6 +10,7 @@
 struct burst {
 	const struct policy *policy; // in force for this burst
 	uint64_t now_ns;
+	bool settled; // sessions decided every packet, and know where it goes
 	uint16_t n;
 	struct rte_mbuf *pkts[BURST_MAX];
 };
@@ -17,10 +18,17 @@ struct burst {
 struct stage {
 	const char *name;
 	void (*run)(struct worker *w, struct burst *b);
+	bool decides; // does nothing to a packet whose session has decided it
 };
 
 extern const struct stage pipeline[];
 extern const unsigned pipeline_n_stages;
+
+// Whether the stage has anything to do: a burst of nothing but hits passes by those that decide.
+static inline bool stage_concerns(const struct stage *s, const struct burst *b)
+{
+	return b->n && !(s->decides && b->settled);
+}
 
 // Runs a burst through every stage; all its packets are gone afterwards.
 void pipeline_run(struct worker *w, struct burst *b);
@@ -51,9 +59,9 @@ typedef enum drop_reason (*packet_fn)(struct worker *w, struct burst *b, struct 
 static inline __attribute__((always_inline)) void burst_filter(
 	struct worker *w, struct burst *b, packet_fn check)
 {
-	uint16_t kept = 0;
+	uint16_t n = b->n, kept = 0;
 
-	for (uint16_t i = 0; i < b->n; i++) {
+	for (uint16_t i = 0; i < n; i++) {
 		struct rte_mbuf *m = b->pkts[i];
 		enum drop_reason r = check(w, b, m);
 

@@ -418,10 +418,12 @@ static void run_stages(struct replay *r, struct worker *w, struct burst *b)
 {
 	uint32_t before[BURST_MAX];
 
-	for (unsigned i = 0; b->n && i < pipeline_n_stages; i++) {
+	for (unsigned i = 0; i < pipeline_n_stages; i++) {
 		const struct stage *s = &pipeline[i];
 		uint16_t n = b->n;
 
+		if (!stage_concerns(s, b))
+			continue;
 		for (uint16_t k = 0; k < n; k++)
 			before[k] = packet_of(b->pkts[k])->trace;
 		r->stage = s->name;

@@ -95,7 +95,8 @@ bool session_decide_again(
 	return true;
 }
 
-static void hit(struct worker *w, struct burst *b, struct rte_mbuf *m, uint32_t id, uint8_t dir)
+// Whether the session decides the packet, and knows where it goes.
+static bool hit(struct worker *w, struct burst *b, struct rte_mbuf *m, uint32_t id, uint8_t dir)
 {
 	struct packet *p = packet_of(m);
 	struct session_record *rec = session_get(w->sw->sessions, id);
@@ -103,7 +104,7 @@ static void hit(struct worker *w, struct burst *b, struct rte_mbuf *m, uint32_t 
 	bool routed = session_is_routed(b, m);
 
 	if (!session_decide_again(w, b, id, rec) || routed != !!(rec->d.flags & SESSION_F_ROUTED))
-		return;
+		return false;
 	p->session = id;
 	p->flags |= PACKET_HIT | (dir == SESSION_REVERSE ? PACKET_REVERSE : 0) |
 		    (routed ? PACKET_ROUTED : 0);
@@ -113,6 +114,7 @@ static void hit(struct worker *w, struct burst *b, struct rte_mbuf *m, uint32_t 
 	if (!nh || (nh->kind == NEXTHOP_BRIDGED && !mac_equal(&nh->mac, &packet_eth(m)->dst)))
 		p->nexthop = NEXTHOP_NONE;
 	session_touch(w->sw->sessions, id, dir, p->tcp_flags, m->pkt_len, b->now_ns);
+	return p->nexthop != NEXTHOP_NONE;
 }
 
 void stage_session(struct worker *w, struct burst *b)
@@ -122,7 +124,7 @@ void stage_session(struct worker *w, struct burst *b)
 	struct rte_mbuf *pkt_of[BURST_MAX];
 	uint32_t ids[BURST_MAX];
 	uint8_t dirs[BURST_MAX];
-	unsigned n = 0;
+	unsigned n = 0, n_settled = 0;
 
 	for (uint16_t i = 0; i < b->n; i++) {
 		if (!session_key_of(b->pkts[i], &keys[n]))
@@ -135,7 +137,8 @@ void stage_session(struct worker *w, struct burst *b)
 	session_lookup_bulk(w->sw->sessions, key_of, n, ids, dirs);
 	for (unsigned i = 0; i < n; i++)
 		if (ids[i] != SESSION_NONE)
-			hit(w, b, pkt_of[i], ids[i], dirs[i]);
+			n_settled += hit(w, b, pkt_of[i], ids[i], dirs[i]);
+	b->settled = n_settled == b->n;
 }
 
 static void reverse_key(const struct session_key *k, struct session_key *ret)

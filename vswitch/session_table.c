@@ -69,6 +69,7 @@ void session_lookup_bulk(const struct session_table *t, const struct session_key
 	unsigned n, uint32_t ret_ids[], uint8_t ret_dirs[])
 {
 	uint64_t hash[LOOKUP_BULK_MAX];
+	uint32_t first[LOOKUP_BULK_MAX]; // of the home bucket whose tag fits: nearly always the one
 
 	for (unsigned i = 0; i < n; i++) {
 		hash[i] = tuple_hash(&t->index, keys[i]);
@@ -76,18 +77,20 @@ void session_lookup_bulk(const struct session_table *t, const struct session_key
 	}
 	for (unsigned i = 0; i < n; i++) {
 		unsigned pos = 0;
-		uint32_t value = tuple_bucket_next(tuple_home(&t->index, hash[i]), hash[i], &pos);
 
-		if (value != TUPLE_NONE) {
-			const uint8_t *r = (const uint8_t *)&t->records[value >> 1];
+		first[i] = tuple_bucket_next(tuple_home(&t->index, hash[i]), hash[i], &pos);
+		if (first[i] != TUPLE_NONE) {
+			const uint8_t *r = (const uint8_t *)&t->records[first[i] >> 1];
 
 			__builtin_prefetch(r);
 			__builtin_prefetch(r + 64, 1); // what session_touch writes
 		}
 	}
 	for (unsigned i = 0; i < n; i++) {
-		uint32_t value = find(t, hash[i], keys[i]);
+		uint32_t value = first[i];
 
+		if (value == TUPLE_NONE || !value_matches(t, value, keys[i]))
+			value = find(t, hash[i], keys[i]);
 		ret_ids[i] = value == TUPLE_NONE ? SESSION_NONE : value >> 1;
 		ret_dirs[i] = value == TUPLE_NONE ? 0 : (uint8_t)(value & 1);
 	}
