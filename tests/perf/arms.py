@@ -86,11 +86,15 @@ class Process(Arm):
         super().__init__()
         self.processes = []
 
+    pinned = True  # to SWITCH_CPU
+    space = ""  # the network namespace it runs in
+
     def run(self, command, **options):
         log = os.path.join(self.directory, f"log{len(self.processes)}")
+        where = ["taskset", "-c", str(SWITCH_CPU)] if self.pinned else []
+        where = [*netns.inside(self.space), *where]
         with open(log, "w", encoding="ascii") as out:
-            process = netns.popen(["taskset", "-c", str(SWITCH_CPU), *command], stdout=out,
-                                  stderr=out, **options)
+            process = netns.popen([*where, *command], stdout=out, stderr=out, **options)
         self.processes.append(process)
         return process
 
@@ -127,14 +131,15 @@ class OpenVSwitch(Process):
         self.vsctl = ("ovs-vsctl", f"--db={socket}")
         netns.run(*self.vsctl, "--no-wait", "init")
         netns.run(*self.vsctl, "--no-wait", "set", "Open_vSwitch", ".",
-                  "other_config:dpdk-init=true", f"other_config:pmd-cpu-mask={1 << SWITCH_CPU:x}",
-                  f"other_config:dpdk-lcore-mask={1 << SWITCH_CPU:x}",
-                  "other_config:dpdk-socket-mem=512",
-                  "other_config:dpdk-extra=--no-pci --in-memory --no-telemetry",
-                  "other_config:vhost-sock-dir=.")
+                  *(f"other_config:{word}" for word in self.settings()))
         daemon = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk"
         self.run([daemon, socket, f"--pidfile={here}/vswitchd.pid", f"--unixctl={here}/vs.ctl"])
         self.add_ports()
+
+    def settings(self):
+        return ("dpdk-init=true", f"pmd-cpu-mask={1 << SWITCH_CPU:x}",
+                f"dpdk-lcore-mask={1 << SWITCH_CPU:x}", "dpdk-socket-mem=512",
+                "dpdk-extra=--no-pci --in-memory --no-telemetry", "vhost-sock-dir=.")
 
     def add_ports(self):
         words = ["add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev"]
@@ -145,6 +150,32 @@ class OpenVSwitch(Process):
         netns.run("ovs-ofctl", "del-flows", "br0")
         for flow in self.flows:
             netns.run("ovs-ofctl", "add-flow", "br0", flow)
+
+
+class OpenVSwitchTaps(OpenVSwitch):
+    """Taps in two namespaces, carried by its userspace data path on whatever processors it gets."""
+    pinned = False
+
+    def __init__(self, name, tso):
+        super().__init__()
+        self.tso, self.space, self.spaces = tso, name, [f"{name}-1", f"{name}-2"]
+        netns.create(name)
+
+    def settings(self):
+        return ("dpdk-init=true", "dpdk-socket-mem=256",
+                "dpdk-extra=--no-pci --in-memory --no-telemetry",
+                f"userspace-tso-enable={'true' if self.tso else 'false'}")
+
+    def add_ports(self):
+        netns.run(*self.vsctl, "--timeout=30", "add-br", "br0", "--", "set", "bridge", "br0",
+                  "datapath_type=netdev")
+        for i, (space, device) in enumerate(zip(self.spaces, ("tap1", "tap2"))):
+            netns.create(space)
+            netns.run(*self.vsctl, "--timeout=30", "add-port", "br0", device, "--", "set",
+                      "interface", device, "type=tap")
+            netns.ip(self.space, "link", "set", device, "netns", space)
+            netns.ip(space, "link", "set", device, "addrgenmode", "none", "up")
+            netns.ip(space, "address", "add", f"192.0.2.{i + 1}/24", "dev", device)
 
 
 class OpenVSwitchStateful(OpenVSwitch):

@@ -13,15 +13,15 @@ sys.path.insert(0, os.path.join(os.path.dirname(HERE), "lib"))
 
 # pylint: disable=wrong-import-position
 import figures_apply
+import figures_replay
 import figures_tap
 import figures_vhost
 import figures_wake
 
 # What a figure may not miss; dev bench then exits with 1. The others are only told.
-AT_LEAST = {"tap.tcp.vs_bridge": 0.5}
-AT_MOST = {"idle.cpu_percent": 1, "switch.rss_mib": 64, "apply.ports1000_s": 2,
-           "apply.remove1000_s": 2}
-MODULES = (figures_vhost, figures_tap, figures_wake, figures_apply)
+with open(os.path.join(HERE, "goals.json"), encoding="ascii") as goals:
+    GOALS = json.load(goals)
+MODULES = (figures_vhost, figures_tap, figures_wake, figures_apply, figures_replay)
 
 
 class Bench:
@@ -91,23 +91,29 @@ def arguments():
     return args
 
 
-# The figures that missed.
-def missed(bench):
-    medians = bench.values | {name: ratio["median"] for name, ratio in bench.ratios.items()}
-    for name, found in medians.items():
-        if found < AT_LEAST.get(name, found) or found > AT_MOST.get(name, found):
-            yield name
+# Whether a median is what it should be.
+def meets(name, median):
+    goal = GOALS.get(name, {})
+    return median >= goal.get("at_least", median) and median < goal.get("below", median + 1)
 
 
+# "goal >= 1.5: met", or nothing.
+def verdict(name, median):
+    words = {"at_least": ">=", "below": "<"}
+    return "".join(f"   goal {words[how]} {limit}: {'met' if meets(name, median) else 'MISSED'}"
+                   for how, limit in GOALS.get(name, {}).items())
+
+
+# Prints the figures; gives those that missed.
 def report(bench, names):
+    missed = []
     for name in names:
-        if name in bench.ratios:
-            r = bench.ratios[name]
-            print(f"{name:24} {r['median']:8.2f}   min {r['min']:.2f}, max {r['max']:.2f}")
-        else:
-            samples = bench.samples[name]
-            print(f"{name:24} {bench.values[name]:8.2f}   min {min(samples):.2f}, "
-                  f"max {max(samples):.2f}")
+        r = bench.ratios[name] if name in bench.ratios else spread(bench.samples[name])
+        print(f"{name:26} {r['median']:10.2f}   min {r['min']:.2f}, max {r['max']:.2f}"
+              f"{verdict(name, r['median'])}")
+        if not meets(name, r["median"]):
+            missed.append(name)
+    return missed
 
 
 def main():
@@ -129,8 +135,7 @@ def main():
         result |= {"ratios": bench.ratios, "values": bench.values, "samples": bench.samples}
         json.dump(result, out, indent=1)
     print()
-    report(bench, [name for name in all_names() if bench.wants(name)])
-    if bad := list(missed(bench)):
+    if bad := report(bench, [name for name in all_names() if bench.wants(name)]):
         sys.exit(f"dev bench: missed: {', '.join(bad)} (see tests/perf/README.md)")
 
 

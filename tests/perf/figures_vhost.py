@@ -5,6 +5,7 @@ import json
 import os
 
 import arms
+import hugepages
 import lab as labs
 import netns
 
@@ -16,7 +17,6 @@ MILLION = 1_000_000
 FLOWS = 64  # of the figures that are not about their number
 IDLE_MIN = 0.05  # of the generator's time: below, it was the bottleneck
 HUGEPAGES = 768  # 2 MiB each: Open vSwitch 512 MiB, generator and testpmd 256 each
-NR_HUGEPAGES = "/proc/sys/vm/nr_hugepages"
 # What is sent: (name, bytes of a frame, flows); and which arms carry it.
 LOADS = {"vhost64": (64, FLOWS), "vhost1500": (1500, FLOWS), "vhost64.flows1": (64, 1),
          "vhost64.flows1m": (64, MILLION)}
@@ -36,28 +36,6 @@ RATIOS = {
     "vhost64.flows1m.vs_flows1": ("vhost64.flows1m.insula", "vhost64.flows1.insula"),
 }
 CYCLES = {"cycles.l2": "vhost64.insula", "cycles.stateful": "vhost64.insula"}
-
-
-class Hugepages:
-    """So many pages for everybody in turn, given back at the end."""
-
-    def __enter__(self):
-        with open(NR_HUGEPAGES, encoding="ascii") as file:
-            self._before = file.read()
-        self._write(str(int(self._before) + HUGEPAGES))
-        with open(NR_HUGEPAGES, encoding="ascii") as file:
-            got = int(file.read()) - int(self._before)
-        if got < HUGEPAGES:
-            self.__exit__()
-            raise netns.CommandFailed(f"the kernel has {got} free hugepages, not {HUGEPAGES}")
-
-    def __exit__(self, *_):
-        self._write(self._before)
-
-    @staticmethod
-    def _write(text):
-        with open(NR_HUGEPAGES, "w", encoding="ascii") as file:
-            file.write(text)
 
 
 def _generate(arm, size, flows):
@@ -103,7 +81,7 @@ def _round(bench, wanted):
 
 def measure(bench):
     wanted = _wanted(bench)
-    with Hugepages():
+    with hugepages.Hugepages(HUGEPAGES):
         for _ in range(bench.rounds):
             _round(bench, wanted)
     for name, (a, b) in RATIOS.items():

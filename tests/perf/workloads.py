@@ -100,13 +100,15 @@ def _write(path, stamped):
                                    len(frame)) + frame)
 
 
-# Makes the captures of a workload's first n packets in `folder`. Gives the words for `insula
-# replay` that name policy and captures, and what becomes of every packet but some of the first.
-def make(name, n, folder):
+# Makes the captures of a workload's first n packets in `folder`; with `period` the first so many
+# come again and again. Gives the words for `insula replay` that name policy and captures, and what
+# becomes of every packet but some of the first.
+def make(name, n, folder, period=None):
     policy, outcome, packet = WORKLOADS[name]
+    packets = [packet(i) for i in range(period or n)]
     captures = {}
     for i in range(n):
-        port, frame = packet(i)
+        port, frame = packets[i % len(packets)]
         captures.setdefault(port, []).append((i // BURST * BURST_STEP_NS, frame))
     if policy == TWO:  # the router answers; with a capture of its own replay does not play it
         captures["internet"] = [

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# The JSON of `dev bench`, of the figure that takes least: its names and what they hold are what a
+# script reads. Also the goals: of no figure that is not there.
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+PERF = os.path.join(os.environ["INSULA_ROOT"], "tests", "perf")
+FIGURE = "replay.start_s"
+
+
+def run(*words):
+    return subprocess.run([os.path.join(PERF, "run.sh"), *words], capture_output=True, text=True,
+                          timeout=100, check=False)
+
+
+def main():
+    names = run("--list").stdout.split()
+    assert FIGURE in names, names
+    with open(os.path.join(PERF, "goals.json"), encoding="ascii") as file:
+        goals = json.load(file)
+    assert set(goals) <= set(names), f"goals of no figure: {set(goals) - set(names)}"
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "out.json")
+        done = run(FIGURE, "--quick", "--json", path)
+        # A machine with other work to do may miss the goal; that is told, and no failure here.
+        assert done.returncode in (0, 1) and "Traceback" not in done.stderr, done.stderr
+        assert FIGURE in done.stdout and "goal < 0.3" in done.stdout, done.stdout
+        with open(path, encoding="ascii") as file:
+            result = json.load(file)
+    assert set(result) == {"ratios", "values", "samples", "host"}, result
+    assert result["ratios"] == {} and set(result["values"]) == {FIGURE}, result
+    samples = result["samples"][FIGURE]
+    assert len(samples) == 3 and result["values"][FIGURE] == sorted(samples)[1] > 0, result
+    assert {"cpu", "cpus", "kernel", "load_before", "load_after"} <= set(result["host"]), result
+    print(f"bench: {FIGURE} is {result['values'][FIGURE]}, {len(goals)} goals")
+
+
+sys.exit(main())
