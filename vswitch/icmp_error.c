@@ -153,7 +153,9 @@ static enum drop_reason icmp_error(struct worker *w, struct burst *b, struct rte
 	uint32_t id;
 	bool routed;
 
-	if (!(p->flags & PACKET_ICMP_ERROR) || (p->flags & (PACKET_FRAGMENT | PACKET_MULTICAST)))
+	// IPv6 has no sessions yet, and its types and quotes mean something else.
+	if (!(p->flags & PACKET_ICMP_ERROR) ||
+		(p->flags & (PACKET_IPV6 | PACKET_FRAGMENT | PACKET_MULTICAST)))
 		return DROP_NONE;
 	// Source quench is no more (RFC 6633); a redirect is for one wire, not for those behind it.
 	if (((const struct icmp_hdr *)packet_l4(m))->type != ICMP_UNREACHABLE &&

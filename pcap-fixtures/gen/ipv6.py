@@ -133,3 +133,12 @@ def from_trunk():
                  Dot1Q(vlan=10))
     yield tagged(Ether(src=LAB, dst="33:33:00:00:00:01") / IPv6(
         src=LOCAL, dst=ALL_NODES, hlim=255) / ICMPv6ND_NS(tgt=DB), Dot1Q(vlan=10))
+
+
+@capture
+def errors_from_trunk():
+    # Bridged as all else; the third quotes what would be an IPv4 packet of a session.
+    quoted = bytes(IP(src=WEB_IP, dst=DB_IP, id=1) / UDP(sport=4000, dport=5000))
+    for kind in (1, 2, 3, 4):
+        yield tagged(Ether(src=LAB, dst=RED_WEB) / IPv6(src=WEB, dst=DB, nh=58) / (
+            bytes([kind, 0, 0, 0, 0, 0, 0, 0]) + quoted), Dot1Q(vlan=10))
