@@ -84,6 +84,12 @@ def discover_parameters():
 
 
 @capture
+def discover_parameters_many():
+    # 64 are heeded: the router is the 65th.
+    yield raw(kind(DISCOVER) + option(55, *[42] * 64, 3) + END)
+
+
+@capture
 def discover_parameters_unknown():
     yield raw(kind(DISCOVER) + option(55, 42, 119) + END)
 
@@ -198,6 +204,11 @@ def renewing_broadcast_flag():
 @capture
 def rebinding():
     yield request(src=WEB_IP, ciaddr=WEB_IP)
+
+
+@capture
+def rebinding_other_address():
+    yield request(src=WEB_IP, ciaddr=OTHER_IP)
 
 
 @capture
@@ -330,6 +341,12 @@ def option_after_end():
 @capture
 def option_unknown():
     yield raw(option(224, *range(200)) + kind(DISCOVER) + option(82, 1, 2, 0, 9) + END)
+
+
+@capture
+def hostname_in_pieces():
+    # RFC 3396: together longer than what is kept of an option, in front of all others that are.
+    yield raw(option(12, *b"w" * 200) * 2 + kind(DISCOVER) + END)
 
 
 @capture

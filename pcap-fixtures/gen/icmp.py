@@ -239,6 +239,15 @@ def lan_db():
 
 
 @capture
+def lan_db_other_mac():
+    # The session knows web's MAC by an answer; the complaint is for nobody's, as it says.
+    yield At(0.1)
+    yield udp(RED_DB, RED_WEB, DB_IP, WEB_IP, sport=5000, dport=4000)
+    quoted = udp(RED_WEB, RED_DB, WEB_IP, DB_IP).payload
+    yield complaint(quoted, RED_DB, "02:00:00:00:99:99", DB_IP, WEB_IP)
+
+
+@capture
 def lan_db_wrong():
     # By the gateway though the session was bridged; about what web never sent.
     yield At(0.1)

@@ -160,6 +160,13 @@ def checksum_ffff():
 
 
 @capture
+def checksum_between():
+    # Half-way through the translation, new address and old port, the sum is zero.
+    half = Ether(bytes(udp(UPLINK, ROUTER, UPLINK_IP, SERVER_IP, sport=4000, data=bytes(2))))
+    yield out(data=half[UDP].chksum.to_bytes(2, "big"))
+
+
+@capture
 def endpoint_out():
     # RFC 4787 REQ-1: one endpoint inside, two outside, one port.
     yield out()
@@ -230,6 +237,13 @@ def exhausted():
 
 
 @capture
+def last_ports():
+    # policies/hundred_ports.yaml: each is found, also the last ones; then there is none.
+    for n in range(101):
+        yield out(sport=4000 + n)
+
+
+@capture
 def exhausted_other():
     yield At(0.5)
     yield out(src=BLUE_WEB)
@@ -259,6 +273,36 @@ def held_for_owner():
     yield out()
     yield At(200)
     yield out(dport=5001)
+
+
+@capture
+def held_again():
+    # In use again, so not free when what was held would have become so.
+    yield out()
+    yield At(200)
+    yield out(dport=5001)
+    yield At(260)
+    yield out(sport=4002)
+
+
+@capture
+def held_same_port():
+    # policies/hundred_ports.yaml: the owner has the port he had.
+    yield out()
+    yield At(200)
+    yield out(dport=5001)
+
+
+@capture
+def neighbours_web():
+    yield out()
+
+
+@capture
+def neighbours_db():
+    # One port inside, two who have it: two ports outside.
+    yield At(0.1)
+    yield udp(RED_DB, GATEWAY, DB_IP, SERVER_IP)
 
 
 # --- echo

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # What a port may flood: broadcast and multicast under the storm limit (policies/storm.yaml: 10 a
 # second, 128 at once), MACs behind a trunk under its learning limit (policies/limits.yaml: 2).
-from lib import (APP_IP, BROADCAST, DB_IP, GATEWAY_IP, RED_APP, RED_DB, RED_WEB, WEB_IP, At, Dot1Q,
-                 arp, capture, udp)
+from lib import (APP_IP, BROADCAST, DB_IP, GATEWAY_IP, GSO_UDP, RED_APP, RED_DB, RED_WEB, WEB_IP,
+                 At, Dot1Q, Vnet, arp, capture, udp)
 from vlan import LAB, tagged
 
 BURST = 128
@@ -64,6 +64,14 @@ def db():
 
 
 @capture
+def super_frames():  # each is what it becomes on the wire: three frames
+    yield from at_once(43, lambda: Vnet(udp(RED_WEB, BROADCAST, WEB_IP, "10.0.0.255",
+                                            data=bytes(4000)), GSO_UDP, 1400))
+    yield At(0)
+    yield web_asks()
+
+
+@capture
 def unlimited():
     yield from at_once(BURST + 12, db_asks)
 
@@ -119,6 +127,39 @@ def mac_age():  # after 300 s of silence, and a sweep through the table, there i
 
 
 @capture
+def mac_kept():  # who speaks is known for another 300 s, and his place is not free
+    yield speaks(0)
+    yield speaks(1)
+    yield At(10)
+    yield speaks(0)
+    yield speaks(1)
+    yield At(305)
+    yield speaks(2)
+    yield speaks(0)
+
+
+@capture
+def mac_kept_web():
+    yield At(304)
+    yield udp(RED_WEB, behind(0), WEB_IP, "10.0.0.77", sport=6000)
+
+
+@capture
+def mac_expired():  # between 300 s and the next sweep: not known any more, but still its place
+    yield At(0.3)
+    yield speaks(0)
+    yield speaks(1)
+    yield At(300.5)
+    yield speaks(0)
+
+
+@capture
+def mac_expired_web():
+    yield At(300.4)
+    yield udp(RED_WEB, behind(0), WEB_IP, "10.0.0.77", sport=6000)
+
+
+@capture
 def mac_spoof():  # H-36: a port's MAC, the gateway's; a port's in a VLAN that it is not in
     frame = udp(RED_WEB, "02:99:00:00:00:01", WEB_IP, "10.0.0.99")
     yield tagged(frame, Dot1Q(vlan=10))
@@ -136,6 +177,18 @@ def moves_lab():
 def moves_spare():
     yield At(2)
     yield speaks(0)
+
+
+@capture
+def moves_at_once():  # 0.2 s after he was heard behind the other trunk
+    yield At(0.2)
+    yield speaks(0)
+
+
+@capture
+def moves_at_once_web():
+    yield At(0.3)
+    yield udp(RED_WEB, behind(0), WEB_IP, "10.0.0.77", sport=6000)
 
 
 @capture

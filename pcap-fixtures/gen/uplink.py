@@ -245,6 +245,80 @@ def gone_back():
     yield answers()
 
 
+@capture
+def unasked_back():
+    # H-37: an answer to nobody's question. The router we know confirms himself.
+    yield At(0.05)
+    yield answers()
+    yield At(1)
+    yield answers(SPARE)
+    yield At(1.7)
+    yield answers()
+
+
+@capture
+def unasked_out():
+    yield out()
+    yield At(1.2)
+    yield out()
+    yield At(3)
+    yield out()
+
+
+@capture
+def replaced_back():
+    # Asked whether he is there, the router is silent, and the spare says: here.
+    yield At(0.05)
+    yield answers()
+    yield At(1)
+    yield announces(SPARE)
+    yield At(1.7)
+    yield answers(SPARE)
+
+
+@capture
+def replaced_out():
+    yield out()
+    yield At(1.2)
+    yield out()
+    yield At(3)
+    yield out(data=b"by the spare")
+
+
+@capture
+def announces_himself_back():
+    # Who says so unasked is not proven to hear us: 30 s count from his answer.
+    yield At(0.05)
+    yield answers()
+    yield At(29)
+    yield announces()
+    yield At(46)
+    yield answers()
+
+
+@capture
+def announces_himself_out():
+    yield out()
+    yield At(40)
+    yield out()
+
+
+@capture
+def back_from_gone_out():
+    yield out()
+    yield At(5)
+    yield out()
+    yield At(11)
+    yield out()
+
+
+@capture
+def back_from_gone():
+    # Silent for 3 s, so given up; then he says that he is there, and is asked once he is used.
+    yield At(4)
+    yield announces()
+
+
 # --- policies/no_gateway.yaml: only the connected subnet
 
 
