@@ -34,3 +34,7 @@ bool fixture_same_capture(const char *want, const char *got);
 bool fixture_same_bytes(const char *want, const char *got); // says nothing of where
 // tshark's view of one packet (from 1) of a capture.
 void fixture_show(const char *title, const char *path, unsigned long number);
+
+// Told when a case begins and ends, where somebody defines them: mutants.c.
+void fixture_begins(const char *name) __attribute__((weak));
+void fixture_ends(const char *name) __attribute__((weak));
