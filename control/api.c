@@ -185,14 +185,16 @@ static int listen_on(struct api *api)
 static void serve(struct api *api)
 {
 	MHD_UNSIGNED_LONG_LONG ms;
+	bool waits;
 
 	api->closed = false;
 	MHD_run(api->http);
+	waits = MHD_get_timeout(api->http, &ms) == MHD_YES;
 	// At its limit libmicrohttpd stops to listen, and begins again in the round after the one
 	// in which a connection ended; no event would bring that round.
 	if (api->closed)
 		loop_timer_arm(api->timer, 0);
-	else if (MHD_get_timeout(api->http, &ms) == MHD_YES)
+	else if (waits)
 		loop_timer_arm(api->timer, (uint64_t)ms * 1000000);
 	else
 		loop_timer_disarm(api->timer);

@@ -198,6 +198,8 @@ enum MHD_Result MHD_run(struct MHD_Daemon *http)
 	size_t none = 0;
 	bool more;
 
+	if (rq.n_answers) // the round that follows one in which a connection ended
+		return MHD_YES;
 	on_connection(arg_connection, &c, &no, MHD_CONNECTION_NOTIFY_STARTED);
 	CHECK(on_request(arg_request, &c, rq.url, rq.method, MHD_HTTP_VERSION_1_1, NULL, &none,
 		      &state) == MHD_YES);
