@@ -11,7 +11,7 @@
 #define STORE_BEGINS_WITH "key >= ?1 AND key < ?1 || char(1114111)"
 
 #define STORE_STATEMENTS(X) \
-	X(BEGIN, "BEGIN IMMEDIATE") \
+	X(BEGIN, "BEGIN") /* locks no file it does not use: there is no other writer */ \
 	X(COMMIT, "COMMIT") \
 	X(ROLLBACK, "ROLLBACK") \
 	X(META_GET, "SELECT value FROM meta WHERE key = ?") \
