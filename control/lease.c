@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The dynamic pools' leases, see lease.h. In memory and in the store; the switch learns of each by
 // PROTO_LEASE_SET. Offers (answers to DISCOVER) are memory only. Who gets which address is in
-// lease_pool.c. Main thread only.
+// lease_pool.c, how leases are found in lease_index.c. Main thread only.
 #include "control/lease.h"
 
 #include <errno.h>
@@ -19,47 +19,28 @@ enum {
 
 static void load_one(void *arg, const struct store_lease *s)
 {
-	struct lease *lease = lease_append(arg);
+	struct leases *l = arg;
+	int64_t left_s = s->expires_at - lease_time_of_day_s();
 
-	if (!lease)
-		return;
-	lease->s = *s;
-	lease->ends_s = lease_now_s() + s->expires_at - lease_time_of_day_s();
-	if (lease->ends_s > lease_now_s() + LONGEST_S) // the time of day was set back
-		lease->ends_s = lease_now_s() + LONGEST_S;
+	if (left_s > LONGEST_S) // the time of day was set back
+		left_s = LONGEST_S;
+	lease_add(&l->index, s, lease_now_s() + left_s, false);
 }
 
-static void sweep(struct leases *l)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < l->n; i++)
-		if (!l->v[i].gone)
-			l->v[kept++] = l->v[i];
-	if (kept == l->n)
-		return;
-	// Room is for the next power of two above n: give it exactly that.
-	size_t room = 1;
-	while (room < kept)
-		room *= 2;
-	struct lease *shrunk = realloc(l->v, room * sizeof(*shrunk));
-	if (shrunk)
-		l->v = shrunk;
-	l->n = kept;
-}
-
+// Most batches leave the first end as it is: no system call then.
 static void arm(struct leases *l)
 {
-	int64_t first = INT64_MAX, now = lease_now_s();
+	const struct lease *first = lease_first_to_end(&l->index);
+	int64_t end_s = first ? first->ends_s : INT64_MAX, now = lease_now_s();
 
-	for (size_t i = 0; i < l->n; i++)
-		if (l->v[i].ends_s < first)
-			first = l->v[i].ends_s;
-	if (first == INT64_MAX)
+	if (end_s == l->armed_s)
+		return;
+	l->armed_s = end_s;
+	if (!first)
 		loop_timer_disarm(l->timer);
 	else
 		loop_timer_arm(
-			l->timer, (uint64_t)(first > now ? first - now + 1 : 1) * 1000000000u);
+			l->timer, (uint64_t)(end_s > now ? end_s - now + 1 : 1) * 1000000000u);
 }
 
 // Tells the switch that a lease is valid for so long, or ended (0).
@@ -82,22 +63,18 @@ static void on_expiry(void *arg)
 	struct leases *l = arg;
 	int64_t now = lease_now_s();
 	bool ok = store_begin(l->d->store) == 0;
+	struct lease *x;
 
-	for (size_t i = 0; i < l->n; i++) {
-		struct lease *x = &l->v[i];
-		if (x->ends_s > now)
-			continue;
-		x->gone = true;
-		if (x->offered)
-			continue;
-		if (!x->s.declined)
+	l->armed_s = INT64_MAX; // it fires once
+	while ((x = lease_first_to_end(&l->index)) && x->ends_s <= now) {
+		if (!x->offered && !x->s.declined)
 			tell(l, &x->s, 0);
-		if (ok)
+		if (!x->offered && ok)
 			store_delete_lease(l->d->store, x->s.segment, x->s.address);
+		lease_remove(&l->index, x);
 	}
 	if (ok)
 		store_commit(l->d->store);
-	sweep(l);
 	arm(l);
 }
 
@@ -108,6 +85,8 @@ int leases_new(struct daemon *d, struct leases **ret_leases)
 	if (!l)
 		return -ENOMEM;
 	l->d = d;
+	l->armed_s = INT64_MAX;
+	lease_index_init(&l->index);
 	int r = loop_add_timer(d->loop, on_expiry, l, &l->timer);
 	if (r == 0)
 		r = store_each_lease(d->store, load_one, l);
@@ -128,7 +107,7 @@ void leases_free(struct leases *l)
 		return;
 	loop_remove(l->d->loop, l->timer);
 	bounds_free(l->bounds);
-	free(l->v);
+	lease_index_clear(&l->index);
 	free(l->events);
 	free(l->answers);
 	free(l);
@@ -175,14 +154,14 @@ static void set(struct leases *l, const struct store_lease *s, uint32_t remainin
 static int on_discover(struct leases *l, const struct proto_lease_event *e)
 {
 	const struct desired_segment *s = lease_pool_of(l, e);
-	struct lease *x = s ? lease_of_client(l, e) : NULL;
+	struct lease *x = s ? lease_of_client(&l->index, e) : NULL;
 
 	if (x && !lease_may_hold(l, s, x->s.address))
 		x = NULL;
 	if (s && !x)
 		x = lease_new(l, s, e, false);
 	if (x && x->offered)
-		x->s.mac = e->mac;
+		x->s.mac = e->mac; // no tree's key: it has an identifier, or this MAC already
 	reply(l, e->token, x ? x->s.address : 0);
 	return 0;
 }
@@ -192,18 +171,18 @@ static int on_discover(struct leases *l, const struct proto_lease_event *e)
 static int end_former(
 	struct leases *l, const struct lease *granted, const struct proto_lease_event *e)
 {
+	struct lease *x, *next;
 	int r = 0;
 
-	for (size_t i = 0; i < l->n && r == 0; i++) {
-		struct lease *x = &l->v[i];
-		if (x == granted || x->gone || x->s.declined || x->s.segment != e->segment ||
-			x->s.port != e->port || !mac_equal(&x->s.mac, &e->mac))
-			continue;
-		if (!x->offered)
-			set(l, &x->s, 0);
-		x->gone = true;
+	while (r == 0 && (x = lease_of_mac(&l->index, e, granted))) {
+		set(l, &x->s, 0);
 		r = store_delete_lease(l->d->store, x->s.segment, x->s.address);
+		lease_remove(&l->index, x);
 	}
+	// Offers: they are few, see lease_new.
+	TAILQ_FOREACH_SAFE(x, &granted->holder->offers, offer, next)
+	if (x != granted && mac_equal(&x->s.mac, &e->mac))
+		lease_remove(&l->index, x);
 	return r;
 }
 
@@ -211,12 +190,12 @@ static int end_former(
 static int on_request(struct leases *l, const struct proto_lease_event *e)
 {
 	const struct desired_segment *s = lease_pool_of(l, e);
-	struct lease *x = s ? lease_of_client(l, e) : NULL;
+	struct lease *x = s ? lease_of_client(&l->index, e) : NULL;
 
 	if (s && !x && e->address && lease_in_pool(s, e->address))
 		x = lease_new(l, s, e, true);
 	if (!x || !lease_may_hold(l, s, x->s.address) ||
-		(e->address && x->s.address != e->address) || lease_mac_elsewhere(l, e)) {
+		(e->address && x->s.address != e->address) || lease_mac_elsewhere(&l->index, e)) {
 		reply(l, e->token, 0);
 		return 0;
 	}
@@ -224,9 +203,8 @@ static int on_request(struct leases *l, const struct proto_lease_event *e)
 	if (!x->offered && !mac_equal(&x->s.mac, &e->mac))
 		set(l, &x->s, 0);
 	int r = end_former(l, x, e);
-	x->offered = false;
-	x->s.mac = e->mac;
-	lease_ends_in(x, s->network->lease_s);
+	lease_set_granted(&l->index, x, &e->mac);
+	lease_ends_in(l, x, s->network->lease_s);
 	memcpy(x->s.hostname, e->hostname, sizeof(x->s.hostname));
 	if (r == 0)
 		r = store_put_lease(l->d->store, &x->s);
@@ -252,7 +230,7 @@ static void log_declined(struct leases *l, const struct proto_lease_event *e)
 
 static int on_end(struct leases *l, const struct proto_lease_event *e)
 {
-	struct lease *x = lease_of_client(l, e);
+	struct lease *x = lease_of_client(&l->index, e);
 
 	// An identifier can be imitated; a MAC behind this port was let through by the guard.
 	if (!x || x->s.address != e->address || !mac_equal(&x->s.mac, &e->mac))
@@ -260,14 +238,14 @@ static int on_end(struct leases *l, const struct proto_lease_event *e)
 	if (!x->offered)
 		set(l, &x->s, 0);
 	if (e->kind == PROTO_LEASE_DECLINE) {
-		x->s.declined = 1;
-		x->offered = false;
+		lease_set_declined(&l->index, x);
 		log_declined(l, e);
-		lease_ends_in(x, DECLINED_S);
+		lease_ends_in(l, x, DECLINED_S);
 		return store_put_lease(l->d->store, &x->s);
 	}
-	x->gone = true;
-	return store_delete_lease(l->d->store, x->s.segment, x->s.address);
+	int r = store_delete_lease(l->d->store, x->s.segment, x->s.address);
+	lease_remove(&l->index, x);
+	return r;
 }
 
 void leases_on_event(struct leases *l, const struct proto_lease_event *e)
@@ -330,14 +308,11 @@ void leases_batch_end(struct leases *l)
 		store_rollback(l->d->store);
 	if (r == 0) {
 		send_answers(l);
-		sweep(l);
 	} else {
 		// What is not durable is not promised: back to what is.
 		if (log_limit_pass(&l->limit, 5))
 			log_error("leases: %s", store_error(l->d->store));
-		free(l->v);
-		l->v = NULL;
-		l->n = 0;
+		lease_index_clear(&l->index);
 		store_each_lease(l->d->store, load_one, l);
 	}
 	l->n_events = l->n_answers = 0;
@@ -372,58 +347,54 @@ static uint64_t *configured_keys(const struct desired *d, size_t *ret_n)
 	return keys;
 }
 
-// Marks the leases that the desired state has no room for; returns whether there are any.
-static bool mark_unfit(struct leases *l)
+// Ends the leases that the desired state has no room for.
+static void end_unfit(struct leases *l)
 {
 	size_t n;
 	uint64_t *keys = configured_keys(l->d->desired, &n);
-	bool any = false;
+	bool any = false, ok = false; // not ok: the next start ends them in the store
+	struct lease *x, *next;
 
-	for (size_t i = 0; i < l->n; i++) {
-		struct lease *x = &l->v[i];
+	TAILQ_FOREACH_SAFE(x, &l->index.all, all, next)
+	{
 		const struct proto_lease_event e = { .port = x->s.port, .segment = x->s.segment };
 		const struct desired_segment *s = lease_pool_of(l, &e);
 		uint64_t key = key_of(x->s.segment, x->s.address);
 		if (s && lease_in_pool(s, x->s.address) &&
 			!(keys && bsearch(&key, keys, n, sizeof(key), by_key)))
 			continue;
-		x->gone = any = true;
+		if (!any)
+			ok = store_begin(l->d->store) == 0;
+		any = true;
+		if (!x->offered)
+			tell(l, &x->s, 0);
+		if (ok)
+			store_delete_lease(l->d->store, x->s.segment, x->s.address);
+		lease_remove(&l->index, x);
 	}
+	if (ok)
+		store_commit(l->d->store);
 	free(keys);
-	return any;
 }
 
 void leases_on_apply(struct leases *l)
 {
-	const struct desired *d = l->d->desired;
-
-	if (!d || l->d->held)
+	lease_spaces_clear(&l->index); // pools and ports may be others now
+	if (!l->d->desired || l->d->held)
 		return;
 	bounds_on_apply(l->bounds);
-	if (!mark_unfit(l))
-		return;
-	bool ok = store_begin(l->d->store) == 0; // else the next start ends them there
-	for (size_t i = 0; i < l->n; i++)
-		if (l->v[i].gone) {
-			if (!l->v[i].offered)
-				tell(l, &l->v[i].s, 0);
-			if (ok)
-				store_delete_lease(
-					l->d->store, l->v[i].s.segment, l->v[i].s.address);
-		}
-	if (ok)
-		store_commit(l->d->store);
-	sweep(l);
+	end_unfit(l);
 	arm(l);
 }
 
 void leases_restore(struct leases *l)
 {
 	int64_t now = lease_now_s();
+	const struct lease *x;
 
-	for (size_t i = 0; i < l->n; i++)
-		if (!l->v[i].offered && !l->v[i].s.declined && l->v[i].ends_s > now)
-			tell(l, &l->v[i].s, (uint32_t)(l->v[i].ends_s - now));
+	TAILQ_FOREACH(x, &l->index.all, all)
+	if (!x->offered && !x->s.declined && x->ends_s > now)
+		tell(l, &x->s, (uint32_t)(x->ends_s - now));
 }
 
 // --- listing ---
@@ -462,16 +433,18 @@ void leases_list(struct leases *l, json_t *array)
 			expires, b ? b->hostname : "");
 		json_array_append_new(array, o);
 	}
-	for (size_t i = 0; d && i < l->n; i++) {
-		const struct store_lease *s = &l->v[i].s;
-		const struct desired_port *p = desired_port_by_id(d, s->port);
+	const struct lease *x;
+	TAILQ_FOREACH(x, &l->index.all, all)
+	{
+		const struct store_lease *s = &x->s;
+		const struct desired_port *p = d ? desired_port_by_id(d, s->port) : NULL;
 		if (!p || p->kind != DESIRED_NIC)
 			continue;
 		json_t *o = object(l, p, s->address, &s->mac, "dynamic",
-			s->declined       ? "declined"
-			: l->v[i].offered ? "offered"
-					  : "bound",
-			l->v[i].ends_s - now, s->hostname);
+			s->declined  ? "declined"
+			: x->offered ? "offered"
+				     : "bound",
+			x->ends_s - now, s->hostname);
 		json_array_append_new(array, o);
 	}
 }
