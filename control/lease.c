@@ -115,39 +115,40 @@ void leases_free(struct leases *l)
 
 // --- deciding ---
 
-static struct answer *add_answer(struct leases *l)
+static struct switch_lease_request *add_answer(struct leases *l, uint16_t type, size_t size)
 {
-	struct answer *grown = realloc(l->answers, (l->n_answers + 1) * sizeof(*grown));
+	struct switch_lease_request *grown =
+		realloc(l->answers, (l->n_answers + 1) * sizeof(*grown));
 
 	if (!grown)
 		return NULL;
 	l->answers = grown;
-	grown[l->n_answers] = (struct answer){ 0 };
+	grown[l->n_answers] = (struct switch_lease_request){ 0 };
+	grown[l->n_answers].h.type = type;
+	grown[l->n_answers].h.size = (uint32_t)size;
 	return &grown[l->n_answers++];
 }
 
 static void reply(struct leases *l, uint32_t token, be32 address)
 {
-	struct answer *a = add_answer(l);
+	struct switch_lease_request *a = add_answer(l, PROTO_LEASE_ANSWER, sizeof(a->answer));
 
 	if (a) {
-		a->reply = true;
-		a->token = token;
-		a->address = address;
+		a->answer.token = token;
+		a->answer.address = address;
 	}
 }
 
 static void set(struct leases *l, const struct store_lease *s, uint32_t remaining_s)
 {
-	struct answer *a = add_answer(l);
+	struct switch_lease_request *a = add_answer(l, PROTO_LEASE_SET, sizeof(a->set));
 
 	if (a) {
-		a->set = true;
-		a->lease = (struct proto_lease_set){ .port = s->port,
-			.segment = s->segment,
-			.mac = s->mac,
-			.address = s->address,
-			.remaining_s = remaining_s };
+		a->set.port = s->port;
+		a->set.segment = s->segment;
+		a->set.mac = s->mac;
+		a->set.address = s->address;
+		a->set.remaining_s = remaining_s;
 	}
 }
 
@@ -263,19 +264,12 @@ void leases_on_event(struct leases *l, const struct proto_lease_event *e)
 	grown[l->n_events++] = *e;
 }
 
-static void send_answers(struct leases *l)
+static void refused(void *arg, const char *why)
 {
-	char err[256];
+	struct leases *l = arg;
 
-	for (size_t i = 0; i < l->n_answers; i++) {
-		struct answer *a = &l->answers[i];
-		int r = a->set ? switch_lease_set(l->d->client, &a->lease, err, sizeof(err)) : 0;
-		if (r == 0 && a->reply)
-			r = switch_lease_answer(
-				l->d->client, a->token, a->address, err, sizeof(err));
-		if (r < 0 && log_limit_pass(&l->limit, 5))
-			log_warning("lease: %s", err);
-	}
+	if (log_limit_pass(&l->limit, 5))
+		log_warning("lease: %s", why);
 }
 
 // One transaction for all that were waiting; only then the answers.
@@ -307,7 +301,7 @@ void leases_batch_end(struct leases *l)
 	else
 		store_rollback(l->d->store);
 	if (r == 0) {
-		send_answers(l);
+		switch_lease_requests(l->d->client, l->answers, l->n_answers, refused, l);
 	} else {
 		// What is not durable is not promised: back to what is.
 		if (log_limit_pass(&l->limit, 5))

@@ -8,6 +8,7 @@
 #include "control/lease.h"
 #include "control/lease_bound.h"
 #include "control/log.h"
+#include "control/switch_client.h"
 
 // What one port holds of one segment: bounds its share without counting anew.
 struct lease_holder {
@@ -59,14 +60,6 @@ struct lease_index {
 	struct lease_space_tree spaces;
 };
 
-// What the switch is told after the transaction.
-struct answer {
-	bool set, reply;
-	struct proto_lease_set lease;
-	uint32_t token;
-	be32 address;
-};
-
 struct leases {
 	struct daemon *d;
 	struct loop_source *timer;
@@ -74,7 +67,7 @@ struct leases {
 	size_t n_events, n_answers;
 	struct lease_index index;
 	struct proto_lease_event *events;
-	struct answer *answers;
+	struct switch_lease_request *answers; // what the switch is told after the transaction
 	struct bounds *bounds;
 	struct log_limit limit;
 };

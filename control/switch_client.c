@@ -17,6 +17,7 @@
 
 enum {
 	DEADLINE_MS = 2000,
+	SENT_AHEAD = 32, // requests without a reply; with theirs, a tenth of what the socket holds
 	MAX_QUEUED_EVENTS = 4096, // more: the switch will tell again (clients repeat themselves)
 };
 
@@ -195,15 +196,11 @@ static int wait_for(struct switch_client *c, short what, uint64_t deadline_ns)
 	return -ETIMEDOUT;
 }
 
-int switch_call(struct switch_client *c, struct proto_header *request, uint16_t type, size_t size,
-	const int *fds, unsigned n_fds, struct proto_message **ret_reply, char *err,
-	size_t err_size)
+static int send_request(struct switch_client *c, struct proto_header *request, uint16_t type,
+	size_t size, const int *fds, unsigned n_fds, uint64_t deadline)
 {
-	uint64_t deadline = loop_now_ns() + DEADLINE_MS * 1000000ull;
-	int r = c && !c->dead ? 0 : -ENOTCONN;
+	int r;
 
-	if (r < 0)
-		return log_reason(r, err, err_size, "insula-switch is not connected");
 	if (++c->seq == 0)
 		c->seq = 1;
 	proto_header_init(request, type, c->seq, size);
@@ -212,30 +209,93 @@ int switch_call(struct switch_client *c, struct proto_header *request, uint16_t 
 		if (r < 0)
 			break;
 	}
-	while (r == 0) {
-		r = receive(c);
-		if (r == 0)
-			break;
+	return r;
+}
+
+// The reply to the request sent with this header is in c->message then.
+static int receive_reply(
+	struct switch_client *c, const struct proto_header *request, uint64_t deadline)
+{
+	int r;
+
+	while ((r = receive(c)) != 0) {
 		if (r == -EAGAIN)
 			r = wait_for(c, POLLIN, deadline);
-		else if (r > 0)
-			r = 0;
+		if (r < 0)
+			return r;
 	}
-	if (r < 0) {
-		mark_dead(c, strerror(-r));
-		return log_reason(r, err, err_size, "insula-switch: %s", c->why);
+	if (proto_check_reply(&c->message, request->type, request->seq) == 0)
+		return 0;
+	proto_message_clear(&c->message);
+	mark_dead(c, "it sent a malformed reply");
+	return -EBADMSG;
+}
+
+// What the reply says; one that refuses is done with.
+static int judge(struct switch_client *c, char *err, size_t err_size)
+{
+	int r = c->message.status.error;
+
+	if (!r)
+		return 0;
+	proto_message_clear(&c->message);
+	return log_reason(r, err, err_size, "%s",
+		c->message.status.text[0] ? c->message.status.text : strerror(-r));
+}
+
+static int broken(struct switch_client *c, int error, char *err, size_t err_size)
+{
+	mark_dead(c, strerror(-error));
+	return log_reason(error, err, err_size, "insula-switch: %s", c->why);
+}
+
+static uint64_t deadline_ns(void)
+{
+	return loop_now_ns() + DEADLINE_MS * 1000000ull;
+}
+
+int switch_call(struct switch_client *c, struct proto_header *request, uint16_t type, size_t size,
+	const int *fds, unsigned n_fds, struct proto_message **ret_reply, char *err,
+	size_t err_size)
+{
+	uint64_t deadline = deadline_ns();
+	int r;
+
+	if (!c || c->dead)
+		return log_reason(-ENOTCONN, err, err_size, "insula-switch is not connected");
+	r = send_request(c, request, type, size, fds, n_fds, deadline);
+	if (r == 0)
+		r = receive_reply(c, request, deadline);
+	if (r < 0)
+		return broken(c, r, err, err_size);
+	r = judge(c, err, err_size);
+	if (r == 0)
+		*ret_reply = &c->message;
+	return r;
+}
+
+int switch_lease_requests(struct switch_client *c, struct switch_lease_request *requests, size_t n,
+	void (*refused)(void *arg, const char *why), void *arg)
+{
+	char err[256] = "insula-switch is not connected";
+	int r = c && !c->dead ? 0 : -ENOTCONN;
+
+	for (size_t sent = 0, done = 0; r == 0 && done < n;) {
+		uint64_t deadline = deadline_ns();
+
+		for (; r == 0 && sent < n && sent < done + SENT_AHEAD; sent++) {
+			struct proto_header *h = &requests[sent].h;
+			r = send_request(c, h, h->type, h->size, NULL, 0, deadline);
+		}
+		for (; r == 0 && done < sent; done++) {
+			r = receive_reply(c, &requests[done].h, deadline);
+			if (r == 0 && judge(c, err, sizeof(err)) < 0)
+				refused(arg, err);
+		}
+		if (r < 0)
+			broken(c, r, err, sizeof(err));
 	}
-	if (proto_check_reply(&c->message, type, c->seq) < 0) {
-		proto_message_clear(&c->message);
-		mark_dead(c, "it sent a malformed reply");
-		return log_reason(-EBADMSG, err, err_size, "insula-switch: %s", c->why);
-	}
-	if (c->message.status.error) {
-		proto_message_clear(&c->message);
-		return log_reason(c->message.status.error, err, err_size, "%s",
-			c->message.status.text[0] ? c->message.status.text
-						  : strerror(-c->message.status.error));
-	}
-	*ret_reply = &c->message;
-	return 0;
+	if (r < 0)
+		refused(arg, err);
+	return r;
 }

@@ -48,8 +48,18 @@ int switch_sessions(struct switch_client *c,
 int switch_drops(struct switch_client *c, uint32_t id,
 	void (*fn)(void *arg, const char *name, uint64_t count), void *arg, char *err,
 	size_t err_size);
-int switch_lease_answer(
-	struct switch_client *c, uint32_t token, be32 address, char *err, size_t err_size);
+// h.type and h.size say which; the rest of h is filled on the way.
+struct switch_lease_request {
+	union {
+		struct proto_header h;
+		struct proto_lease_set set;
+		struct proto_lease_answer answer;
+	};
+};
+// Many of them in their order, some ahead of the replies to those before. `refused` is told of each
+// that the switch refuses, and once of a connection that fails, which is the only error returned.
+int switch_lease_requests(struct switch_client *c, struct switch_lease_request *requests, size_t n,
+	void (*refused)(void *arg, const char *why), void *arg);
 // lease->h is filled here.
 int switch_lease_set(
 	struct switch_client *c, struct proto_lease_set *lease, char *err, size_t err_size);

@@ -137,16 +137,6 @@ int switch_drops(struct switch_client *c, uint32_t id,
 	return 0;
 }
 
-int switch_lease_answer(
-	struct switch_client *c, uint32_t token, be32 address, char *err, size_t err_size)
-{
-	struct proto_lease_answer request = { .token = token, .address = address };
-	struct proto_message *reply;
-
-	return switch_call(
-		c, &request.h, PROTO_LEASE_ANSWER, sizeof(request), NULL, 0, &reply, err, err_size);
-}
-
 int switch_lease_set(
 	struct switch_client *c, struct proto_lease_set *lease, char *err, size_t err_size)
 {

@@ -1,0 +1,1 @@
+timeout: failed to run command ‘./d_new’: No such file or directory
