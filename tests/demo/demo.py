@@ -58,7 +58,10 @@ def parse():
 # What the demo cannot play ends here, in one line.
 def check_policy(path):
     try:
-        policy.read(path)
+        for instance in policy.read(path).instances:
+            if not instance.routed:
+                raise ValueError(f"{instance.name} gets no lease: its network {instance.network} "
+                                 "has no gateway, hence no DHCP")
         return
     except OSError as error:
         why = error.strerror

@@ -97,7 +97,7 @@ done
 if [ "$build" = 1 ]; then
 	trap 'rmdir "$lock"' EXIT # not after the exec below
 	"$root/dev" deps demo 9<&-
-	/usr/bin/python3 "$root/tests/demo/demo.py" --check "$@" # before minutes of building
+	/usr/bin/python3 "$root/tests/demo/demo.py" --check "$@" 9<&- # before minutes of building
 	[ -x "$root/build/control/insula" ] ||
 		echo "building (about two minutes the first time) ..."
 	"$root/dev" build --quiet 9<&-

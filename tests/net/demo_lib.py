@@ -11,8 +11,8 @@ sys.path[:0] = [os.path.join(ROOT, "tests", "lib"), os.path.join(ROOT, "tests", 
 BUILD = os.environ.get("INSULA_BUILD", os.path.join(ROOT, "build"))
 
 
-def start(*options):
-    words = [os.path.join(ROOT, "tests", "demo", "run.sh"), "--build", BUILD, *options]
+def start(*options, build=("--build", BUILD)):
+    words = [os.path.join(ROOT, "tests", "demo", "run.sh"), *build, *options]
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                             start_new_session=True)
 
@@ -33,8 +33,8 @@ def problems(text):
     return [line.strip() for line in rest.splitlines() if line.startswith("  ")] if found else []
 
 
-def run(*options):
-    process = start(*options)
+def run(*options, **keywords):
+    process = start(*options, **keywords)
     text, _ = process.communicate(timeout=150)
     print(text, flush=True)
     return process.returncode, text
