@@ -161,6 +161,7 @@ int link_find_address(struct nl_sock *s, be32 address, int *ret_ifindex)
 		struct rtnl_addr *a = (struct rtnl_addr *)o;
 		const struct nl_addr *local = rtnl_addr_get_local(a);
 		if (!local || nl_addr_get_family(local) != AF_INET ||
+			nl_addr_get_len(local) != sizeof(address) ||
 			memcmp(nl_addr_get_binary_addr(local), &address, sizeof(address)) != 0)
 			continue;
 		*ret_ifindex = rtnl_addr_get_ifindex(a);
