@@ -491,6 +491,8 @@ static void test_start_refuses(void **state)
 
 // ---- a guest that changes its memory while we look (H-21)
 
+#ifndef __SANITIZE_THREAD__ // a hostile guest races with us: that is the point
+
 static _Atomic bool stop_flipping;
 
 static void *flip(void *arg)
@@ -550,6 +552,8 @@ static void test_h21_flips(void **state)
 	guest_end(&g);
 }
 
+#endif
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_teardown(name, eal_fixture_no_leak)
@@ -570,7 +574,9 @@ int main(void)
 		TEST(test_calls_by_event),
 		TEST(test_kicks),
 		TEST(test_start_refuses),
+#ifndef __SANITIZE_THREAD__
 		TEST(test_h21_flips),
+#endif
 	};
 
 	return cmocka_run_group_tests(tests, eal_fixture_init, NULL);
