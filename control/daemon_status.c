@@ -45,8 +45,9 @@ static json_t *switch_status(struct daemon *d)
 // Who has no upstream but a stub on loopback cannot pass it on.
 static void warn_of_dns(const struct daemon *d, json_t *list)
 {
-	for (unsigned i = 0; d->n_dns == 0 && i < d->desired->n_segments; i++)
-		if (d->desired->segments[i].network->n_dns == 0) {
+	for (unsigned i = 0; d->n_dns == 0 && i < d->desired->n_segments; i++) {
+		const struct model_network *n = d->desired->segments[i].network;
+		if (n->gateway && n->n_dns == 0) {
 			json_array_append_new(list,
 				json_sprintf("network %s: its clients are told no DNS servers, "
 					     "because /etc/resolv.conf names none beyond the host "
@@ -54,6 +55,7 @@ static void warn_of_dns(const struct daemon *d, json_t *list)
 					d->desired->segments[i].name));
 			return;
 		}
+	}
 }
 
 // The host took one after the apply, which would have refused it.

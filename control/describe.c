@@ -74,6 +74,8 @@ static json_t *addresses(const be32 *a, unsigned n)
 
 void describe_dns(json_t *o, const struct model_network *n, const be32 *host, unsigned n_host)
 {
+	if (!n->gateway) // nobody there to tell them
+		return;
 	json_object_set_new(
 		o, "dns", n->n_dns ? addresses(n->dns, n->n_dns) : addresses(host, n_host));
 	put(o, "dns_source", n->n_dns ? "file" : "host");
@@ -99,7 +101,8 @@ json_t *describe_network(const struct desired *d, const struct desired_segment *
 	put_number(o, "vlan", n->vlan);
 	put_address(o, "subnet", n->subnet, n->prefix_len);
 	put_address(o, "gateway", n->gateway, -1);
-	put_dns(o, n);
+	if (n->gateway)
+		put_dns(o, n);
 	if (n->pool_first) {
 		char text[2 * INET_ADDRSTRLEN + 2], last[INET_ADDRSTRLEN];
 		describe_address(n->pool_first, text);
@@ -107,7 +110,8 @@ json_t *describe_network(const struct desired *d, const struct desired_segment *
 		snprintf(text + strlen(text), sizeof(last) + 1, "-%s", last);
 		put(o, "pool", text);
 	}
-	put_number(o, "lease_s", n->lease_s);
+	if (n->gateway)
+		put_number(o, "lease_s", n->lease_s);
 	put_number(o, "mtu", n->mtu);
 	put(o, "snat", n->snat);
 	return o;

@@ -417,9 +417,11 @@ void leases_list(struct leases *l, json_t *array)
 		const struct desired_port *p = &d->ports[i];
 		if (p->kind != DESIRED_NIC || !p->address)
 			continue;
+		const struct model_network *n = d->segments[p->segment].network;
+		if (!n->gateway) // no DHCP
+			continue;
 		const struct bound *b = bounds_get(l->bounds, p->id);
-		uint32_t lease_s = d->segments[p->segment].network->lease_s;
-		int64_t expires = b ? b->at + lease_s - lease_time_of_day_s() : 0;
+		int64_t expires = b ? b->at + n->lease_s - lease_time_of_day_s() : 0;
 		json_t *o = object(l, p, p->address, &p->mac, "configured",
 			!b            ? "reserved"
 			: expires > 0 ? "bound"

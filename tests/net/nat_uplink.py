@@ -153,6 +153,19 @@ def test_loopback_only(lab):
     assert any("told no DNS servers" in w and "`dns`" in w for w in lab.warnings()), lab.warnings()
 
 
+# Nobody answers DHCP there: no servers to tell of, none to warn of, no lease.
+def test_network_without_gateway(lab):
+    nic = {"network": "pure", "netns": lab.space("red-1"), "address": "10.0.1.11"}
+    lab.apply_document({"version": 1, "tenants": [{
+        "name": "red", "networks": [{"name": "pure", "vlan": 11, "subnet": "10.0.1.0/24"}],
+        "instances": [{"name": "red-1", "nics": [nic]}]}]})
+    assert not lab.warnings(), lab.warnings()
+    [pure] = lab.list("network")
+    assert not {"dns", "dns_source", "lease_s"} & pure.keys(), pure
+    assert not lab.list("lease"), lab.list("lease")
+    lab.apply_document(DOCUMENT)
+
+
 # The laptop moves to another network: no apply is needed.
 def test_resolv_conf_changes(lab):
     before = lab.status()["generation"]
