@@ -115,10 +115,15 @@ void leases_free(struct leases *l)
 
 // --- deciding ---
 
+// Room for one more than n elements; made at each power of two.
+static void *grow(void *v, size_t n, size_t size)
+{
+	return n & (n - 1) ? v : realloc(v, (n ? 2 * n : 1) * size);
+}
+
 static struct switch_lease_request *add_answer(struct leases *l, uint16_t type, size_t size)
 {
-	struct switch_lease_request *grown =
-		realloc(l->answers, (l->n_answers + 1) * sizeof(*grown));
+	struct switch_lease_request *grown = grow(l->answers, l->n_answers, sizeof(*grown));
 
 	if (!grown)
 		return NULL;
@@ -257,7 +262,7 @@ void leases_on_event(struct leases *l, const struct proto_lease_event *e)
 	}
 	if (l->d->held) // it asks again: no pool is known yet
 		return;
-	struct proto_lease_event *grown = realloc(l->events, (l->n_events + 1) * sizeof(*grown));
+	struct proto_lease_event *grown = grow(l->events, l->n_events, sizeof(*grown));
 	if (!grown)
 		return; // the client asks again
 	l->events = grown;
