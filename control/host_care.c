@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Follows the host, see host_care.h. nftables tells of deleted tables by netlink; resolv.conf is
-// read again now and then: it is often a link into folders that come and go, where a watch would
-// watch the wrong one. Main thread, from the loop.
+// Follows the host, see host_care.h. nftables tells of what is done to tables by netlink;
+// resolv.conf is read again now and then: it is often a link into folders that come and go, where a
+// watch would watch the wrong one. Main thread, from the loop.
 #include "control/host_care.h"
 
 #include <errno.h>
@@ -24,6 +24,8 @@ struct host_care {
 	struct mnl_socket *nft; // NULL: this kernel has no nf_tables
 	struct loop_source *source, *timer;
 	struct tap_care *taps;
+	bool table_seen; // was the nat table as it should be at the last look?
+	char trouble[512]; // why it cannot be made again, as logged
 };
 
 static const struct port_spec *nat_tap(const struct daemon *d)
@@ -36,54 +38,87 @@ static const struct port_spec *nat_tap(const struct daemon *d)
 	return NULL;
 }
 
-// Whoever reloads the host's own rules flushes all tables.
-static void restore_table(struct daemon *d)
+// Whoever reloads the host's own rules flushes all tables, or only the rules of all.
+static void restore_table(struct host_care *c)
 {
-	const struct port_spec *tap = nat_tap(d);
-	char err[512];
+	const struct port_spec *tap = nat_tap(c->d);
+	char err[sizeof(c->trouble)] = "";
 
-	if (!tap || !tap->nat_host || host_nat_table_exists())
+	c->table_seen = !tap || !tap->nat_host;
+	if (c->table_seen)
 		return;
-	if (host_nat_up(d->store, tap, tap->ifname, err, sizeof(err)) < 0)
+	enum host_nat_table is = host_nat_table_look(tap);
+	c->table_seen = is == HOST_NAT_TABLE_WHOLE ||
+			host_nat_up(c->d->store, tap, tap->ifname, err, sizeof(err)) == 0;
+	if (!c->table_seen && strcmp(err, c->trouble) != 0)
 		log_error("uplink mode nat: %s", err);
-	else
-		log_warning("nft table ip insula was deleted underneath: it is there again");
+	else if (c->table_seen && is != HOST_NAT_TABLE_WHOLE)
+		log_warning("nft table ip insula was %s",
+			is == HOST_NAT_TABLE_GONE ? "deleted underneath: it is there again"
+						  : "changed underneath: it is as before");
+	memcpy(c->trouble, err, sizeof(err));
+}
+
+// Tables, chains and rules all have their table's name in the first attribute.
+static int on_attr(const struct nlattr *attr, void *data)
+{
+	bool *touched = data;
+
+	_Static_assert((int)NFTA_TABLE_NAME == (int)NFTA_CHAIN_TABLE &&
+			       (int)NFTA_TABLE_NAME == (int)NFTA_RULE_TABLE,
+		"one attribute for all");
+	if (mnl_attr_get_type(attr) == NFTA_TABLE_NAME &&
+		mnl_attr_validate(attr, MNL_TYPE_NUL_STRING) >= 0 &&
+		strcmp(mnl_attr_get_str(attr), "insula") == 0)
+		*touched = true;
+	return MNL_CB_OK;
 }
 
 static int on_message(const struct nlmsghdr *h, void *data)
 {
-	bool *deleted = data;
+	const struct nfgenmsg *message = mnl_nlmsg_get_payload(h);
 
-	if (h->nlmsg_type == (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_DELTABLE))
-		*deleted = true;
+	if (h->nlmsg_type >> 8 != NFNL_SUBSYS_NFTABLES ||
+		mnl_nlmsg_get_payload_len(h) < sizeof(*message) || message->nfgen_family != AF_INET)
+		return MNL_CB_OK;
+	switch (h->nlmsg_type & 0xff) {
+	case NFT_MSG_NEWTABLE:
+	case NFT_MSG_DELTABLE:
+	case NFT_MSG_NEWCHAIN:
+	case NFT_MSG_DELCHAIN:
+	case NFT_MSG_NEWRULE:
+	case NFT_MSG_DELRULE:
+		mnl_attr_parse(h, sizeof(*message), on_attr, data);
+		break;
+	}
 	return MNL_CB_OK;
 }
 
-bool host_care_table_deleted(const void *messages, size_t size)
+bool host_care_table_touched(const void *messages, size_t size)
 {
-	bool deleted = false;
+	bool touched = false;
 
-	mnl_cb_run(messages, netlink_whole(messages, size), 0, 0, on_message, &deleted);
-	return deleted;
+	mnl_cb_run(messages, netlink_whole(messages, size), 0, 0, on_message, &touched);
+	return touched;
 }
 
 static void on_readable(void *arg, uint32_t events)
 {
 	struct host_care *c = arg;
 	char buffer[16384] __attribute__((aligned(8)));
-	bool deleted = false;
+	bool touched = false;
 
 	for (;;) {
 		ssize_t n = mnl_socket_recvfrom(c->nft, buffer, sizeof(buffer));
 		if (n < 0 && errno == ENOBUFS)
-			deleted = true; // events were lost
+			touched = true; // events were lost
 		else if (n <= 0)
 			break;
-		else if (host_care_table_deleted(buffer, (size_t)n))
-			deleted = true;
+		else if (host_care_table_touched(buffer, (size_t)n))
+			touched = true;
 	}
-	if (deleted)
-		restore_table(c->d);
+	if (touched)
+		restore_table(c);
 }
 
 static void on_timer(void *arg)
@@ -95,6 +130,8 @@ static void on_timer(void *arg)
 	json_t *result = NULL;
 
 	loop_timer_arm(c->timer, RESOLV_INTERVAL_NS);
+	if (!c->table_seen)
+		restore_table(c);
 	if (!d->has_config || d->held || !d->client ||
 		(n == d->n_dns && memcmp(dns, d->dns, n * sizeof(dns[0])) == 0))
 		return;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Follows what the host changes underneath: its name servers (a laptop changes networks), and rule
-// sets flushed together with our table. Main thread only.
+// sets flushed together with ours. Main thread only.
 #pragma once
 
 #include <stdbool.h>
@@ -11,5 +11,6 @@ struct host_care;
 
 int host_care_new(struct daemon *d, struct host_care **ret_care);
 void host_care_free(struct host_care *c);
-// Does a datagram of nf_tables' events (aligned to 4) tell of a deleted table? For tests.
-bool host_care_table_deleted(const void *messages, size_t size);
+// Does a datagram of nf_tables' events (aligned to 4) tell of our table, its chains or its rules?
+// For tests.
+bool host_care_table_touched(const void *messages, size_t size);

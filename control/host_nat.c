@@ -2,7 +2,10 @@
 // The laptop's uplink, see host_nat.h. Called by ports.c, main thread.
 #include "control/host_nat.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <linux/if.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -30,7 +33,7 @@ static const char ruleset[] =
 	"add table ip insula { comment \"Insula, uplink mode nat; removed when Insula stops\"; }\n"
 	"add chain ip insula postrouting { type nat hook postrouting priority srcnat; policy "
 	"accept; }\n"
-	"add rule ip insula postrouting ip saddr %s oifname != \"%s\" masquerade\n";
+	"add rule ip insula postrouting " HOST_NAT_RULE "\n";
 
 static int run_nft(const char *commands, char *err, size_t err_size)
 {
@@ -60,10 +63,70 @@ static int set_address(const struct port_spec *tap, const char *ifname, char *er
 			r = link_add_address(nl, info.ifindex, tap->nat_host, tap->nat_prefix);
 		link_socket_close(nl);
 	}
+	if (r == -EEXIST)
+		r = 0;
 	if (r < 0)
 		log_reason(r, err, err_size, "tap %s: cannot add its address: %s", ifname,
 			strerror(-r));
 	return r;
+}
+
+// Appends to a list with commas.
+__attribute__((format(printf, 3, 4))) static void add_word(
+	char *list, size_t size, const char *format, ...)
+{
+	size_t used = strlen(list);
+	va_list args;
+
+	if (used && used + 2 < size)
+		used += (size_t)snprintf(list + used, size - used, ", ");
+	va_start(args, format);
+	vsnprintf(list + used, size - used, format, args);
+	va_end(args);
+}
+
+// An MTU too small for IPv4 takes the address away: that comes last.
+static int mend_link(struct nl_sock *nl, const struct port_spec *tap, char *ret_what, size_t size)
+{
+	char address[INET_ADDRSTRLEN];
+	struct link_change change = { 0 };
+	struct link_info info;
+	int r = link_get(nl, tap->ifname, &info);
+
+	if (r < 0)
+		return r;
+	change.up = !(info.flags & IFF_UP);
+	if (change.up)
+		add_word(ret_what, size, "set down");
+	if (info.mtu != tap->mtu) {
+		change.mtu = tap->mtu;
+		add_word(ret_what, size, "MTU %u", info.mtu);
+	}
+	if (!mac_equal(&info.mac, &tap->mac)) {
+		change.mac = &tap->mac;
+		add_word(ret_what, size, "another MAC");
+	}
+	r = ret_what[0] ? link_set(nl, info.ifindex, &change) : 0;
+	if (r < 0)
+		return r;
+	r = link_add_address(nl, info.ifindex, tap->nat_host, tap->nat_prefix);
+	if (r != -EEXIST)
+		add_word(ret_what, size, "without its address %s",
+			inet_ntop(AF_INET, &tap->nat_host, address, sizeof(address)));
+	return r == -EEXIST ? 0 : r;
+}
+
+int host_nat_mend_tap(const struct port_spec *tap, char *ret_what, size_t size)
+{
+	struct nl_sock *nl;
+	int r = link_socket_open(&nl);
+
+	ret_what[0] = 0;
+	if (r < 0)
+		return r;
+	r = mend_link(nl, tap, ret_what, size);
+	link_socket_close(nl);
+	return r < 0 ? r : ret_what[0] != 0;
 }
 
 static int own_table(char *err, size_t err_size)
@@ -123,6 +186,7 @@ int host_nat_up(struct store *s, const struct port_spec *tap, const char *ifname
 	inet_ntop(AF_INET, &tap->nat_switch, address, sizeof(address));
 	snprintf(commands, sizeof(commands), ruleset, address, tap->ifname);
 	r = run_nft(commands, err, err_size);
+	host_nat_table_made(r == 0);
 	if (r == 0)
 		r = sysctl_forwarding_on(s, err, err_size);
 	if (r < 0)
@@ -147,6 +211,7 @@ void host_nat_down(struct store *s)
 		log_warning("%s", err);
 		return; // noted still: the next sweep tries again
 	}
+	host_nat_table_made(false);
 	if (sysctl_forwarding_restore(s) < 0)
 		return;
 	store_forget_note(s, NOTE);

@@ -20,8 +20,21 @@ void host_nat_down(struct store *s);
 // Is that the tap it was called for last?
 bool host_nat_uses(struct store *s, const char *ifname);
 
+// Looks at the tap's flags, MTU, MAC and address, and puts right what is not as tap says. The tap
+// has that name. 0 = nothing was wrong; 1 = mended, ret_what says what was ("set down, MTU 1300");
+// else -errno, ret_what the same.
+int host_nat_mend_tap(const struct port_spec *tap, char *ret_what, size_t size);
+
 // host_nat_check.c
-bool host_nat_table_exists(void);
+#define HOST_NAT_RULE "ip saddr %s oifname != \"%s\" masquerade" // of whom, the tap
+
+enum host_nat_table { HOST_NAT_TABLE_WHOLE, HOST_NAT_TABLE_GONE, HOST_NAT_TABLE_CHANGED };
+
+// Is table `ip insula` as host_nat_up makes it for that tap? Where this process has not made it,
+// only the rule is compared, and the rest taken as it is from then on.
+enum host_nat_table host_nat_table_look(const struct port_spec *tap);
+// host_nat.c has made it, or taken it away.
+void host_nat_table_made(bool is);
 // Appends a sentence, with the command that mends it, for each thing on this host that keeps what
 // comes from tap `ifname` from getting on: forwarding off, a foreign chain that drops.
 void host_nat_check(const char *ifname, json_t *list);

@@ -3,6 +3,7 @@
 // that mends it; see host_nat.h. Asked for by daemon_status.c and after an apply, main thread. A
 // rule set is read as libnftables tells it, so iptables-nft's tables (docker's) are seen; those of
 // iptables-legacy are not.
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <nftables/libnftables.h>
@@ -24,13 +25,36 @@ static char *ask_nft(const char *command, unsigned flags)
 	return NULL;
 }
 
-bool host_nat_table_exists(void)
+// The table as libnftables told of it when it was as it should be: no two versions write it alike.
+static char *as_made;
+
+void host_nat_table_made(bool is)
+{
+	free(as_made);
+	as_made = is ? ask_nft("list table ip insula", 0) : NULL;
+}
+
+enum host_nat_table host_nat_table_look(const struct port_spec *tap)
 {
 	char *text = ask_nft("list table ip insula", 0);
-	bool exists = text != NULL;
+	char address[INET_ADDRSTRLEN], rule[128];
+	bool same;
 
-	free(text);
-	return exists;
+	if (!text)
+		return HOST_NAT_TABLE_GONE;
+	if (as_made) {
+		same = strcmp(text, as_made) == 0;
+		free(text);
+		return same ? HOST_NAT_TABLE_WHOLE : HOST_NAT_TABLE_CHANGED;
+	}
+	inet_ntop(AF_INET, &tap->nat_switch, address, sizeof(address));
+	snprintf(rule, sizeof(rule), HOST_NAT_RULE, address, tap->ifname);
+	same = strstr(text, rule) != NULL;
+	if (same)
+		as_made = text;
+	else
+		free(text);
+	return same ? HOST_NAT_TABLE_WHOLE : HOST_NAT_TABLE_CHANGED;
 }
 
 static const char *member(const json_t *o, const char *key)

@@ -139,8 +139,6 @@ int link_add_address(struct nl_sock *s, int ifindex, be32 address, unsigned pref
 	r = nl_errno(rtnl_addr_set_local(a, local));
 	if (r == 0)
 		r = nl_errno(rtnl_addr_add(s, a, 0));
-	if (r == -EEXIST)
-		r = 0;
 out:
 	if (local)
 		nl_addr_put(local);

@@ -32,7 +32,7 @@ void link_socket_close(struct nl_sock *s);
 // 0, -ENODEV, or another -errno.
 int link_get(struct nl_sock *s, const char *ifname, struct link_info *ret_info);
 int link_set(struct nl_sock *s, int ifindex, const struct link_change *change);
-// Adds an IPv4 address; one that is there already is fine.
+// Adds an IPv4 address; -EEXIST if it is there already.
 int link_add_address(struct nl_sock *s, int ifindex, be32 address, unsigned prefix_len);
 
 // The interface of our namespace that has this IPv4 address itself: 0, -ENOENT, or another -errno.

@@ -8,6 +8,7 @@
 #include "control/daemon_internal.h"
 #include "control/log.h"
 #include "control/tap.h"
+#include "control/tap_care.h"
 
 enum {
 	REPAIR_INTERVAL_MS = 1000,
@@ -205,7 +206,7 @@ void ports_on_link(struct daemon *d, const char *ifname, bool gone)
 		else if (gone && s->kind == PROTO_PORT_PACKET)
 			port_mark_broken(d, p, "its interface was deleted underneath");
 		else
-			port_look_at_mtu(p);
+			tap_care_look(d, p);
 	}
 }
 

@@ -7,10 +7,12 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/inotify.h>
 #include <unistd.h>
 #include "control/daemon_internal.h"
+#include "control/host_nat.h"
 #include "control/log.h"
 #include "control/tap.h"
 
@@ -42,13 +44,31 @@ static void leave_namespace(struct daemon *d, struct port *p)
 	port_mark_broken(d, p, why);
 }
 
+// The host's end of uplink mode nat. What cannot be mended is its oddity.
+static void mend_nat(struct port *p, struct tap_sight *sight, char *ret_text, size_t size)
+{
+	char what[128];
+	int r = host_nat_mend_tap(port_spec_of(p), what, sizeof(what));
+
+	if (r < 0)
+		snprintf(ret_text, size, "its tap %s cannot be put right: %s%s%s", sight->ifname,
+			what, what[0] ? ": " : "", strerror(-r));
+	if (r <= 0)
+		return;
+	sight->up = true;
+	log_warning("port %s: its tap %s was changed underneath (%s): it is as before", p->name,
+		sight->ifname, what);
+}
+
 // A guest may do with its interface as it likes: said, not undone.
-static void compare(struct port *p, const struct tap_sight *sight)
+static void compare(struct port *p, struct tap_sight *sight)
 {
 	const struct port_spec *s = port_spec_of(p);
 	char text[sizeof(p->oddity)] = "";
 
-	tap_is_odd(sight, s->netns, s->ifname, text, sizeof(text));
+	if (!tap_is_odd(sight, s->netns, s->ifname, text, sizeof(text)) && s->host_nat &&
+		s->nat_host && !p->temporary[0])
+		mend_nat(p, sight, text, sizeof(text));
 	if (text[0] && strcmp(text, p->oddity) != 0)
 		log_warning("port %s: %s", p->name, text);
 	memcpy(p->oddity, text, sizeof(text));
@@ -57,8 +77,7 @@ static void compare(struct port *p, const struct tap_sight *sight)
 	p->set_down = !sight->up;
 }
 
-// Did that take long?
-static bool look_at(struct daemon *d, struct port *p)
+bool tap_care_look(struct daemon *d, struct port *p)
 {
 	struct tap_sight sight;
 
@@ -79,7 +98,7 @@ static bool look_at(struct daemon *d, struct port *p)
 void tap_care_check(struct daemon *d)
 {
 	for (uint32_t id = 1; id <= d->ports->max_id; id++)
-		look_at(d, d->ports->by_id[id]);
+		tap_care_look(d, d->ports->by_id[id]);
 }
 
 static void look_at_some(struct tap_care *c)
@@ -89,8 +108,11 @@ static void look_at_some(struct tap_care *c)
 
 	for (uint32_t i = 0; i < ports->max_id && n < MAX_PER_ROUND; i++) {
 		c->last = c->last < ports->max_id ? c->last + 1 : 1;
-		n += look_at(c->d, ports->by_id[c->last]);
+		n += tap_care_look(c->d, ports->by_id[c->last]);
 	}
+	for (uint32_t id = 1; id <= ports->max_id; id++)
+		if (ports->by_id[id] && port_spec_of(ports->by_id[id])->host_nat)
+			tap_care_look(c->d, ports->by_id[id]);
 }
 
 // Again and again, which changes nothing: the folder may come later than insulad, or be another.

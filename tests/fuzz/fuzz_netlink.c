@@ -109,7 +109,7 @@ static void read_events(bool nft)
 
 	while ((datagram = next(&size)) != NULL) {
 		if (nft)
-			host_care_table_deleted(datagram, size);
+			host_care_table_touched(datagram, size);
 		else
 			linkwatch_read(datagram, size, &handler);
 		free(datagram);

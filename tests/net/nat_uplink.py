@@ -3,6 +3,7 @@
 # all its ways out, and resolve names by the servers the laptop really asks; what is changed on the
 # host for that is the table `ip insula` and forwarding, and both are as before afterwards, also
 # after kill -9. Runs in a sandbox.
+import json
 import os
 import re
 import socket
@@ -86,6 +87,14 @@ def forwarding():
 
 def tables():
     return netns.run("nft", "list", "tables").stdout.split("\n")
+
+
+# The table and the tap, without what changes by itself.
+def host_side():
+    [link] = json.loads(netns.ip("", "-j", "address", "show", "dev", "insula-nat0"))
+    shown = [link["mtu"], link["address"], "UP" in link["flags"],
+             [a["local"] for a in link["addr_info"] if a["family"] == "inet"]]
+    return shown, netns.run("nft", "list", "table", "ip", "insula").stdout
 
 
 # Waits for what follows by itself.
@@ -199,6 +208,43 @@ def test_flushed(lab):
     wait_for("the table did not come back", lambda: "table ip insula" in tables())
     assert lab.probe("tcp", "blue-1", "internet", laptops.ROUTER) == laptops.OWN
     nft(FOREIGN)
+
+
+def check_undone(lab, command, line):
+    before, mark = host_side(), len(lab.log())
+    netns.run(*command.split())
+    wait_for(f"{command}: not told", lambda: line in lab.log()[mark:])
+    assert host_side() == before, f"{command}: {host_side()}, was {before}"
+    assert lab.probe("tcp", "red-1", "internet", laptops.ROUTER) == laptops.OWN, command
+    assert lab.log()[mark:].count("underneath") == 1, lab.log()[mark:]
+    assert not lab.warnings(), lab.warnings()
+
+
+# What others do to the host's side, piece by piece, is undone, and told once each.
+def test_changed_underneath(lab):
+    changes = {
+        "nft flush chain ip insula postrouting": "table ip insula was changed underneath",
+        "nft delete chain ip insula postrouting": "table ip insula was changed underneath",
+        "ip address flush dev insula-nat0":
+            "insula-nat0 was changed underneath (without its address",
+        "ip link set insula-nat0 down": "insula-nat0 was changed underneath (set down",
+        "ip link set insula-nat0 mtu 1300": "insula-nat0 was changed underneath (MTU 1300)",
+        "ip link set insula-nat0 address 02:00:00:00:00:01":
+            "insula-nat0 was changed underneath (another MAC",
+    }
+    for command, line in changes.items():
+        check_undone(lab, command, line)
+
+
+# While insulad is dead it cannot see it.
+def test_changed_while_dead(lab):
+    before = host_side()
+    lab.kill("insulad")
+    nft("flush chain ip insula postrouting")
+    netns.ip("", "address", "flush", "dev", "insula-nat0")
+    lab.start()
+    wait_for("the host's side is not as before", lambda: host_side() == before)
+    assert lab.probe("tcp", "red-1", "internet", laptops.ROUTER) == laptops.OWN
 
 
 # Nothing of the host changes when the same table is there already, after any death.
