@@ -48,7 +48,7 @@ static const struct cli_command commands[] = {
 		"10.0.0.11 or\n"
 		"its port; session by number; drops of one port by the port's name.",
 		"insula show port red/web.eth0" },
-	{ "replay", "--policy ...", 0, 0, false, true, cli_replay, "captures through a policy",
+	{ "replay", "--policy...", 0, 0, false, true, cli_replay, "captures through a policy",
 		"Sends the packets of captures (pcap or pcapng, whole Ethernet frames) through "
 		"the\n"
 		"switch's pipeline under a policy that need not be applied, on the captures' "

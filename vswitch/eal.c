@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // DPDK's environment as the switch wants it: ordinary memory, no files shared with other processes,
-// no PCI scan unless an ethdev port asks by devargs, the main thread on whatever cores it has.
+// no PCI bus, the main thread on whatever cores it has.
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

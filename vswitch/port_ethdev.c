@@ -181,22 +181,46 @@ static int configure(struct port *p, struct ethdev *e, const struct port_params 
 	return 0;
 }
 
+static bool names_pci(const char *devargs)
+{
+	unsigned a, b, c, d;
+
+	return strncmp(devargs, "pci:", 4) == 0 ||
+	       sscanf(devargs, "%4x:%2x:%2x.%1x", &a, &b, &c, &d) == 4 ||
+	       sscanf(devargs, "%2x:%2x.%1x", &a, &b, &c) == 3;
+}
+
+// Why DPDK gave no device, and what to do.
+static void describe_refusal(const char *devargs, int r, char *err, size_t err_size)
+{
+	if (names_pci(devargs))
+		snprintf(err, err_size,
+			"no device '%.100s': the switch runs unprivileged, without hugepages and "
+			"without DPDK's PCI bus; give the kernel's interface of it as `interface`",
+			devargs);
+	else if (r == -EFAULT) // DPDK's word for devargs that no bus and no driver knows
+		snprintf(err, err_size,
+			"no driver for '%.100s'; linked in are " INSULA_DPDK_DRIVERS, devargs);
+	else if (r == -EPERM || r == -EACCES)
+		snprintf(err, err_size,
+			"no device '%.100s': the switch runs unprivileged and under seccomp, and "
+			"its driver wants more; give a kernel interface as `interface`",
+			devargs);
+	else
+		snprintf(err, err_size,
+			"no device '%.100s': %s; drivers linked in are " INSULA_DPDK_DRIVERS,
+			devargs, strerror(-r));
+}
+
 // The device of the devargs, with as many queues as wanted; nothing is left of it on failure.
 static int probe(struct ethdev *e, const struct port_params *params, char *err, size_t err_size)
 {
 	struct rte_eth_dev_info info;
 	int r = rte_dev_probe(params->arg);
 
-	if (r == -EFAULT) { // DPDK's word for devargs that no bus and no driver knows
-		snprintf(err, err_size,
-			"no driver for '%.100s'; linked in are " INSULA_DPDK_DRIVERS, params->arg);
-		return -ENODEV;
-	}
 	if (r != 0) {
-		snprintf(err, err_size,
-			"no device '%.100s': %s; drivers linked in are " INSULA_DPDK_DRIVERS,
-			params->arg, strerror(-r));
-		return r;
+		describe_refusal(params->arg, r, err, err_size);
+		return r == -EFAULT ? -ENODEV : r;
 	}
 	r = find_device(params->arg, &e->dev);
 	if (r != 0 || rte_eth_dev_info_get(e->dev, &info) != 0) {
