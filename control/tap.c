@@ -121,14 +121,24 @@ static int check_name(struct nl_sock *nl, const struct tap_params *p, struct lin
 // MAC, MTU, alias, up: what is not so yet. Every question about a link and every change to one
 // makes the kernel walk all IPv6 routes once its carrier has changed, as it has by an open queue:
 // among a thousand taps that is most of a restart. So a new one is not asked for, and one that
-// is found again is left as it is.
+// is found running is left as it is.
 static int adjust(struct nl_sock *nl, const struct tap_params *p, const struct link_info *found)
 {
 	char alias[128];
+	struct link_info now;
 	unsigned ifindex = found->ifindex ? (unsigned)found->ifindex : if_nametoindex(p->ifname);
 	struct link_change change = { .up = !p->down && !(found->flags & IFF_UP) };
 
 	snprintf(alias, sizeof(alias), ALIAS_PREFIX "%s", p->port);
+	// One that was without a carrier is asked for, which makes it send from now on, and then has its
+	// MAC set again: the kernel forgets neighbours that it asked for in vain meanwhile, and asks at
+	// once. Without either it does a second later.
+	if (found->ifindex && !(found->flags & IFF_RUNNING)) {
+		int r = link_get(nl, p->ifname, &now);
+		if (r < 0)
+			return r;
+		change.mac = &p->mac;
+	}
 	if (!mac_equal(&found->mac, &p->mac))
 		change.mac = &p->mac;
 	if (found->mtu != p->mtu)
