@@ -26,7 +26,6 @@ mkdir -p /new/dev/pts /new/dev/shm
 mount -t devpts pts /new/dev/pts
 mount -t tmpfs tmpfs /new/dev/shm
 mount -t tmpfs tmpfs /new/run
-mount -t tmpfs tmpfs /new/tmp
 exec switch_root /new /bin/bash /outer-job
 """
 # A machine that is not told to lose its power is switched off when its job is done.
