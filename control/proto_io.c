@@ -154,12 +154,15 @@ int proto_recv(int fd, struct proto_message *m)
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
-	if (n == 0)
-		return -ECONNRESET;
 	m->size = (size_t)n;
-	if (!collect_fds(&mh, m) || (mh.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) ||
-		m->size < sizeof(m->h) || m->h.magic != PROTO_MAGIC ||
-		m->h.version != PROTO_VERSION || m->h.size != m->size) {
+	bool fds_ok = collect_fds(&mh, m); // of an empty message too: they are ours now
+	if (n == 0) {
+		proto_message_clear(m);
+		return -ECONNRESET;
+	}
+	if (!fds_ok || (mh.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) || m->size < sizeof(m->h) ||
+		m->h.magic != PROTO_MAGIC || m->h.version != PROTO_VERSION ||
+		m->h.size != m->size) {
 		proto_message_clear(m);
 		return -EBADMSG;
 	}

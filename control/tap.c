@@ -130,9 +130,9 @@ static int adjust(struct nl_sock *nl, const struct tap_params *p, const struct l
 	struct link_change change = { .up = !p->down && !(found->flags & IFF_UP) };
 
 	snprintf(alias, sizeof(alias), ALIAS_PREFIX "%s", p->port);
-	// One that was without a carrier is asked for, which makes it send from now on, and then has its
-	// MAC set again: the kernel forgets neighbours that it asked for in vain meanwhile, and asks at
-	// once. Without either it does a second later.
+	// One that was without a carrier is asked for, which makes it send from now on, and then
+	// has its MAC set again: the kernel forgets neighbours that it asked for in vain meanwhile,
+	// and asks at once. Without either it does a second later.
 	if (found->ifindex && !(found->flags & IFF_RUNNING)) {
 		int r = link_get(nl, p->ifname, &now);
 		if (r < 0)

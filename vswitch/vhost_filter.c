@@ -43,6 +43,8 @@ enum {
 	FLAG_NEED_REPLY = 1 << 3,
 	REGIONS_MAX = 8,
 	VRING_INDEX_MASK = 0xff,
+	MEMORY_MAX_SHIFT = 40, // 1 TiB: what nobody has is mapped as easily as what somebody has
+	MAPPED_MAX_SHIFT = 46, // 64 TiB for all: half of the address space
 	// Bytes of librte_vhost's message payload union, behind which it keeps the fds received.
 	PAYLOAD_SIZE = 632,
 };
@@ -78,6 +80,9 @@ static uint32_t sized[RTE_MAX_VHOST_DEVICE];
 // Per device, as above: its memory table was taken over whole; a message that librte_vhost must
 // finish has begun.
 static bool has_memory[RTE_MAX_VHOST_DEVICE], pending[RTE_MAX_VHOST_DEVICE];
+
+// Bytes of guest memory that a device may have mapped, likewise.
+static uint64_t mapped[RTE_MAX_VHOST_DEVICE];
 
 bool vhost_filter_has_memory(int vid)
 {
@@ -115,9 +120,19 @@ static int payload_size(uint32_t request)
 	return request < REQUEST_COUNT && sizes[request] != 0 ? sizes[request] : -1;
 }
 
-static bool memory_ok(const struct vhost_message *m)
+static bool address_space_left(int vid, uint64_t size)
+{
+	uint64_t sum = size;
+
+	for (int i = 0; i < RTE_MAX_VHOST_DEVICE; i++)
+		sum += i == vid || vhost_events_port(i) == NULL ? 0 : mapped[i];
+	return size <= 1ULL << MEMORY_MAX_SHIFT && sum <= 1ULL << MAPPED_MAX_SHIFT;
+}
+
+static bool memory_ok(int vid, const struct vhost_message *m)
 {
 	uint32_t n = m->memory.n_regions;
+	uint64_t size = 0;
 
 	if (n == 0 || n > REGIONS_MAX ||
 		m->size != sizeof(uint64_t) + n * sizeof(struct vhost_region))
@@ -126,8 +141,10 @@ static bool memory_ok(const struct vhost_message *m)
 		struct vhost_region a = m->memory.regions[i]; // by copy: unaligned in the message
 
 		if (a.size == 0 || a.guest_address + a.size < a.size ||
-			a.user_address + a.size < a.size || a.mmap_offset + a.size < a.size)
+			a.user_address + a.size < a.size || a.mmap_offset + a.size < a.size ||
+			a.mmap_offset + a.size > 1ULL << MEMORY_MAX_SHIFT)
 			return false;
+		size += a.mmap_offset + a.size; // from the start of its file
 		for (uint32_t j = 0; j < i; j++) {
 			struct vhost_region b = m->memory.regions[j];
 
@@ -136,10 +153,13 @@ static bool memory_ok(const struct vhost_message *m)
 				return false;
 		}
 	}
+	if (!address_space_left(vid, size))
+		return false;
+	mapped[vid] = size;
 	return true;
 }
 
-static bool message_ok(const struct vhost_port *vp, const struct vhost_message *m)
+static bool message_ok(int vid, const struct vhost_port *vp, const struct vhost_message *m)
 {
 	uint32_t n_vrings = 2U * vp->port->n_queues;
 	int size = payload_size(m->request);
@@ -151,7 +171,7 @@ static bool message_ok(const struct vhost_port *vp, const struct vhost_message *
 
 	switch (m->request) {
 	case SET_MEM_TABLE:
-		return memory_ok(m);
+		return memory_ok(vid, m);
 	case SET_VRING_NUM: // virtio 1.2 §2.7: a power of two, at most 32768
 		return m->state.index < n_vrings && m->state.num >= 1 &&
 		       m->state.num <= VIRTQ_SIZE_MAX && (m->state.num & (m->state.num - 1)) == 0;
@@ -239,7 +259,7 @@ static enum rte_vhost_msg_result before(int vid, void *msg)
 
 	// One still pending failed inside librte_vhost and was answered so: what it left is
 	// unknown.
-	if (vp == NULL || pending[vid] || !message_ok(vp, m) || !order_ok(vid, vp, m)) {
+	if (vp == NULL || pending[vid] || !message_ok(vid, vp, m) || !order_ok(vid, vp, m)) {
 		close_fds(m);
 		if (vp != NULL)
 			atomic_fetch_add(&vp->refused, 1);
@@ -362,5 +382,6 @@ void vhost_filter_start(int vid)
 	sized[vid] = 0;
 	has_memory[vid] = false;
 	pending[vid] = false;
+	mapped[vid] = 0;
 	rte_vhost_extern_callback_register(vid, &ops, NULL);
 }

@@ -16,7 +16,7 @@ enum result { FAULT = -1, GOOD, TOO_SHORT, TOO_LONG, NO_MBUF };
 
 static enum result append(struct arrival *a, const uint8_t *from, uint32_t size)
 {
-	if (unlikely(a->head->pkt_len + size > VIRTQ_FRAME_MAX))
+	if (unlikely(size > VIRTQ_FRAME_MAX - a->head->pkt_len))
 		return TOO_LONG;
 	a->head->pkt_len += size;
 	for (;;) {
@@ -157,8 +157,8 @@ uint16_t virtq_rx(struct virtq *q, struct rte_mempool *pool, struct rte_mbuf **r
 		uint16_t head = heads[n_taken];
 		enum result result = take_chain(&a, q, head, &descs);
 
+		bytes += a.head->pkt_len; // a frame that is no good has cost as much
 		if (likely(result == GOOD)) {
-			bytes += a.head->pkt_len;
 			describe(q, &a);
 			n_got++;
 		} else {

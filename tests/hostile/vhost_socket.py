@@ -191,6 +191,17 @@ def h04_tables(c):
             f.send(SET_OWNER)
             f.send(SET_MEM_TABLE, f.mem_table(regions, n), [f.memfd] * min(len(regions), 8))
             assert f.is_closed(), f"table {regions}, {n} was taken"
+    # Memory that nobody has is mapped as easily: the address space is everybody's.
+    huge = os.memfd_create("huge")
+    os.ftruncate(huge, 2**41)
+    for sizes in ([2**41], [2**38] * 8):
+        with open_attacker(c) as f:
+            f.send(SET_OWNER)
+            f.send(SET_MEM_TABLE, f.mem_table([(i * 2**41, size, i * 2**41, 0)
+                                               for i, size in enumerate(sizes)]),
+                   [huge] * len(sizes))
+            assert f.is_closed(), f"tables of {sizes} bytes were taken"
+    os.close(huge)
     # Replaced while running.
     with open_attacker(c) as f:
         f.setup()

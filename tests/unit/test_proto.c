@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -101,6 +102,28 @@ static void test_bad_messages_leak_no_fds(void **state)
 	m.h.version = 99;
 	assert_int_equal(proto_send(sv[0], &m, &fd, 1), 0);
 	assert_int_equal(proto_recv(sv[1], msg), -EBADMSG);
+	assert_int_equal(count_fds(), before);
+}
+
+// No byte of data, but fds.
+static void test_empty_message_leaks_no_fds(void **state)
+{
+	union {
+		struct cmsghdr c;
+		uint8_t bytes[CMSG_SPACE(sizeof(int))];
+	} control = { .c = { .cmsg_len = CMSG_LEN(sizeof(int)),
+			      .cmsg_level = SOL_SOCKET,
+			      .cmsg_type = SCM_RIGHTS } };
+	struct iovec none = { .iov_base = NULL };
+	struct msghdr mh = { .msg_iov = &none,
+		.msg_iovlen = 1,
+		.msg_control = control.bytes,
+		.msg_controllen = sizeof(control.bytes) };
+	unsigned before = count_fds();
+
+	memcpy(CMSG_DATA(&control.c), &sv[0], sizeof(int));
+	assert_int_equal(sendmsg(sv[0], &mh, 0), 0);
+	assert_int_equal(proto_recv(sv[1], msg), -ECONNRESET);
 	assert_int_equal(count_fds(), before);
 }
 
@@ -212,6 +235,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_lying_headers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_oversized_is_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bad_messages_leak_no_fds, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_empty_message_leaks_no_fds, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_requests, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_replies, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_events, setup, teardown),

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/mman.h>
 #include <cmocka.h>
 #define EAL_FIXTURE_POOLS
 #include "tests/unit/eal_fixture.h"
@@ -413,6 +414,26 @@ static void test_h22_short_and_long(void **state)
 	}
 }
 
+// Sizes that only wrap around when there are 4 GiB to point at.
+static void test_h17_sum_that_wraps(void **state)
+{
+	const uint64_t at = 1ULL << 40, size = 5ULL << 30;
+	uint8_t *sparse =
+		mmap(NULL, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	assert_ptr_not_equal(sparse, MAP_FAILED);
+	begin();
+	g.q.memory.regions[g.q.memory.n++] = (struct virtq_region){ at, size, sparse };
+	guest_desc(&g, 0, GUEST_DATA, 112, VRING_DESC_F_NEXT, 1);
+	guest_desc(&g, 1, at, UINT32_MAX - 31, 0, 0);
+	guest_offer(&g, 0);
+	assert_int_equal(rx(), 0);
+	assert_int_equal(drops[DROP_PARSE_OFFLOAD], 1);
+	assert_int_equal(drops[DROP_NO_MEMORY], 0);
+	end(0, 1);
+	munmap(sparse, size);
+}
+
 static void test_claims(void **state)
 {
 	struct virtio_net_hdr hdr = { .flags = VIRTIO_NET_HDR_F_DATA_VALID };
@@ -438,6 +459,22 @@ static void test_claims(void **state)
 }
 
 // ---- what a burst may cost
+
+// A frame that is no good has cost as much.
+static void test_h27_bytes_of_bad_frames(void **state)
+{
+	begin();
+	for (unsigned i = 0; i < BURST_MAX; i++) {
+		guest_desc(&g, 2 * i, GUEST_DATA, 65012, VRING_DESC_F_NEXT, 2 * i + 1);
+		guest_desc(&g, 2 * i + 1, GUEST_DATA, 1000, 0, 0);
+		guest_offer(&g, 2 * i);
+	}
+	assert_int_equal(rx(), 0);
+	assert_in_range(drops[DROP_PARSE_OFFLOAD], VIRTQ_BURST_BYTES / 65000,
+		VIRTQ_BURST_BYTES / 65000 + 1);
+	assert_true(virtq_waiting(&g.q)); // the rest comes next
+	end(0, (uint16_t)drops[DROP_PARSE_OFFLOAD]);
+}
 
 static void test_h27_bytes_of_a_burst(void **state)
 {
@@ -523,8 +560,10 @@ int main(void)
 		TEST(test_h19_twice),
 		TEST(test_h20_direction),
 		TEST(test_h22_short_and_long),
+		TEST(test_h17_sum_that_wraps),
 		TEST(test_claims),
 		TEST(test_h27_bytes_of_a_burst),
+		TEST(test_h27_bytes_of_bad_frames),
 		TEST(test_h27_descriptors_of_a_burst),
 		TEST(test_pool_empty),
 	};
