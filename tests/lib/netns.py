@@ -139,23 +139,26 @@ class Agent:
 
 # Agents of several namespaces, started at once: {name: netns} -> {name: Agent}.
 def agents(names):
-    made, errors = {}, []
+    made, errors, over = {}, [], threading.Event()
 
     def make(name, netns):
         try:
-            made[name] = Agent(name, netns)
+            if not over.is_set():
+                made[name] = Agent(name, netns)
         except (CommandFailed, OSError) as error:
             errors.append(error)
 
     threads = [threading.Thread(target=make, args=item, daemon=True) for item in names.items()]
-    for thread in threads:
-        thread.start()
     try:
+        for thread in threads:
+            thread.start()
         for thread in threads:
             thread.join()
     except BaseException:
-        # Interrupted: none may start an agent behind the back of the one who now cleans up.
-        for thread in threads:
+        # Interrupted: none may start an agent behind the back of the one who now cleans up. A
+        # thread that is not seen alive yet will see that it is over.
+        over.set()
+        for thread in filter(threading.Thread.is_alive, threads):
             thread.join()
         raise
     if errors:
