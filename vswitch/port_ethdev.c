@@ -195,21 +195,14 @@ static void describe_refusal(const char *devargs, int r, char *err, size_t err_s
 {
 	if (names_pci(devargs))
 		snprintf(err, err_size,
-			"no device '%.100s': the switch runs unprivileged, without hugepages and "
-			"without DPDK's PCI bus; give the kernel's interface of it as `interface`",
-			devargs);
+			"no PCI devices yet: name the kernel's interface of it in `interface`");
 	else if (r == -EFAULT) // DPDK's word for devargs that no bus and no driver knows
 		snprintf(err, err_size,
 			"no driver for '%.100s'; linked in are " INSULA_DPDK_DRIVERS, devargs);
-	else if (r == -EPERM || r == -EACCES)
-		snprintf(err, err_size,
-			"no device '%.100s': the switch runs unprivileged and under seccomp, and "
-			"its driver wants more; give a kernel interface as `interface`",
-			devargs);
-	else
+	else // -1 is many drivers' word for any failure
 		snprintf(err, err_size,
 			"no device '%.100s': %s; drivers linked in are " INSULA_DPDK_DRIVERS,
-			devargs, strerror(-r));
+			devargs, r == -1 ? "its driver refuses it" : strerror(-r));
 }
 
 // The device of the devargs, with as many queues as wanted; nothing is left of it on failure.
