@@ -62,8 +62,11 @@ def tap_holders():
     for program in ("insulad", "insula-switch"):
         [pid] = labs.processes(program)
         for fd in os.listdir(f"/proc/{pid}/fdinfo"):
-            with open(f"/proc/{pid}/fdinfo/{fd}", encoding="ascii") as file:
-                held += [line for line in file if line.startswith("iff:\t")]
+            try:
+                with open(f"/proc/{pid}/fdinfo/{fd}", encoding="ascii") as file:
+                    held += [line for line in file if line.startswith("iff:\t")]
+            except FileNotFoundError:
+                pass  # closed meanwhile: of a question to the kernel, say, not of a tap
     return held
 
 
