@@ -79,17 +79,17 @@ class Testpmd:
         try:
             until(f"testpmd runs: {self.log}", self.forwards)
         except netns.CommandFailed as error:
-            raise netns.CommandFailed(f"{error}: {self.text()}") from None
+            raise netns.CommandFailed(f"{error}: {self.text()[-3000:]}") from None
         netns.ip(self.space.netns, "link", "set", self.space.interface, "up")
 
     def text(self):
         with open(self.log, encoding="utf-8", errors="replace") as file:
-            return file.read()[-3000:]
+            return file.read()
 
     def forwards(self):
         if self.process.poll() is not None:
             raise netns.CommandFailed("testpmd has ended")
-        return "io packet forwarding" in self.text() and "lcore" in self.text()
+        return "io packet forwarding - ports=2" in self.text()
 
     # Its tap goes with it.
     def kill(self):
