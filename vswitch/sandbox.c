@@ -96,6 +96,7 @@ static const int allowed[] = {
 	SCMP_SYS(getsockname),
 	SCMP_SYS(getpeername),
 	SCMP_SYS(fstat),
+	SCMP_SYS(fstatfs), // vhost_memory.c: what kind of file a front end's memory is
 	SCMP_SYS(newfstatat),
 	SCMP_SYS(lseek),
 	SCMP_SYS(connect),

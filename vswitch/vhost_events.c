@@ -64,8 +64,10 @@ bool vhost_events_remove(struct vhost_port *vp)
 
 	// rte_vhost_driver_unregister ends connections without destroy_connection.
 	for (int vid = 0; vid < RTE_MAX_VHOST_DEVICE; vid++)
-		if (atomic_load(&devices[vid].vp) == vp)
+		if (atomic_load(&devices[vid].vp) == vp) {
+			vhost_memory_forget(vid);
 			atomic_store(&devices[vid].vp, NULL);
+		}
 	return last;
 }
 
@@ -170,6 +172,7 @@ static int new_device(int vid)
 	for (unsigned q = 0; q < vp->port->n_queues; q++)
 		take_kick(vp, vid, q);
 	vp->vid = vid;
+	atomic_store(&vp->torn, vhost_memory_torn(vid));
 	vhost_rings_give(vp);
 	update_up(vp);
 	return 0;
@@ -291,6 +294,7 @@ static void destroy_connection(int vid)
 	if (vp == NULL)
 		return;
 	vp->n_connections--;
+	vhost_memory_forget(vid);
 	atomic_store(&devices[vid].vp, NULL);
 }
 

@@ -8,9 +8,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <rte_version.h>
 #include "vswitch/vhost_port.h"
@@ -41,16 +39,10 @@ enum vhost_request {
 enum {
 	FLAG_REPLY = 1 << 2,
 	FLAG_NEED_REPLY = 1 << 3,
-	REGIONS_MAX = 8,
+	REGIONS_MAX = VIRTQ_REGIONS_MAX,
 	VRING_INDEX_MASK = 0xff,
-	MEMORY_MAX_SHIFT = 40, // 1 TiB: what nobody has is mapped as easily as what somebody has
-	MAPPED_MAX_SHIFT = 46, // 64 TiB for all: half of the address space
 	// Bytes of librte_vhost's message payload union, behind which it keeps the fds received.
 	PAYLOAD_SIZE = 632,
-};
-
-struct vhost_region {
-	uint64_t guest_address, size, user_address, mmap_offset;
 };
 
 struct vhost_message {
@@ -77,17 +69,8 @@ static_assert(
 // first message, the reconnect thread).
 static uint32_t sized[RTE_MAX_VHOST_DEVICE];
 
-// Per device, as above: its memory table was taken over whole; a message that librte_vhost must
-// finish has begun.
-static bool has_memory[RTE_MAX_VHOST_DEVICE], pending[RTE_MAX_VHOST_DEVICE];
-
-// Bytes of guest memory that a device may have mapped, likewise.
-static uint64_t mapped[RTE_MAX_VHOST_DEVICE];
-
-bool vhost_filter_has_memory(int vid)
-{
-	return has_memory[vid];
-}
+// Per device, as above: a message that librte_vhost must finish has begun.
+static bool pending[RTE_MAX_VHOST_DEVICE];
 
 // Payload bytes; -1: not spoken here (dirty log, IOTLB, postcopy, inflight, config, crypto, RARP).
 static int payload_size(uint32_t request)
@@ -120,43 +103,18 @@ static int payload_size(uint32_t request)
 	return request < REQUEST_COUNT && sizes[request] != 0 ? sizes[request] : -1;
 }
 
-static bool address_space_left(int vid, uint64_t size)
-{
-	uint64_t sum = size;
-
-	for (int i = 0; i < RTE_MAX_VHOST_DEVICE; i++)
-		sum += i == vid || vhost_events_port(i) == NULL ? 0 : mapped[i];
-	return size <= 1ULL << MEMORY_MAX_SHIFT && sum <= 1ULL << MAPPED_MAX_SHIFT;
-}
-
 static bool memory_ok(int vid, const struct vhost_message *m)
 {
+	struct vhost_region regions[REGIONS_MAX]; // by copy: unaligned in the message
+	int fds[REGIONS_MAX];
 	uint32_t n = m->memory.n_regions;
-	uint64_t size = 0;
 
-	if (n == 0 || n > REGIONS_MAX ||
+	if (n == 0 || n > REGIONS_MAX || m->n_fds != (int)n ||
 		m->size != sizeof(uint64_t) + n * sizeof(struct vhost_region))
 		return false;
-	for (uint32_t i = 0; i < n; i++) {
-		struct vhost_region a = m->memory.regions[i]; // by copy: unaligned in the message
-
-		if (a.size == 0 || a.guest_address + a.size < a.size ||
-			a.user_address + a.size < a.size || a.mmap_offset + a.size < a.size ||
-			a.mmap_offset + a.size > 1ULL << MEMORY_MAX_SHIFT)
-			return false;
-		size += a.mmap_offset + a.size; // from the start of its file
-		for (uint32_t j = 0; j < i; j++) {
-			struct vhost_region b = m->memory.regions[j];
-
-			if (a.guest_address < b.guest_address + b.size &&
-				b.guest_address < a.guest_address + a.size)
-				return false;
-		}
-	}
-	if (!address_space_left(vid, size))
-		return false;
-	mapped[vid] = size;
-	return true;
+	memcpy(regions, m->memory.regions, sizeof(regions));
+	memcpy(fds, m->fds, sizeof(fds));
+	return vhost_memory_ok(vid, regions, fds, n);
 }
 
 static bool message_ok(int vid, const struct vhost_port *vp, const struct vhost_message *m)
@@ -259,7 +217,8 @@ static enum rte_vhost_msg_result before(int vid, void *msg)
 
 	// One still pending failed inside librte_vhost and was answered so: what it left is
 	// unknown.
-	if (vp == NULL || pending[vid] || !message_ok(vid, vp, m) || !order_ok(vid, vp, m)) {
+	if (vp == NULL || pending[vid] || vhost_memory_torn(vid) || !message_ok(vid, vp, m) ||
+		!order_ok(vid, vp, m)) {
 		close_fds(m);
 		if (vp != NULL)
 			atomic_fetch_add(&vp->refused, 1);
@@ -284,7 +243,8 @@ static enum rte_vhost_msg_result before(int vid, void *msg)
 			vhost_rings_take(vp);
 	}
 	if (m->request == SET_MEM_TABLE)
-		has_memory[vid] = false;
+		vhost_memory_forget(vid);
+	vhost_memory_begin(vid);
 	return RTE_VHOST_MSG_RESULT_NOT_HANDLED;
 }
 
@@ -316,26 +276,6 @@ static bool call_ok(int fd)
 	return flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0;
 }
 
-// A region past the end of its file would be a SIGBUS in a worker.
-static bool regions_ok(int vid)
-{
-	struct rte_vhost_memory *mem = NULL;
-	bool ok = true;
-
-	if (rte_vhost_get_mem_table(vid, &mem) != 0)
-		return false;
-	for (uint32_t i = 0; i < mem->nregions && ok; i++) {
-		const struct rte_vhost_mem_region *r = &mem->regions[i];
-		uint64_t offset = r->host_user_addr - (uint64_t)(uintptr_t)r->mmap_addr;
-		struct stat st;
-
-		ok = fstat(r->fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size >= 0 &&
-		     offset + r->size <= (uint64_t)st.st_size;
-	}
-	free(mem);
-	return ok;
-}
-
 static enum rte_vhost_msg_result after(int vid, void *msg)
 {
 	struct vhost_port *vp = vhost_events_port(vid);
@@ -344,10 +284,10 @@ static enum rte_vhost_msg_result after(int vid, void *msg)
 	bool ok = true;
 
 	pending[vid] = false;
+	vhost_memory_end();
 	switch (m->request) {
 	case SET_MEM_TABLE:
-		ok = regions_ok(vid);
-		has_memory[vid] = ok;
+		ok = vhost_memory_learn(vid);
 		break;
 	case SET_VRING_KICK:
 	case SET_VRING_CALL:
@@ -380,8 +320,7 @@ void vhost_filter_start(int vid)
 	};
 
 	sized[vid] = 0;
-	has_memory[vid] = false;
 	pending[vid] = false;
-	mapped[vid] = 0;
+	vhost_memory_start(vid);
 	rte_vhost_extern_callback_register(vid, &ops, NULL);
 }

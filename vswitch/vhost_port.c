@@ -40,6 +40,14 @@ static void report_fault(struct worker *w, struct port *p, unsigned vring)
 	atomic_store(&p->up, 0);
 }
 
+// After a burst: may the ring go on?
+static bool is_good(const struct vhost_port *vp, struct virtq *q)
+{
+	if (unlikely(atomic_load_explicit(&vp->torn, memory_order_relaxed)))
+		q->fault = VIRTQ_FAULT_MEMORY;
+	return likely(q->fault == VIRTQ_FAULT_NONE);
+}
+
 // ---- receive and transmit
 
 static uint16_t vhost_rx(struct worker *w, struct port *p, uint16_t queue,
@@ -54,7 +62,7 @@ static uint16_t vhost_rx(struct worker *w, struct port *p, uint16_t queue,
 	if (likely(ring->on)) {
 		n_got = virtq_rx(&ring->q, worker_small_pool(w), ret_pkts, n,
 			p->counters[worker_index(w)]->drops);
-		if (unlikely(ring->q.fault != VIRTQ_FAULT_NONE))
+		if (unlikely(!is_good(vp, &ring->q)))
 			report_fault(w, p, 2U * queue + 1);
 	}
 	rte_spinlock_unlock(&ring->lock);
@@ -85,7 +93,7 @@ static uint16_t vhost_tx(
 	rte_spinlock_lock(&ring->lock);
 	if (likely(ring->on)) {
 		n_sent = virtq_tx(&ring->q, pkts, n);
-		if (unlikely(ring->q.fault != VIRTQ_FAULT_NONE))
+		if (unlikely(!is_good(vp, &ring->q)))
 			report_fault(w, p, 2 * q);
 	}
 	rte_spinlock_unlock(&ring->lock);
@@ -284,6 +292,7 @@ static int start(struct vhost_port *vp, char *err, size_t err_size)
 			goto remove;
 		}
 	}
+	vhost_memory_catch();
 	r = open_park(vp);
 	if (r == 0)
 		r = start_driver(vp);

@@ -2,6 +2,7 @@
 // Inner side of port kind vhost-user, shared by vhost_port.c (ops: workers and control thread),
 // vhost_events.c (librte_vhost's callbacks: its event thread, its reconnect thread, and the control
 // thread while it unregisters), vhost_filter.c (each message before and after librte_vhost),
+// vhost_memory.c (what the far end sent as its memory, and its going away),
 // vhost_rings.c (rings, to and from the workers) and vhost_park.c (the event thread stands still).
 // librte_vhost has the socket, the messages and the memory map; the rings are ours (virtq.h).
 // Nothing outside vswitch/vhost_* names it.
@@ -47,6 +48,9 @@ struct vhost_port {
 	// callbacks clear.
 	_Atomic uint32_t broken;
 	_Atomic uint32_t refused; // messages that closed a connection (vhost_filter.c)
+	// Memory of the attached device is gone: its rings stop. vhost_memory.c sets, on any
+	// thread; callbacks clear.
+	_Atomic bool torn;
 	int vid; // attached device or -1; callback threads only
 	unsigned n_connections; // callback threads only
 	uint64_t connect_window_ns; // rate limit of connects; callback threads only
@@ -78,4 +82,19 @@ bool vhost_parked(const char *path); // the event thread, of a connection to `pa
 
 // vhost_filter.c. A connection begins: its messages are looked at from now on.
 void vhost_filter_start(int vid);
-bool vhost_filter_has_memory(int vid); // librte_vhost has its memory mapped
+
+struct vhost_region { // of SET_MEM_TABLE
+	uint64_t guest_address, size, user_address, mmap_offset;
+};
+
+// vhost_memory.c. Event thread. ok: librte_vhost may map it; learn: it has; forget: it will unmap
+// it; begin, end: around what it does for a message.
+void vhost_memory_start(int vid);
+bool vhost_memory_ok(int vid, const struct vhost_region *regions, const int *fds, uint32_t n);
+bool vhost_memory_learn(int vid);
+void vhost_memory_forget(int vid);
+const struct virtq_memory *vhost_memory(int vid); // NULL: none is mapped
+void vhost_memory_begin(int vid);
+void vhost_memory_end(void);
+bool vhost_memory_torn(int vid); // some of it went away
+void vhost_memory_catch(void); // control thread: from now on that is survived

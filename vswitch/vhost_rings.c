@@ -6,7 +6,6 @@
 
 #include <fcntl.h>
 #include <sched.h>
-#include <stdlib.h>
 #include <unistd.h>
 #include "vswitch/vhost_port.h"
 
@@ -50,24 +49,6 @@ void vhost_rings_take(struct vhost_port *vp)
 		vhost_rings_take_one(vp, i);
 }
 
-static bool import_memory(int vid, struct virtq_memory *ret)
-{
-	struct rte_vhost_memory *mem = NULL;
-
-	if (!vhost_filter_has_memory(vid) || rte_vhost_get_mem_table(vid, &mem) != 0)
-		return false;
-	*ret = (struct virtq_memory){ 0 };
-	for (uint32_t i = 0; i < mem->nregions && i < VIRTQ_REGIONS_MAX; i++) {
-		const struct rte_vhost_mem_region *r = &mem->regions[i];
-
-		ret->regions[ret->n++] = (struct virtq_region){ .guest = r->guest_phys_addr,
-			.size = r->size,
-			.host = (uint8_t *)(uintptr_t)r->host_user_addr };
-	}
-	free(mem);
-	return true;
-}
-
 static void give(struct vhost_port *vp, unsigned vring, const struct virtq_memory *memory)
 {
 	struct vhost_vring *r = vring_of(vp, vring);
@@ -100,18 +81,14 @@ static void give(struct vhost_port *vp, unsigned vring, const struct virtq_memor
 
 void vhost_rings_give_one(struct vhost_port *vp, unsigned vring)
 {
-	struct virtq_memory memory;
+	const struct virtq_memory *memory = vhost_memory(vp->vid);
 
-	if (import_memory(vp->vid, &memory))
-		give(vp, vring, &memory);
+	if (memory != NULL)
+		give(vp, vring, memory);
 }
 
 void vhost_rings_give(struct vhost_port *vp)
 {
-	struct virtq_memory memory;
-
-	if (!import_memory(vp->vid, &memory))
-		return;
 	for (unsigned i = 0; i < 2U * vp->port->n_queues; i++)
-		give(vp, i, &memory);
+		vhost_rings_give_one(vp, i);
 }

@@ -42,7 +42,8 @@ struct virtq_memory {
 	X(CHAIN, "descriptor chain loops or leaves its table") \
 	X(INDIRECT, "indirect table nested, chained, of a wrong size or not negotiated") \
 	X(DIRECTION, "descriptor for the other direction") \
-	X(ADDRESS, "descriptor outside the guest's memory")
+	X(ADDRESS, "descriptor outside the guest's memory") \
+	X(MEMORY, "memory that its file no longer has")
 
 enum virtq_fault {
 #define X(symbol, text) VIRTQ_FAULT_##symbol,

@@ -15,6 +15,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -213,6 +214,83 @@ def h04_tables(c):
                    [f.memfd])
             f.kick()
         f.features()
+
+
+def is_refused(f):
+    try:
+        f.features()
+        return False
+    except Closed:
+        return True
+
+
+# The memory's file shrinks (what is left: nothing, one ring, both but nothing that they point at)
+# under a worker, under the switch while it handles messages, and while it maps.
+def h05_shrinks(c):
+    for size in (0, 0x10000, DATA):
+        with open_attacker(c) as f:
+            f.setup()
+            f.receive()
+            f.transmit(FRAME, 5)
+            until("the device runs", lambda end=f: end.used_index(0) == 5)
+            f.avail(1, 20, [(i, i % 5) for i in range(5, 20)])
+            os.ftruncate(f.memfd, size)
+            f.kick()
+            c.victim()
+            until("the broken port's connection is closed", lambda end=f: is_refused(end))
+            os.ftruncate(f.memfd, MEMORY_SIZE)
+    for request in (GET_VRING_BASE, SET_VRING_ADDR, SET_VRING_KICK, SET_VRING_ENABLE):
+        with open_attacker(c) as f:
+            f.setup()
+            f.ask(GET_VRING_BASE, struct.pack("<II", 1, 0))
+            os.ftruncate(f.memfd, 0)
+            try:
+                if request == GET_VRING_BASE:
+                    f.send(request, struct.pack("<II", 0, 0))
+                f.start_ring(1)
+                f.send(SET_VRING_ENABLE, struct.pack("<II", 1, 0))
+                f.features()
+            except Closed:
+                pass
+    shrinks_while_mapped(c)
+
+
+def shrinks_while_mapped(c):
+    memfd = os.memfd_create("guest")
+    end = threading.Event()
+
+    def flip():
+        while not end.is_set():
+            os.ftruncate(memfd, 0)
+            os.ftruncate(memfd, MEMORY_SIZE)
+
+    thread = threading.Thread(target=flip)
+    thread.start()
+    for _ in range(100):
+        with open_attacker(c) as f:
+            try:
+                f.setup()
+                for _ in range(20):
+                    f.send(SET_MEM_TABLE, f.mem_table(), [memfd])
+                    f.kick()
+                f.features()
+            except Closed:
+                pass
+    end.set()
+    thread.join()
+    os.close(memfd)
+
+
+# Pages of a disk's file come when the disk gives them: no worker may wait for that.
+def h05_not_memory(c):
+    with tempfile.TemporaryFile(dir="/var/tmp") as file, open_attacker(c) as f:
+        kind = subprocess.run(["stat", "-f", "-c", "%T", f"/dev/fd/{file.fileno()}"],
+                              pass_fds=[file.fileno()], capture_output=True, text=True, check=True)
+        assert kind.stdout != "tmpfs\n", "/var/tmp is memory: no other file to try"
+        file.truncate(MEMORY_SIZE)
+        f.send(SET_OWNER)
+        f.send(SET_MEM_TABLE, f.mem_table(), [file.fileno()])
+        assert f.is_closed(), "a file on a disk was taken for memory"
 
 
 def h06_rings(c):
@@ -464,9 +542,9 @@ def leaves_together(binary):
 def main():
     binary = sys.argv[1]
     c = Check(binary)
-    for attack in (h01_headers, h02_requests, h03_fds, h03_full_call_fd, h04_tables, h06_rings,
-                   h06_order, stop_and_start, h07_addresses, h14_lying_avail,
-                   h12_connects, h13_features, rings_noise):
+    for attack in (h01_headers, h02_requests, h03_fds, h03_full_call_fd, h04_tables, h05_shrinks,
+                   h05_not_memory, h06_rings, h06_order, stop_and_start, h07_addresses,
+                   h14_lying_avail, h12_connects, h13_features, rings_noise):
         if len(sys.argv) > 2 and attack.__name__ not in sys.argv[2:]:
             continue
         begin = time.monotonic()
