@@ -3,8 +3,8 @@
 // fast path, notifications. Workers, but for virtq_start (the control side).
 
 #include <errno.h>
-#include <unistd.h>
 #include <linux/virtio_net.h>
+#include "vswitch/call_fd.h"
 #include "vswitch/virtq_chain.h"
 
 const char *virtq_fault_text(enum virtq_fault fault)
@@ -130,7 +130,6 @@ static bool wants_call(struct virtq *q, uint16_t before)
 void virtq_return(struct virtq *q, uint16_t n)
 {
 	uint16_t before = q->next;
-	uint64_t one = 1;
 
 	if (n == 0)
 		return;
@@ -142,7 +141,7 @@ void virtq_return(struct virtq *q, uint16_t n)
 	// forbids the store of used->idx to pass the loads.
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (wants_call(q, before))
-		(void)!write(q->call_fd, &one, sizeof(one)); // non-blocking; full: it is told
+		call_fd_signal(q->call_fd);
 }
 
 void virtq_notify_on(struct virtq *q)

@@ -172,6 +172,7 @@ def h03_full_call_fd(c):
     os.eventfd_write(full, 0xFFFFFFFFFFFFFFFE)
     with open_attacker(c) as f:
         f.setup(call=full)
+        os.set_blocking(full, True)  # it was made non-blocking; this is the same open file
         f.transmit(FRAME, 5)
         until("taken", lambda: f.used_index(1) == 5)
         c.victim()
