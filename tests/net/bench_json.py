@@ -8,12 +8,22 @@ import sys
 import tempfile
 
 PERF = os.path.join(os.environ["INSULA_ROOT"], "tests", "perf")
-FIGURE = "replay.start_s"
+FIGURE, OTHER = "replay.start_s", "idle.cpu_percent"
 
 
-def run(*words):
+def run(*words, **variables):
     return subprocess.run([os.path.join(PERF, "run.sh"), *words], capture_output=True, text=True,
-                          timeout=100, check=False)
+                          timeout=100, check=False, env=os.environ | variables)
+
+
+# Programs that are not there: each figure is told to have failed, none takes the others with it.
+def check_failed(path):
+    done = run(FIGURE, OTHER, "--quick", "--json", path, INSULA_BUILD="/nonexistent")
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    assert done.stdout.count("FAILED") == 2, done.stdout
+    with open(path, encoding="ascii") as file:
+        result = json.load(file)
+    assert set(result["failed"]) == {FIGURE, OTHER} and not result["values"], result
 
 
 def main():
@@ -30,6 +40,7 @@ def main():
         assert FIGURE in done.stdout and "goal < 0.3" in done.stdout, done.stdout
         with open(path, encoding="ascii") as file:
             result = json.load(file)
+        check_failed(path)
     assert set(result) == {"ratios", "values", "samples", "host"}, result
     assert result["ratios"] == {} and set(result["values"]) == {FIGURE}, result
     samples = result["samples"][FIGURE]

@@ -18,6 +18,7 @@ import figures_replay
 import figures_tap
 import figures_vhost
 import figures_wake
+import netns
 
 # What a figure may not miss; dev bench then exits with 1. The others are only told.
 with open(os.path.join(HERE, "goals.json"), encoding="ascii") as goals:
@@ -32,6 +33,7 @@ class Bench:
         self.rounds = 3 if quick else 5
         self._wanted = wanted
         self.ratios, self.values, self.samples = {}, {}, {}
+        self.failed = {}  # samples and figures that there are none of, and why
 
     def wants(self, *names):
         return any(matches(name, self._wanted) for name in names)
@@ -40,13 +42,25 @@ class Bench:
     def sample(self, name, value):
         self.samples.setdefault(name, []).append(round(value, 4))
 
+    # One that fails does not take the others with it; nothing is made of what it rests on.
+    def fail(self, name, why):
+        if name not in self.failed:
+            self.say(f"{name} failed: {why}")
+        self.failed[name] = str(why)
+
     # Each round's a over its b, which were measured next to each other.
     def ratio(self, name, a, b):
+        for part in (a, b):
+            if part in self.failed:
+                self.fail(name, f"{part}: {self.failed[part]}")
+                return
         self.samples[name] = [round(x / y, 4) for x, y in zip(self.samples[a], self.samples[b])]
         self.ratios[name] = spread(self.samples[name])
 
     def value(self, *names):
         for name in names:
+            if name in self.failed:
+                continue
             self.values[name] = round(statistics.median(self.samples[name]), 4)
 
     def say(self, text):
@@ -105,10 +119,24 @@ def verdict(name, median):
                    for how, limit in GOALS.get(name, {}).items())
 
 
-# Prints the figures; gives those that missed.
+# Measures the wanted figures of a module. What ends it ends those of them that it has not got to.
+def measure(module, bench):
+    try:
+        module.measure(bench)
+    except netns.CommandFailed as error:
+        for name in module.NAMES:
+            if bench.wants(name) and name not in bench.ratios and name not in bench.values:
+                bench.fail(name, error)
+
+
+# Prints the figures; gives those that missed or failed.
 def report(bench, names):
     missed = []
     for name in names:
+        if name in bench.failed:
+            print(f"{name:26}     FAILED   {bench.failed[name]}")
+            missed.append(name)
+            continue
         r = bench.ratios[name] if name in bench.ratios else spread(bench.samples[name])
         print(f"{name:26} {r['median']:10.2f}   min {r['min']:.2f}, max {r['max']:.2f}"
               f"{verdict(name, r['median'])}")
@@ -131,13 +159,15 @@ def main():
               flush=True)
         for module in MODULES:
             if bench.wants(*module.NAMES):
-                module.measure(bench)
+                measure(module, bench)
         result["host"]["load_after"] = os.getloadavg()[0]
         result |= {"ratios": bench.ratios, "values": bench.values, "samples": bench.samples}
+        if bench.failed:
+            result["failed"] = bench.failed
         json.dump(result, out, indent=1)
     print()
     if bad := report(bench, [name for name in all_names() if bench.wants(name)]):
-        sys.exit(f"dev bench: missed: {', '.join(bad)} (see tests/perf/README.md)")
+        sys.exit(f"dev bench: missed or failed: {', '.join(bad)} (see tests/perf/README.md)")
 
 
 main()

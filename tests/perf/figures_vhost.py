@@ -70,8 +70,12 @@ def _round(bench, wanted):
             continue
         with make() as arm:
             for load in todo:
-                result = _generate(arm, *LOADS[load])
                 key = f"{load}.{name}"
+                try:
+                    result = _generate(arm, *LOADS[load])
+                except netns.CommandFailed as error:
+                    bench.fail(key, error)
+                    continue
                 bench.sample(key, result["mpps"])
                 bench.sample(f"{key}.generator_idle", result["idle"])
                 bench.sample(f"{key}.cycles", result["tsc_hz"] / result["mpps"] / 1e6)
@@ -88,7 +92,11 @@ def measure(bench):
         if bench.wants(name):
             bench.ratio(name, a, b)
     for name, arm in CYCLES.items():
-        if bench.wants(name):
-            bench.samples[name] = bench.samples[f"{arm}.cycles"]
-            bench.value(name)
+        if not bench.wants(name):
+            continue
+        if arm in bench.failed:
+            bench.fail(name, bench.failed[arm])
+            continue
+        bench.samples[name] = bench.samples[f"{arm}.cycles"]
+        bench.value(name)
     bench.value(*sorted(wanted))
