@@ -28,8 +28,7 @@ struct apply {
 	be32 dns[POLICY_MAX_DNS];
 	unsigned n_dns;
 	bool restarted, pushed;
-	unsigned old_workers;
-	bool old_poll;
+	struct switch_settings old_settings;
 };
 
 static void add_note(struct apply *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -67,22 +66,24 @@ static int step_addresses(struct apply *a)
 	return 0;
 }
 
-// Another number of workers is another process.
+// Other settings are another process. What the host has no room for ends before the old one does.
 static int step_restart(struct apply *a)
 {
 	struct daemon *d = a->d;
 	const struct model *m = a->desired->model;
-	unsigned workers = m->workers ? m->workers : 1;
 	char why[512];
 	bool adopted;
 
-	a->old_workers = d->proc.workers;
-	a->old_poll = d->proc.poll;
-	if (d->client && d->proc.workers == workers && d->proc.poll == m->poll)
+	a->old_settings = d->proc.settings;
+	switch_settings_fill(&a->old_settings);
+	if (d->client && switch_settings_equal(&d->proc.settings, &m->settings))
 		return 0;
+	int r = switch_settings_check(&m->settings, d->run.path, why, sizeof(why));
+	if (r < 0)
+		return step_error(a, r, "settings", why);
 	a->restarted = true;
 	switch_link_down(d);
-	int r = switch_link_up(d, workers, m->poll, &adopted, why, sizeof(why));
+	r = switch_link_up(d, &m->settings, &adopted, why, sizeof(why));
 	ports_all_out(d);
 	return r < 0 ? step_error(a, r, "start insula-switch", why) : 0;
 }
@@ -438,8 +439,7 @@ static void undo(struct apply *a)
 
 	if (a->restarted) {
 		switch_link_down(d);
-		if (switch_link_up(d, a->old_workers ? a->old_workers : 1, a->old_poll, &adopted,
-			    why, sizeof(why)) < 0) {
+		if (switch_link_up(d, &a->old_settings, &adopted, why, sizeof(why)) < 0) {
 			log_error("%s", why);
 			loop_timer_arm(d->respawn_timer, 1000000000);
 		}
@@ -509,7 +509,7 @@ int apply_desired(struct daemon *d, struct desired *desired, enum apply_mode mod
 	if (r == 0)
 		r = step_restart(&a);
 	if (r == 0) {
-		r = port_changes_find(d->ports, desired, d->run.path, d->proc.workers,
+		r = port_changes_find(d->ports, desired, d->run.path, d->proc.settings.workers,
 			mode == APPLY_RESTORE, &a.ports);
 		if (r < 0)
 			log_reason(r, err, err_size, "out of memory");

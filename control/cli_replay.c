@@ -41,9 +41,16 @@ static bool push_option(struct child_arguments *a, const char *option, const cha
 	return value == NULL || (push(a, option) && push(a, value));
 }
 
-// The policy in a memory file that the child opens by `ret_path`.
-static bool compile(struct store *s, const char *name, char ret_path[FD_PATH_SIZE])
+// What the child gets of a file.
+struct child_policy {
+	char path[FD_PATH_SIZE]; // where it opens the policy
+	char sessions[48]; // of the settings
+};
+
+// The policy in a memory file.
+static bool compile(struct store *s, const char *name, struct child_policy *ret)
 {
+	struct switch_settings settings;
 	struct model_errors errors = { 0 };
 	char err[512] = "";
 	void *policy = NULL;
@@ -54,7 +61,7 @@ static bool compile(struct store *s, const char *name, char ret_path[FD_PATH_SIZ
 	if (yaml == NULL)
 		return false;
 	r = policy_file_compile(s, strcmp(name, "-") == 0 ? "<stdin>" : name, yaml, size, &policy,
-		&policy_size, &errors, err, sizeof(err));
+		&policy_size, &settings, &errors, err, sizeof(err));
 	free(yaml);
 	for (unsigned i = 0; i < errors.n; i++)
 		cli_error("%s", errors.text[i]);
@@ -69,7 +76,8 @@ static bool compile(struct store *s, const char *name, char ret_path[FD_PATH_SIZ
 		r = -errno;
 	if (r < 0)
 		cli_error("%s: %s", name, strerror(-r));
-	snprintf(ret_path, FD_PATH_SIZE, "/proc/self/fd/%d", fd);
+	snprintf(ret->path, sizeof(ret->path), "/proc/self/fd/%d", fd);
+	switch_settings_sessions(&settings, ret->sessions, sizeof(ret->sessions));
 	return r == 0;
 }
 
@@ -104,14 +112,17 @@ static bool check(const struct cli *c)
 }
 
 // against: NULL, or the second policy.
-static bool arguments(const struct cli *c, const char *path, const char *policy,
-	const char *against, struct child_arguments *a)
+static bool arguments(const struct cli *c, const char *path, const struct child_policy *policy,
+	const struct child_policy *against, struct child_arguments *a)
 {
 	const struct cli_replay *o = &c->replay;
-	bool ok = push(a, path) && push(a, "--replay") && push_option(a, "--policy", policy) &&
-		  push_option(a, "--against", against) && push_option(a, "--out", o->out) &&
-		  push_option(a, "--seed", o->seed) && push_option(a, "--burst", o->burst) &&
-		  push_option(a, "--workers", o->workers);
+	bool ok = push(a, path) && push(a, "--replay") &&
+		  push_option(a, "--policy", policy->path) &&
+		  push_option(a, "--sessions", policy->sessions) &&
+		  (!against || (push_option(a, "--against", against->path) &&
+				       push_option(a, "--against-sessions", against->sessions))) &&
+		  push_option(a, "--out", o->out) && push_option(a, "--seed", o->seed) &&
+		  push_option(a, "--burst", o->burst) && push_option(a, "--workers", o->workers);
 
 	for (unsigned i = 0; ok && i < o->n_inputs; i++)
 		ok = push_option(a, "--in", o->inputs[i]);
@@ -122,7 +133,8 @@ int cli_replay(const struct cli *c, int n_args, char *const *args)
 {
 	const struct cli_replay *o = &c->replay;
 	int trouble = o->against != NULL ? CLI_USAGE : CLI_FAILED; // as diff(1): 2 is trouble
-	char policy[FD_PATH_SIZE], against[FD_PATH_SIZE], path[512], err[512] = "";
+	struct child_policy policy, against;
+	char path[512], err[512] = "";
 	struct child_arguments a = { 0 };
 	struct store *store;
 	bool ok;
@@ -134,12 +146,12 @@ int cli_replay(const struct cli *c, int n_args, char *const *args)
 		cli_error("%s", err);
 		return trouble;
 	}
-	ok = compile(store, o->policy, policy) &&
-	     (o->against == NULL || compile(store, o->against, against));
+	ok = compile(store, o->policy, &policy) &&
+	     (o->against == NULL || compile(store, o->against, &against));
 	store_close(store);
 	if (!ok)
 		return trouble;
-	if (arguments(c, path, policy, o->against != NULL ? against : NULL, &a)) {
+	if (arguments(c, path, &policy, o->against != NULL ? &against : NULL, &a)) {
 		execv(path, a.v);
 		cli_error("%s: %s", path, strerror(errno));
 	}

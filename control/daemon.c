@@ -212,10 +212,9 @@ int daemon_restore(struct daemon *d, char *err, size_t err_size)
 		log_reason(r, err, err_size, "the stored configuration: %s", store_error(d->store));
 		goto out;
 	}
-	unsigned workers = desired->model->workers ? desired->model->workers : 1;
 	if (store_is_new(d->store))
 		switch_link_forget(d);
-	r = switch_link_up(d, workers, desired->model->poll, &adopted, err, err_size);
+	r = switch_link_up(d, &desired->model->settings, &adopted, err, err_size);
 	if (r == 0 && adopted)
 		r = ports_adopt(d, desired, err, err_size);
 	if (r == 0) {

@@ -54,8 +54,8 @@ struct daemon {
 
 // switch_link.c: the switch as a whole.
 // Connects to a living switch or starts one. *ret_adopted = it was living.
-int switch_link_up(struct daemon *d, unsigned workers, bool poll, bool *ret_adopted, char *err,
-	size_t err_size);
+int switch_link_up(struct daemon *d, const struct switch_settings *settings, bool *ret_adopted,
+	char *err, size_t err_size);
 // Ends the switch on purpose.
 void switch_link_down(struct daemon *d);
 // The same, also if it has not been adopted yet.

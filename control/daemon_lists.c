@@ -55,7 +55,8 @@ static void take_up(void *arg, const struct proto_port_entry *e)
 	if (!p)
 		return;
 	p->up = e->up == 1;
-	p->sleepless = e->sleepless && !d->proc.poll; // with mode poll, no worker ever sleeps
+	// With mode poll, no worker ever sleeps.
+	p->sleepless = e->sleepless && !d->proc.settings.poll;
 }
 
 static void put_runtime(json_t *o, const struct port *p, const struct proto_stats_entry *stats)

@@ -33,9 +33,9 @@ static json_t *switch_status(struct daemon *d)
 	uint64_t uptime_ns = answers && now > hello.started_ns ? now - hello.started_ns : 0;
 	json_t *o = json_pack("{s:s, s:i, s:i, s:s, s:I, s:I, s:I}", "state",
 		answers ? "running" : "not answering", "pid", (int)d->proc.pid, "workers",
-		(int)d->proc.workers, "mode", d->proc.poll ? "poll" : "adaptive", "generation",
-		(json_int_t)hello.generation, "uptime_s", (json_int_t)(uptime_ns / 1000000000),
-		"respawns", (json_int_t)d->n_respawns);
+		(int)d->proc.settings.workers, "mode", d->proc.settings.poll ? "poll" : "adaptive",
+		"generation", (json_int_t)hello.generation, "uptime_s",
+		(json_int_t)(uptime_ns / 1000000000), "respawns", (json_int_t)d->n_respawns);
 
 	if (!answers)
 		json_object_set_new(o, "trouble", json_string(err));

@@ -229,6 +229,15 @@ static void add(json_t *all, json_t *o)
 	json_object_set_new(all, key, o);
 }
 
+static void describe_settings(json_t *o, const struct switch_settings *s)
+{
+	put_number(o, "workers", s->workers);
+	put(o, "mode", s->poll ? "poll" : "adaptive");
+	put_number(o, "sessions", s->sessions);
+	put_number(o, "sessions_per_tenant", s->sessions_per_tenant);
+	put_number(o, "sessions_per_port", s->sessions_per_port);
+}
+
 json_t *describe_all(const struct desired *d, const char *run_dir)
 {
 	json_t *all = json_object();
@@ -238,8 +247,7 @@ json_t *describe_all(const struct desired *d, const char *run_dir)
 	json_t *o = json_object();
 	put(o, "kind", "switch");
 	put(o, "name", "insula-switch");
-	put_number(o, "workers", d->model->workers ? d->model->workers : 1);
-	put(o, "mode", d->model->poll ? "poll" : "adaptive");
+	describe_settings(o, &d->model->settings);
 	add(all, o);
 	for (unsigned i = 0; i < d->n_uplinks + d->n_trunks; i++)
 		add(all, describe_port(d, &d->ports[i], run_dir));

@@ -89,10 +89,9 @@ static json_t *changes_to(
 static void find_port_changes(
 	struct daemon *d, const struct desired *desired, struct port_changes *ret_ports)
 {
-	unsigned workers = desired->model->workers ? desired->model->workers : 1;
-
 	tap_care_check(d);
-	if (port_changes_find(d->ports, desired, d->run.path, workers, false, ret_ports) < 0)
+	if (port_changes_find(d->ports, desired, d->run.path, desired->model->settings.workers,
+		    false, ret_ports) < 0)
 		return; // out of memory: the apply will say so
 	for (unsigned i = 0; i < ret_ports->n; i++)
 		ret_ports->v[i].new->chosen = port_expect(ret_ports->v[i].new);
@@ -130,8 +129,12 @@ static void warn_of_troubles(struct daemon *d, const struct desired *desired,
 static void warn_of_failure(struct daemon *d, const struct desired *desired,
 	const struct port_changes *ports, json_t *warnings)
 {
-	char text[200];
+	char text[400];
 
+	if (!switch_settings_equal(&d->proc.settings, &desired->model->settings) &&
+		switch_settings_check(&desired->model->settings, d->run.path, text, sizeof(text)) <
+			0)
+		json_array_append_new(warnings, json_sprintf("%ssettings: %s", would_fail, text));
 	for (unsigned i = 0; i < desired->n_uplinks; i++)
 		if (host_address_taken(&desired->ports[i], text, sizeof(text)))
 			warn(warnings, would_fail, desired->ports[i].name, text);

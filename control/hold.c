@@ -109,13 +109,15 @@ static void collect(void *arg, const struct proto_port_entry *e)
 int hold_what_runs(struct daemon *d, uint64_t generation, char *err, size_t err_size)
 {
 	struct entries h = { 0 };
+	struct switch_settings settings = { 0 }; // of one that has to be started
 	bool adopted;
 	int r = load_policy(d->store, generation, &d->compiled);
 
 	if (r < 0)
 		return log_reason(r, err, err_size, "the stored policy: %s",
 			r == -EIO ? store_error(d->store) : strerror(-r));
-	r = switch_link_up(d, 1, false, &adopted, err, err_size);
+	switch_settings_fill(&settings);
+	r = switch_link_up(d, &settings, &adopted, err, err_size);
 	if (r < 0 || !adopted)
 		return r;
 	d->switch_has_policy = true;

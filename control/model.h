@@ -5,6 +5,7 @@
 #pragma once
 
 #include "control/policy.h"
+#include "control/switch_settings.h"
 
 enum model_uplink_mode {
 	MODEL_UPLINK_NAT, // a tap into the host and one nftables masquerade table
@@ -91,8 +92,7 @@ struct model_tenant {
 
 struct model {
 	char *file; // as the user named it
-	unsigned workers; // 0 = one
-	bool poll; // workers never sleep
+	struct switch_settings settings;
 	unsigned n_uplinks, n_trunks, n_tenants;
 	struct model_uplink *uplinks;
 	struct model_trunk *trunks;

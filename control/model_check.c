@@ -9,6 +9,25 @@
 static void check_uplinks(struct checker *c, const struct yaml_node *n);
 static void check_trunks(struct checker *c, const struct yaml_node *n);
 
+static void check_settings(struct checker *c, const struct yaml_node *n)
+{
+	struct switch_settings s = c->m->settings;
+
+	if ((yaml_has(n, "sessions") && s.sessions == 0) ||
+		(yaml_has(n, "sessions_per_tenant") && s.sessions_per_tenant == 0) ||
+		(yaml_has(n, "sessions_per_port") && s.sessions_per_port == 0))
+		return;
+	switch_settings_fill(&s);
+	if (s.sessions_per_tenant > s.sessions)
+		report(c->r, line_of(n, "sessions_per_tenant"),
+			"sessions_per_tenant is %u, and there are %u sessions; at most that many",
+			s.sessions_per_tenant, s.sessions);
+	if (s.sessions_per_port > s.sessions_per_tenant)
+		report(c->r, line_of(n, "sessions_per_port"),
+			"sessions_per_port is %u, and sessions_per_tenant %u; at most that many",
+			s.sessions_per_port, s.sessions_per_tenant);
+}
+
 void model_check(const struct model *m, const struct yaml_node *root, struct report *r)
 {
 	struct checker c = { .m = m, .r = r };
@@ -18,6 +37,7 @@ void model_check(const struct model *m, const struct yaml_node *root, struct rep
 
 	for (unsigned i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		all[i]->r = r;
+	check_settings(&c, yaml_get(root, "settings"));
 	check_uplinks(&c, root);
 	check_trunks(&c, root);
 	for (unsigned t = 0; t < m->n_tenants; t++, n = n->next)

@@ -55,9 +55,15 @@ static void tenant_defaults(void *object, int line)
 }
 
 // clang-format off
+#define SETTING(member) AT(model, settings.member)
 static const struct field settings_fields[] = {
-	{ "workers", FIELD_NUMBER, AT(model, workers), .min = 1, .max = 16 },
-	{ "mode", FIELD_SWITCH, AT(model, poll), .words = mode_words },
+	{ "workers", FIELD_NUMBER, SETTING(workers), .min = 1, .max = 16 },
+	{ "mode", FIELD_SWITCH, SETTING(poll), .words = mode_words },
+	{ "sessions", FIELD_NUMBER, SETTING(sessions), .min = 1024, .max = 4194304 },
+	{ "sessions_per_tenant", FIELD_NUMBER, SETTING(sessions_per_tenant), .min = 1,
+		.max = 4194304 },
+	{ "sessions_per_port", FIELD_NUMBER, SETTING(sessions_per_port), .min = 1,
+		.max = 4194304 },
 	{ 0 }
 };
 static const struct object settings_object = {

@@ -50,6 +50,7 @@ int model_from_yaml(const char *file, const char *yaml, size_t size, struct mode
 		read_object(&rd, &schema_top, tree.root, m);
 		schema_fill_defaults(m);
 		model_check(m, tree.root, &r);
+		switch_settings_fill(&m->settings);
 	}
 	rc = report_failed(&r) ? -EINVAL : 0;
 out:

@@ -53,7 +53,8 @@ static int allocate(
 }
 
 int policy_file_compile(struct store *s, const char *file, const char *yaml, size_t size,
-	void **ret_data, size_t *ret_size, struct model_errors *errors, char *err, size_t err_size)
+	void **ret_data, size_t *ret_size, struct switch_settings *ret_settings,
+	struct model_errors *errors, char *err, size_t err_size)
 {
 	struct compiled *c;
 	struct desired *d;
@@ -68,6 +69,7 @@ int policy_file_compile(struct store *s, const char *file, const char *yaml, siz
 			       : log_reason(r, err, err_size, "%s: %s", file,
 					 r == -EIO ? store_error(s) : strerror(-r));
 	r = compile_policy(d, NULL, 0, NULL, 1, &c, err, err_size);
+	*ret_settings = d->model->settings;
 	desired_free(d);
 	if (r < 0)
 		return r;

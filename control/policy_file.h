@@ -9,6 +9,7 @@
 // Compiles `yaml` (called `file` in error texts) with the numbers, MACs and addresses of `s`, a
 // store in memory; several files with one store agree on what they share. No name server is the
 // host's: networks that name none tell none. 0 with *ret_data to free; -EINVAL with error texts;
-// else -errno with a sentence in err.
+// else -errno with a sentence in err. *ret_settings: the file's.
 int policy_file_compile(struct store *s, const char *file, const char *yaml, size_t size,
-	void **ret_data, size_t *ret_size, struct model_errors *errors, char *err, size_t err_size);
+	void **ret_data, size_t *ret_size, struct switch_settings *ret_settings,
+	struct model_errors *errors, char *err, size_t err_size);

@@ -115,8 +115,8 @@ int ports_adopt(struct daemon *d, const struct desired *desired, char *err, size
 
 	for (size_t i = 0; r == 0 && i < l.n; i++) {
 		const struct desired_port *want = desired_port_by_id(desired, l.e[i].id);
-		struct port *p =
-			want ? port_new(want, d->run.path, d->proc.workers) : calloc(1, sizeof(*p));
+		struct port *p = want ? port_new(want, d->run.path, d->proc.settings.workers)
+				      : calloc(1, sizeof(*p));
 		if (!p) {
 			r = log_reason(-ENOMEM, err, err_size, "out of memory");
 			break;

@@ -16,6 +16,9 @@ enum {
 	PROTO_REPLY = 0x8000,
 	PROTO_TEXT_SIZE = 240,
 	PROTO_MAX_QUEUES = 16,
+	// What RUN_DIR/sessions takes: a page, and so many bytes for each session there may be.
+	PROTO_SESSION_FILE_HEADER = 4096,
+	PROTO_SESSION_SIZE = 128,
 };
 
 enum proto_type {

@@ -107,25 +107,6 @@ static int connect_to(struct daemon *d, pid_t *ret_pid)
 	return switch_client_open(d->loop, path, &handler, &d->client, ret_pid);
 }
 
-// How was it started? Its own command line knows.
-static bool was_started_polling(pid_t pid)
-{
-	char path[64], text[1024];
-	bool found = false;
-
-	snprintf(path, sizeof(path), "/proc/%d/cmdline", pid);
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return false;
-	ssize_t n = read(fd, text, sizeof(text) - 1);
-	close(fd);
-	for (ssize_t i = 0; n > 0 && i < n; i += (ssize_t)strlen(text + i) + 1) {
-		text[n] = 0;
-		found = found || strcmp(text + i, "--poll") == 0;
-	}
-	return found;
-}
-
 // It lives if it takes our connection and greets.
 static int adopt(struct daemon *d, char *err, size_t err_size)
 {
@@ -144,8 +125,7 @@ static int adopt(struct daemon *d, char *err, size_t err_size)
 		d->client = NULL;
 		return r;
 	}
-	d->proc.workers = hello.n_workers;
-	d->proc.poll = was_started_polling(pid);
+	switch_settings_of(pid, &d->proc.settings);
 	return 0;
 }
 
@@ -193,8 +173,8 @@ static int wait_until_up(struct daemon *d, char *err, size_t err_size)
 	}
 }
 
-int switch_link_up(struct daemon *d, unsigned workers, bool poll, bool *ret_adopted, char *err,
-	size_t err_size)
+int switch_link_up(struct daemon *d, const struct switch_settings *settings, bool *ret_adopted,
+	char *err, size_t err_size)
 {
 	char path[128];
 	int r = adopt(d, err, err_size);
@@ -204,7 +184,7 @@ int switch_link_up(struct daemon *d, unsigned workers, bool poll, bool *ret_adop
 		switch_proc_stop(&d->proc); // one that lives but does not greet
 		socket_path(d, path, sizeof(path));
 		unlink(path);
-		r = switch_proc_spawn(&d->proc, d->run.path, workers, poll, err, err_size);
+		r = switch_proc_spawn(&d->proc, d->run.path, settings, err, err_size);
 		if (r == 0)
 			r = wait_until_up(d, err, err_size);
 	}
@@ -311,8 +291,9 @@ static void respawn(void *arg)
 	if (r < 0) {
 		uint64_t start = loop_now_ns();
 		d->n_respawns++;
-		r = switch_link_up(d, d->proc.workers ? d->proc.workers : 1, d->proc.poll, &adopted,
-			err, sizeof(err));
+		struct switch_settings same = d->proc.settings;
+		switch_settings_fill(&same);
+		r = switch_link_up(d, &same, &adopted, err, sizeof(err));
 		if (r < 0) {
 			log_error("%s", err);
 			loop_timer_arm(d->respawn_timer, 1000000000);

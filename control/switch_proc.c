@@ -84,18 +84,20 @@ static int start(const char *path, char *const argv[], int log_fd, pid_t *ret_pi
 	return r;
 }
 
-int switch_proc_spawn(struct switch_proc *p, const char *run_dir, unsigned workers, bool poll,
-	char *err, size_t err_size)
+int switch_proc_spawn(struct switch_proc *p, const char *run_dir,
+	const struct switch_settings *settings, char *err, size_t err_size)
 {
-	char path[320], n_workers[16], dir[128];
-	char name[] = "insula-switch", run[] = "--run-dir", work[] = "--workers", busy[] = "--poll";
-	char *argv[] = { name, run, dir, work, n_workers, poll ? busy : NULL, NULL };
+	char path[320], dir[128], words[SWITCH_SETTINGS_SIZE];
+	char name[] = "insula-switch", run[] = "--run-dir";
+	char *argv[3 + SWITCH_SETTINGS_WORDS] = { name, run, dir };
 	pid_t pid;
 	int r = switch_proc_find(path, sizeof(path), err, err_size);
 
+	if (r == 0)
+		r = switch_settings_check(settings, run_dir, err, err_size);
 	if (r < 0)
 		return r;
-	snprintf(n_workers, sizeof(n_workers), "%u", workers);
+	switch_settings_arguments(settings, words, argv + 3);
 	snprintf(dir, sizeof(dir), "%s", run_dir);
 	r = start(path, argv, p->log_fd, &pid);
 	if (r < 0)
@@ -107,8 +109,7 @@ int switch_proc_spawn(struct switch_proc *p, const char *run_dir, unsigned worke
 		return log_reason(r, err, err_size, "pidfd_open: %s; Linux 5.3 or later is needed",
 			strerror(-r));
 	}
-	p->workers = workers;
-	p->poll = poll;
+	p->settings = *settings;
 	return 0;
 }
 

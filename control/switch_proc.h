@@ -7,14 +7,14 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include "control/switch_settings.h"
 
 struct switch_proc {
 	pid_t pid; // 0 = none
 	int pidfd; // -1 = none; readable when it is dead
 	bool child; // ours to reap
 	uint64_t started_ns; // CLOCK_BOOTTIME; when it was spawned or adopted
-	unsigned workers;
-	bool poll;
+	struct switch_settings settings;
 	int log_fd; // its standard output and error
 };
 
@@ -23,8 +23,8 @@ struct switch_proc {
 int switch_proc_find(char *path, size_t size, char *err, size_t err_size);
 // Starts INSULA_SWITCH (environment), else the insula-switch beside this binary or in the build
 // tree. 0, or -errno with a sentence in err.
-int switch_proc_spawn(struct switch_proc *p, const char *run_dir, unsigned workers, bool poll,
-	char *err, size_t err_size);
+int switch_proc_spawn(struct switch_proc *p, const char *run_dir,
+	const struct switch_settings *settings, char *err, size_t err_size);
 int switch_proc_adopt(struct switch_proc *p, pid_t pid);
 bool switch_proc_alive(const struct switch_proc *p);
 // After its death: reaps it and says how it ended ("killed by signal 11 (Segmentation fault)").

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // insula-switch: options, start in the order that gives up most privilege earliest, control loop,
 // end. Started by insulad; sessions and mappings in --run-dir outlive it.
+#include <assert.h>
 #include <errno.h>
 #include <getopt.h>
 #include <grp.h>
@@ -16,13 +17,19 @@
 #include <unistd.h>
 #include "vswitch/control.h"
 #include "vswitch/eal.h"
+#include "vswitch/record_file.h"
 #include "vswitch/replay.h"
 #include "vswitch/sandbox.h"
 #include "vswitch/tables.h"
 
+static_assert(sizeof(struct session_record) == PROTO_SESSION_SIZE &&
+		      (size_t)RECORD_HEADER_SIZE == PROTO_SESSION_FILE_HEADER,
+	"insulad reckons with it");
+
 struct options {
 	const char *run_dir, *user;
 	unsigned n_workers, memory_mib;
+	struct tables_limits limits;
 	bool poll;
 };
 
@@ -30,12 +37,17 @@ static void usage(FILE *f)
 {
 	fputs("usage: insula-switch --run-dir DIR [--workers N] [--poll] [--user NAME] [--memory "
 	      "MIB]\n"
+	      "                     [--sessions N[,TENANT,PORT]]\n"
 	      "\n"
 	      "The userspace switch. insulad starts it and speaks to DIR/switch.sock; see "
 	      "insulad(8).\n"
 	      "  --run-dir DIR   where its socket, sessions and mappings live\n"
 	      "  --workers N     threads that carry packets, 1 to 16 (default 1)\n"
 	      "  --poll          workers never sleep\n"
+	      "  --sessions N[,TENANT,PORT]\n"
+	      "                  how many the table holds (default 131072), and of one tenant "
+	      "(an eighth)\n"
+	      "                  and one port at most (half of that)\n"
 	      "  --user NAME     who to be after start when started as root (default nobody)\n"
 	      "  --memory MIB    packet memory (default 24 and 20 per worker)\n"
 	      "Example: insula-switch --run-dir /run/insula --workers 2\n",
@@ -60,11 +72,13 @@ static void parse_options(int argc, char **argv, struct options *o)
 	static const struct option longs[] = { { "run-dir", required_argument, NULL, 'r' },
 		{ "workers", required_argument, NULL, 'w' }, { "poll", no_argument, NULL, 'p' },
 		{ "user", required_argument, NULL, 'u' },
+		{ "sessions", required_argument, NULL, 's' },
 		{ "memory", required_argument, NULL, 'm' }, { "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'v' }, { 0 } };
 	int c;
 
 	*o = (struct options){ .n_workers = 1, .user = "nobody" };
+	tables_limits_default(&o->limits);
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		switch (c) {
 		case 'r':
@@ -81,6 +95,16 @@ static void parse_options(int argc, char **argv, struct options *o)
 			break;
 		case 'u':
 			o->user = optarg;
+			break;
+		case 's':
+			if (!tables_limits_parse(optarg, &o->limits)) {
+				fprintf(stderr,
+					"insula-switch: --sessions is %s; allowed is N or "
+					"N,TENANT,PORT with N up to %d, PORT up to TENANT "
+					"and TENANT up to N\n",
+					optarg, TABLES_SESSIONS_MAX);
+				exit(2);
+			}
 			break;
 		case 'v':
 			puts("insula-switch " INSULA_VERSION);
@@ -204,8 +228,10 @@ int main(int argc, char **argv)
 	signal_fd = block_signals();
 	if (signal_fd < 0)
 		return fail("signals", signal_fd, NULL);
-	r = tables_open(&(struct tables_options){ .run_dir = o.run_dir, .seed = seed }, &tables,
-		err, sizeof(err));
+	r = tables_open(
+		&(struct tables_options){
+			.run_dir = o.run_dir, .session_capacity = o.limits.sessions, .seed = seed },
+		&tables, err, sizeof(err));
 	if (r < 0)
 		return fail("tables", r, err);
 	tell_fresh("sessions", tables.sessions_fresh);
@@ -213,13 +239,17 @@ int main(int argc, char **argv)
 	if (tables.n_orphans)
 		fprintf(stderr, "insula-switch: %u sessions ended: their mapping was not there\n",
 			tables.n_orphans);
+	if (tables.n_lost)
+		fprintf(stderr, "insula-switch: %u sessions ended: the table has room for %u now\n",
+			tables.n_lost, o.limits.sessions);
 	r = eal_start(o.memory_mib, o.run_dir);
 	if (r < 0)
 		return fail("DPDK", r, NULL);
 	r = switch_new(&(struct switch_config){ .n_workers = o.n_workers,
 			       .poll = o.poll,
-			       .n_sessions = TABLES_SESSIONS_DEFAULT,
 			       .n_mappings = TABLES_MAPPINGS_DEFAULT,
+			       .sessions_per_tenant = o.limits.per_tenant,
+			       .sessions_per_port = o.limits.per_port,
 			       .n_small = 4096,
 			       .n_big = 128,
 			       .seed = seed },

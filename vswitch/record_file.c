@@ -35,9 +35,12 @@ int record_file_attach(const struct record_kind *kind, void *mem, size_t size, u
 	if (h->magic != kind->magic || h->layout != kind->layout ||
 		h->record_size != kind->record_size || h->boot_id != boot_id)
 		return -EINVAL;
-	if (h->high_water > capacity || h->high_water > h->capacity || h->next_commit == 0)
+	if (h->high_water > h->capacity || h->next_commit == 0 ||
+		size < record_file_size(kind, h->high_water))
 		return -EINVAL;
-	h->capacity = capacity;
 	*ret_header = h;
+	if (h->high_water > capacity)
+		return -E2BIG;
+	h->capacity = capacity;
 	return 0;
 }

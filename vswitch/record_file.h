@@ -32,7 +32,9 @@ struct record_kind {
 
 size_t record_file_size(const struct record_kind *kind, uint32_t capacity);
 // Formats fresh memory (no magic) or verifies the header. A capacity other than the file's is taken
-// over if every used record still fits. 0; -EINVAL another layout, boot or a damaged header.
+// over if every used record still fits. 0; -EINVAL another layout, boot or a damaged header; -E2BIG
+// records lie at or above the capacity (their memory is there): *ret_header is set, the file as it
+// was.
 int record_file_attach(const struct record_kind *kind, void *mem, size_t size, uint32_t capacity,
 	uint64_t boot_id, struct record_header **ret_header);
 

@@ -12,7 +12,6 @@
 #include "vswitch/message.h"
 #include "vswitch/port_fd.h"
 #include "vswitch/replay_private.h"
-#include "vswitch/tables.h"
 #include "vswitch/vnet_hdr.h"
 
 #define SECOND 1000000000ull
@@ -193,7 +192,8 @@ static int load_policy(
 
 static int tables_new(struct replay *r)
 {
-	const size_t sizes[2] = { session_table_file_size(TABLES_SESSIONS_DEFAULT),
+	const uint32_t n_sessions = r->o->limits.sessions;
+	const size_t sizes[2] = { session_table_file_size(n_sessions),
 		nat_table_file_size(TABLES_MAPPINGS_DEFAULT) };
 	int e;
 
@@ -206,8 +206,8 @@ static int tables_new(struct replay *r)
 		r->table_mem[i] = mem;
 		r->table_size[i] = sizes[i];
 	}
-	e = session_table_open(r->table_mem[0], sizes[0], TABLES_SESSIONS_DEFAULT, BOOT_ID,
-		r->o->seed, &r->sessions);
+	e = session_table_open(
+		r->table_mem[0], sizes[0], n_sessions, BOOT_ID, r->o->seed, &r->sessions);
 	if (e < 0)
 		return e;
 	return nat_table_open(r->table_mem[1], sizes[1], TABLES_MAPPINGS_DEFAULT, BOOT_ID,
@@ -271,8 +271,9 @@ static int start(struct replay *r, char *err, size_t err_size)
 	e = tables_new(r);
 	if (e == 0)
 		e = switch_new(&(struct switch_config){ .n_workers = r->o->n_workers,
-				       .n_sessions = TABLES_SESSIONS_DEFAULT,
 				       .n_mappings = TABLES_MAPPINGS_DEFAULT,
+				       .sessions_per_tenant = r->o->limits.per_tenant,
+				       .sessions_per_port = r->o->limits.per_port,
 				       .n_small = 4096,
 				       .n_big = 128,
 				       .seed = r->o->seed },
@@ -554,6 +555,8 @@ int replay_run(const struct replay_options *o, char *err, size_t err_size)
 
 	options.burst = o->burst ? RTE_MIN(o->burst, (unsigned)BURST_MAX) : 1;
 	options.n_workers = o->n_workers ? o->n_workers : 1;
+	if (options.limits.sessions == 0)
+		tables_limits_default(&options.limits);
 	err[0] = 0;
 	e = start(&r, err, err_size);
 	if (e == 0 && o->out_dir)

@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 #include "vswitch/policy.h"
+#include "vswitch/tables.h"
 #include "vswitch/worker.h"
 
 enum {
@@ -96,6 +97,7 @@ struct replay_options {
 	const char
 		*out_dir; // where captures go, a file for each port something left by; NULL: none
 	uint64_t seed;
+	struct tables_limits limits; // sessions 0 = the defaults
 	unsigned burst, n_workers; // results do not depend on them; 0 = 1
 	bool ports_may_lack; // inputs of ports the policy has not: each packet a drop
 	// Called with each packet's verdict, in order.

@@ -20,6 +20,7 @@ struct arguments {
 	struct replay_input *inputs;
 	unsigned n_inputs, burst, n_workers;
 	uint64_t seed;
+	struct tables_limits limits[2]; // of policy and against; all 0: the defaults
 	bool json;
 };
 
@@ -57,7 +58,9 @@ static bool parse(int argc, char **argv, struct arguments *a)
 		{ "against", required_argument, NULL, 'a' }, { "in", required_argument, NULL, 'i' },
 		{ "out", required_argument, NULL, 'o' }, { "seed", required_argument, NULL, 's' },
 		{ "json", no_argument, NULL, 'j' }, { "burst", required_argument, NULL, 'b' },
-		{ "workers", required_argument, NULL, 'w' }, { 0 } };
+		{ "workers", required_argument, NULL, 'w' },
+		{ "sessions", required_argument, NULL, 'n' },
+		{ "against-sessions", required_argument, NULL, 'N' }, { 0 } };
 	bool ok = true;
 	int c;
 
@@ -73,6 +76,8 @@ static bool parse(int argc, char **argv, struct arguments *a)
 			a->out = optarg;
 		else if (c == 's')
 			a->seed = strtoull(optarg, NULL, 10);
+		else if (c == 'n' || c == 'N')
+			ok = tables_limits_parse(optarg, &a->limits[c == 'N']);
 		else if (c == 'j')
 			a->json = true;
 		else if (c == 'b')
@@ -134,6 +139,7 @@ static struct replay_options options_of(const struct arguments *a, const struct 
 		.frames = f,
 		.out_dir = a->out,
 		.seed = a->seed,
+		.limits = a->limits[0],
 		.burst = a->burst,
 		.n_workers = a->n_workers,
 		.verdict = count,
@@ -155,6 +161,7 @@ static int run_against(const struct arguments *a, const struct view policy[2],
 		struct replay_options o = options_of(a, &policy[i], f, t);
 
 		o.ports_may_lack = true;
+		o.limits = a->limits[i];
 		t->verdict = i ? replay_compare_then : replay_compare_old;
 		t->arg = c;
 		r = replay_run(&o, err, err_size);

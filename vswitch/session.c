@@ -195,7 +195,7 @@ static enum drop_reason new_session(struct worker *w, struct burst *b, struct rt
 	if (!(p->flags & PACKET_NEW_SESSION))
 		return DROP_NONE;
 	if (atomic_load_explicit(tenant_count(w->sw, p->zone), memory_order_relaxed) >=
-		w->sw->tenant_quota)
+		w->sw->cfg.sessions_per_tenant)
 		r = -EDQUOT;
 	else if (!describe(w, b, m, &d))
 		r = -EINVAL;

@@ -25,7 +25,11 @@ struct session_table {
 	uint32_t port_quota; // atomic; written by the control thread
 	uint32_t count; // atomic, by any worker
 	uint32_t expire_cursor; // control thread only
+	uint32_t lost; // const after open
 };
+
+// session_shrink.c: brings the records below `capacity`; returns how many it had to end.
+uint32_t session_shrink(struct record_header *h, struct session_record *records, uint32_t capacity);
 
 // Records at and above it were never used. Acquire pairs with id_pool_take's release.
 static inline uint32_t session_high_water(const struct session_table *t)

@@ -379,10 +379,14 @@ int session_table_open(void *mem, size_t size, uint32_t capacity, uint64_t boot_
 	t = calloc(1, sizeof(*t));
 	if (t == NULL)
 		return -ENOMEM;
+	t->records = (struct session_record *)((uint8_t *)mem + RECORD_HEADER_SIZE);
 	r = record_file_attach(&session_kind, mem, size, capacity, boot_id, &t->header);
+	if (r == -E2BIG) {
+		t->lost = session_shrink(t->header, t->records, capacity);
+		r = record_file_attach(&session_kind, mem, size, capacity, boot_id, &t->header);
+	}
 	if (r < 0)
 		goto err_table;
-	t->records = (struct session_record *)((uint8_t *)mem + RECORD_HEADER_SIZE);
 	r = id_pool_open(&t->ids, capacity, &t->header->high_water);
 	if (r < 0)
 		goto err_table;
@@ -407,6 +411,11 @@ err_ids:
 err_table:
 	free(t);
 	return r;
+}
+
+uint32_t session_table_lost(const struct session_table *t)
+{
+	return t->lost;
 }
 
 void session_table_close(struct session_table *t)

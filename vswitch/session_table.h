@@ -76,11 +76,14 @@ size_t session_table_file_size(uint32_t capacity);
 
 // Attaches to `mem` (session_table_file_size bytes, zeroed when new), verifies its header
 // (magic, layout, capacity, boot id), formats it if it is all zero, else rebuilds the index by a
-// scan. seed: hash seed. 0; -EINVAL header of another layout or boot (caller decides to reformat),
-// -ENOMEM.
+// scan. Of a larger table's file all of it is to be mapped: records above `capacity` move down, and
+// what it has no room for ends (session_table_lost). seed: hash seed. 0; -EINVAL header of another
+// layout or boot (caller decides to reformat), -ENOMEM.
 int session_table_open(void *mem, size_t size, uint32_t capacity, uint64_t boot_id, uint64_t seed,
 	struct session_table **ret_table);
 void session_table_close(struct session_table *t); // memory of the file stays as it is
+// Sessions that the last open ended because the table is smaller now.
+uint32_t session_table_lost(const struct session_table *t);
 
 // Finds the session of an arriving packet. SESSION_NONE if unknown. What is found stays readable,
 // even when removed meanwhile, until the caller's next quiescent state (see session_reclaim).

@@ -17,9 +17,7 @@ enum {
 	NEXTHOP_CAPACITY = 131072,
 	NEIGHBOUR_CAPACITY = 8192,
 	MESSAGES = 1023,
-	// No port, and no tenant with many ports, can fill a table for the others.
-	SESSIONS_PER_PORT = 8192,
-	TENANT_SHARE = 8, // a tenant may hold an eighth of the sessions and of the mappings
+	TENANT_SHARE = 8, // a tenant may hold an eighth of the mappings
 };
 
 struct switch_retired {
@@ -76,9 +74,8 @@ int switch_new(const struct switch_config *cfg, struct session_table *sessions,
 	sw->control_event_fd = -1;
 	sw->sessions = sessions;
 	sw->mappings = mappings;
-	session_set_port_quota(sessions, SESSIONS_PER_PORT);
+	session_set_port_quota(sessions, cfg->sessions_per_port);
 	nat_set_quota(mappings, cfg->n_mappings / TENANT_SHARE);
-	sw->tenant_quota = cfg->n_sessions / TENANT_SHARE;
 	count_sessions(sw);
 	sw->policy = policy_empty();
 	r = shared_new(sw);

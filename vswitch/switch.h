@@ -16,7 +16,9 @@
 struct switch_config {
 	unsigned n_workers;
 	bool poll; // workers never sleep
-	uint32_t n_sessions, n_mappings; // capacities
+	uint32_t n_mappings; // capacity
+	// No port, and no tenant with many ports, can fill the table for the others.
+	uint32_t sessions_per_tenant, sessions_per_port;
 	uint32_t n_small, n_big; // mbufs per worker
 	uint64_t seed;
 };
@@ -35,7 +37,6 @@ struct switch_ {
 	// Sessions of each tenant (its id modulo the array's size), for its quota: any worker,
 	// relaxed.
 	_Atomic uint32_t tenant_sessions[65536];
-	uint32_t tenant_quota; // immutable
 	struct rte_mempool *messages; // struct worker_message; locks for itself
 	struct switch_retired *retired; // control: waiting for their grace period
 	int control_event_fd; // workers write: a message waits in to_control

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/random.h>
@@ -17,6 +18,7 @@
 #define BOOT_ID_PATH "/proc/sys/kernel/random/boot_id"
 
 enum {
+	PAGE_SIZE = 4096,
 	LOCK_PAUSE_NS = 2000000,
 	LOCK_TRIES = 1000, // two seconds
 };
@@ -53,6 +55,45 @@ static int read_boot_id(struct opening *o)
 	for (ssize_t i = 0; i < n; i++)
 		o->boot_id = (o->boot_id ^ (uint8_t)text[i]) * 0x100000001b3u;
 	return 0;
+}
+
+static void fill(struct tables_limits *l)
+{
+	if (l->per_tenant == 0)
+		l->per_tenant = l->sessions / 8;
+	if (l->per_port == 0)
+		l->per_port = (l->per_tenant + 1) / 2;
+}
+
+void tables_limits_default(struct tables_limits *ret)
+{
+	*ret = (struct tables_limits){ .sessions = TABLES_SESSIONS_DEFAULT };
+	fill(ret);
+}
+
+bool tables_limits_parse(const char *text, struct tables_limits *ret)
+{
+	struct tables_limits l = { 0 };
+	uint32_t *const to[] = { &l.sessions, &l.per_tenant, &l.per_port };
+
+	for (unsigned i = 0; i < 3; i++) {
+		char *end;
+		unsigned long v = strtoul(text, &end, 10);
+
+		if (*text < '0' || *text > '9' || v == 0 || v > TABLES_SESSIONS_MAX)
+			return false;
+		*to[i] = (uint32_t)v;
+		text = end + 1;
+		if (*end == '\0')
+			break;
+		if (*end != ',' || i == 2)
+			return false;
+	}
+	fill(&l);
+	if (l.per_port == 0 || l.per_port > l.per_tenant || l.per_tenant > l.sessions)
+		return false;
+	*ret = l;
+	return true;
 }
 
 // A store to a page that the file system cannot give is a SIGBUS. The tables take each page before
@@ -104,7 +145,8 @@ static int resize(const struct opening *o, int fd, size_t size, bool empty_first
 	return 0;
 }
 
-// Opens, locks and maps; *ret_fresh says whether it holds nothing yet.
+// Opens, locks and maps; *ret_fresh says whether it holds nothing yet. A file that is larger than
+// it has to be is mapped whole: `trim` cuts it once its records are where they belong.
 static int map_file(struct opening *o, size_t size, struct tables_file *f, bool *ret_fresh)
 {
 	uint64_t magic = 0;
@@ -136,15 +178,28 @@ static int map_file(struct opening *o, size_t size, struct tables_file *f, bool 
 	r = check_space(o, f->fd, &st, size);
 	if (r < 0)
 		return r;
-	f->mem = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, f->fd, 0);
+	f->size = magic != 0 && (size_t)st.st_size > size ? (size_t)st.st_size : size;
+	f->mem = mmap(NULL, f->size, PROT_READ | PROT_WRITE, MAP_SHARED, f->fd, 0);
 	if (f->mem == MAP_FAILED) {
 		f->mem = NULL;
 		return fail(o, "map", errno);
 	}
-	f->size = size;
 	if (madvise(f->mem, RECORD_HEADER_SIZE, MADV_POPULATE_WRITE) < 0)
 		return fail(o, "take the first page of", ENOSPC);
 	return 0;
+}
+
+// Gives back what a smaller table does not need: its pages would be missing elsewhere.
+static int trim(const struct opening *o, struct tables_file *f, size_t size)
+{
+	size_t whole = (size + PAGE_SIZE - 1) & ~(size_t)(PAGE_SIZE - 1);
+
+	if (f->size == size)
+		return 0;
+	if (f->size > whole)
+		munmap((uint8_t *)f->mem + whole, f->size - whole);
+	f->size = size;
+	return resize(o, f->fd, size, false);
 }
 
 static int attach_sessions(
@@ -183,17 +238,17 @@ static int open_file(struct opening *op, struct tables *t, const struct tables_o
 		return r;
 	*ret_fresh = fresh ? "new file" : NULL;
 	r = attach[which](t, o, op->boot_id, seed);
-	if (r == -EINVAL && !fresh) {
+	if ((r == -EINVAL || r == -E2BIG) && !fresh) {
 		// The mapping stays valid: it is the same file, all zero now.
 		*ret_fresh = "written by another boot, layout or capacity";
-		r = resize(op, f->fd, size, true);
+		r = resize(op, f->fd, f->size, true);
 		if (r < 0)
 			return r;
 		r = attach[which](t, o, op->boot_id, seed);
 	}
 	if (r < 0)
 		return fail(op, "attach", -r);
-	return 0;
+	return trim(op, f, size);
 }
 
 // Whether a session's mapping is there and is the one its reverse direction was written with.
@@ -254,6 +309,7 @@ int tables_open(
 	r = open_file(&op, &t, &o, 0, seed, &t.sessions_fresh);
 	if (r < 0)
 		goto err_tables;
+	t.n_lost = session_table_lost(t.sessions);
 	r = open_file(&op, &t, &o, 1, seed ^ 0x5851f42d4c957f2du, &t.mappings_fresh);
 	if (r < 0)
 		goto err_tables;

@@ -8,6 +8,7 @@
 
 enum {
 	TABLES_SESSIONS_DEFAULT = 131072, // 16 MiB of tmpfs when all are used, nothing when none is
+	TABLES_SESSIONS_MAX = 4194304,
 	TABLES_MAPPINGS_DEFAULT = 65536, // 4 MiB likewise
 };
 
@@ -15,6 +16,11 @@ struct tables_options {
 	const char *run_dir;
 	uint32_t session_capacity, mapping_capacity; // records; 0 = default
 	uint64_t seed; // of the hashes and the choice of ports; 0 = from the kernel
+};
+
+// What settings may say of the sessions (`--sessions N,PER_TENANT,PER_PORT`).
+struct tables_limits {
+	uint32_t sessions, per_tenant, per_port;
 };
 
 struct tables_file { // private
@@ -28,8 +34,14 @@ struct tables {
 	struct nat_table *mappings;
 	const char *sessions_fresh, *mappings_fresh; // why it starts empty; NULL = it goes on
 	uint32_t n_orphans; // sessions ended at start because their mapping was not there
+	uint32_t n_lost; // and those that a smaller table has no room for
 	struct tables_file file[2];
 };
+
+void tables_limits_default(struct tables_limits *ret);
+// Reads "N", or "N,PER_TENANT,PER_PORT"; what is not said is an eighth of N for a tenant, half of
+// that for a port. False: out of range, or not as it should be.
+bool tables_limits_parse(const char *text, struct tables_limits *ret);
 
 // Creates or attaches both files, starts one of another boot or layout anew, rebuilds references.
 // Files are locked: a second switch on the same directory is refused. 0 or -errno with a sentence

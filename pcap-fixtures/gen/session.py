@@ -115,6 +115,28 @@ def other_kind_later():
 
 
 @capture
+def many_web():
+    # One more than the port may begin, and one that is there already.
+    for sport in (4000, 4001, 4002, 4003, 4004, 4000):
+        yield udp(RED_WEB, RED_DB, WEB_IP, DB_IP, sport=sport)
+
+
+@capture
+def many_db():
+    # The tenant has two left.
+    yield At(1)
+    for sport in (6000, 6001, 6002):
+        yield udp(RED_DB, RED_WEB, DB_IP, WEB_IP, sport=sport)
+
+
+@capture
+def many_blue():
+    # Another tenant has its own.
+    yield At(2)
+    yield udp(BLUE_WEB, BLUE_DB, WEB_IP, DB_IP)
+
+
+@capture
 def other_mac():
     # The session's packets go to the MAC they name, not to where the first went.
     yield udp(RED_WEB, RED_DB, WEB_IP, DB_IP)

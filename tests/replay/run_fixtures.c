@@ -29,12 +29,14 @@ struct runner {
 	bool bless;
 	bool quick; // for mutants.py: see variants_agree; stop at the first case that fails
 	bool hit[DROP_COUNT];
+	struct tables_limits limits; // of the case's policy
 };
 
-static bool compile(const struct runner *run, const char *name, void **ret_policy, size_t *ret_size)
+static bool compile(struct runner *run, const char *name, void **ret_policy, size_t *ret_size)
 {
 	char path[2 * FIXTURE_PATH], err[512] = "";
 	struct model_errors errors = { 0 };
+	struct switch_settings settings;
 	struct store *store;
 	size_t size;
 	char *yaml;
@@ -43,10 +45,14 @@ static bool compile(const struct runner *run, const char *name, void **ret_polic
 	snprintf(path, sizeof(path), "%s/policies/%s.yaml", run->root, name);
 	yaml = fixture_read(path, &size);
 	if (yaml && store_open_memory(NULL, &store, err, sizeof(err)) == 0) {
-		r = policy_file_compile(
-			store, path, yaml, size, ret_policy, ret_size, &errors, err, sizeof(err));
+		r = policy_file_compile(store, path, yaml, size, ret_policy, ret_size, &settings,
+			&errors, err, sizeof(err));
 		store_close(store);
 	}
+	if (r == 0)
+		run->limits = (struct tables_limits){ .sessions = settings.sessions,
+			.per_tenant = settings.sessions_per_tenant,
+			.per_port = settings.sessions_per_port };
 	for (unsigned i = 0; i < errors.n; i++)
 		printf("%s\n", errors.text[i]);
 	if (err[0])
@@ -160,6 +166,7 @@ static bool run_variant(const struct runner *run, const struct variant *variant,
 		.out_dir = dir,
 		.burst = variant->burst,
 		.n_workers = variant->n_workers,
+		.limits = run->limits,
 		.verdict = count_drop,
 		.arg = c };
 	int r;

@@ -231,8 +231,9 @@ static inline void fixture_switch_up(bool fresh)
 	struct nat_table *mappings;
 	const unsigned ids[] = { RED_1, RED_2, BLUE_1, BLUE_2, UPLINK, TRUNK };
 	struct switch_config cfg = { .n_workers = 1,
-		.n_sessions = 1024,
 		.n_mappings = 1024,
+		.sessions_per_tenant = 128,
+		.sessions_per_port = 128,
 		.n_small = 1023,
 		.n_big = 63,
 		.seed = 42 };

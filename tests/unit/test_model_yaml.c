@@ -209,8 +209,11 @@ static void defaults(void **state)
 	const struct model_network *net = &m->tenants[0].networks[0];
 	const struct model_nic *nic = &m->tenants[0].instances[0].nics[0];
 
-	assert_int_equal(m->workers, 0);
-	assert_false(m->poll);
+	assert_int_equal(m->settings.workers, 1);
+	assert_int_equal(m->settings.sessions, 131072);
+	assert_int_equal(m->settings.sessions_per_tenant, 16384);
+	assert_int_equal(m->settings.sessions_per_port, 8192);
+	assert_false(m->settings.poll);
 	assert_int_equal(m->uplinks[0].mode, MODEL_UPLINK_NAT);
 	assert_string_equal(m->uplinks[0].interface, "insula-nat0");
 	assert_int_equal(m->uplinks[0].address, ip("100.127.255.254"));
@@ -269,8 +272,8 @@ static void every_key(void **state)
 	const struct model_network *net = &m->tenants[0].networks[0];
 	const struct model_nic *nic = m->tenants[0].instances[0].nics;
 
-	assert_int_equal(m->workers, 2);
-	assert_true(m->poll);
+	assert_int_equal(m->settings.workers, 2);
+	assert_true(m->settings.poll);
 	assert_string_equal(m->uplinks[0].devargs, "net_null0,size=64");
 	assert_int_equal(m->uplinks[0].nat_port_last, 3000);
 	assert_int_equal(m->trunks[0].native_vid, 10);

@@ -163,8 +163,9 @@ static int setup(void **state)
 	struct nat_table *mappings;
 	struct switch_config cfg = { .n_workers = 2,
 		.poll = true,
-		.n_sessions = 1024,
 		.n_mappings = 1024,
+		.sessions_per_tenant = 128,
+		.sessions_per_port = 128,
 		.n_small = 1023,
 		.n_big = 63,
 		.seed = 42 };

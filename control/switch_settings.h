@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What the file's `settings` say of the process insula-switch: how it is started, known again from
+// its command line, and whether this host has room for it. Another value is another process. Main
+// thread; `insula replay` uses it, too.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct switch_settings {
+	uint32_t workers;
+	bool poll; // workers never sleep
+	// How many the table holds; of one tenant; of one port, which began them.
+	uint32_t sessions, sessions_per_tenant, sessions_per_port;
+};
+
+enum { SWITCH_SETTINGS_WORDS = 8, SWITCH_SETTINGS_SIZE = 160 };
+
+// Numbers that are 0 become the defaults.
+void switch_settings_fill(struct switch_settings *s);
+bool switch_settings_equal(const struct switch_settings *a, const struct switch_settings *b);
+// "N,PER_TENANT,PER_PORT", as insula-switch takes it.
+void switch_settings_sessions(const struct switch_settings *s, char *buf, size_t size);
+// As arguments of insula-switch, NULL at the end; the texts lie in buf.
+void switch_settings_arguments(const struct switch_settings *s, char buf[SWITCH_SETTINGS_SIZE],
+	char *ret_words[SWITCH_SETTINGS_WORDS]);
+// How a running one was started, by its own command line; what that does not say is the default.
+void switch_settings_of(pid_t pid, struct switch_settings *ret);
+// Would it start here, when nothing more than the table files in run_dir is used? 0, or -errno with
+// a sentence in err.
+int switch_settings_check(
+	const struct switch_settings *s, const char *run_dir, char *err, size_t err_size);

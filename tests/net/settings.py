@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# The file's `settings` size the switch: another size is another process, and transfers through SNAT
+# go on across it; a host without room for it, a table too small for what it holds; who finds the
+# switch again knows its settings. Runs in a sandbox.
+import json
+import os
+import re
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), "lib"))
+
+# pylint: disable=wrong-import-position
+import yaml
+
+import lab as labs
+import netns
+import sandbox
+from kill import SENDERS, INTERNET, Load, kill, only, say_pauses, wait_new
+
+RESTART_S = 1.0
+SMALLEST = 1024
+# Datagrams from ports of their own.
+FLOWS = """import socket, sys
+for i in range({n}):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.bind(("", 20000 + i))
+        s.sendto(b"x", ("{address}", 9))
+"""
+
+
+class Site:
+    """The demo's policy, with settings; `lab` runs it."""
+
+    def __init__(self, lab):
+        self.lab = lab
+        self.file = os.path.join(lab.directory, "settings.yaml")
+
+    def write(self, settings):
+        with open(self.lab.policy_file, encoding="utf-8") as file:
+            document = yaml.safe_load(file)
+        with open(self.file, "w", encoding="utf-8") as file:
+            yaml.dump(document | {"settings": settings}, file, Dumper=labs.NoAliases)
+
+    def apply(self, **settings):
+        self.write(settings)
+        return self.lab.apply(self.file)
+
+    # (exit status, what it prints)
+    def tries(self, verb, **settings):
+        self.write(settings)
+        done = netns.run(self.lab.insula_program, verb, "-f", self.file, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+
+def arguments():
+    with open(f"/proc/{only('insula-switch')}/cmdline", encoding="ascii") as file:
+        return file.read().split("\0")
+
+
+def sessions_of_switch():
+    words = arguments()
+    return words[words.index("--sessions") + 1]
+
+
+def log():
+    with open(os.path.join(os.environ["INSULA_STATE_DIR"], "insulad.log"),
+              encoding="utf-8") as file:
+        return file.read()
+
+
+def session_file():
+    return os.stat(os.path.join(os.environ["INSULA_RUN_DIR"], "sessions")).st_size
+
+
+# A transfer and a stream by each tenant across an apply.
+def across(lab, site, label, **settings):
+    load, switch = Load(lab, label), only("insula-switch")
+    moment = time.monotonic()
+    out = site.apply(**settings)
+    wait_new("insula-switch", switch)
+    after = time.monotonic()
+    for name in SENDERS:
+        load.wait_after(name, after)
+    say_pauses(label, {n: load.longest_gap(n, moment) for n in SENDERS}, RESTART_S)
+    load.finish()
+    assert "sessions" in out, out
+
+
+def test_larger(lab, site):
+    across(lab, site, "larger", sessions=1000000, sessions_per_tenant=900000,
+           sessions_per_port=800000)
+    assert sessions_of_switch() == "1000000,900000,800000", arguments()
+    assert session_file() == 4096 + 1000000 * 128
+    switch = json.loads(lab.insula("status", "-o", "json"))["switch"]
+    assert switch["state"] == "running", switch
+
+
+def test_smaller(lab, site):
+    across(lab, site, "smaller", sessions=SMALLEST)
+    assert sessions_of_switch() == "1024,128,64", arguments()
+    assert session_file() == 4096 + SMALLEST * 128
+    assert "sessions ended" not in log()
+
+
+# No room on the tmpfs: foreseen, refused, nothing is touched; the command it names mends it.
+def test_no_room(lab, site):
+    site.apply(sessions=2048)
+    run_dir = os.environ["INSULA_RUN_DIR"]
+    netns.run("mount", "-o", "remount,size=24m", run_dir)
+    switch, config = only("insula-switch"), lab.insula("config")
+    load = Load(lab, "no-room")
+    moment = time.monotonic()
+    status, text = site.tries("diff", sessions=4194304)
+    assert status == 2 and "apply would fail: settings: 4194304 sessions need" in text, text
+    status, text = site.tries("apply", sessions=4194304)
+    assert status == 1 and "nothing has been changed" in text, text
+    assert f"4194304 sessions need 524292 KiB in {run_dir}, which has" in text, text
+    assert only("insula-switch") == switch and lab.insula("config") == config, text
+    load.wait_after(SENDERS[0], time.monotonic())
+    assert load.longest_gap(SENDERS[0], moment) < RESTART_S
+    load.finish()
+    netns.run("sh", "-c", re.search("`([^`]*)`", text)[1])
+    site.apply(sessions=4194304)
+    assert session_file() == 4096 + 4194304 * 128
+    site.apply(sessions=2048)
+    netns.run("mount", "-o", "remount,size=1g", run_dir)
+
+
+# Whoever dies, the settings stay, and the next insulad knows them by the switch's command line.
+def test_found_again(lab, site):
+    site.apply(sessions=2048, workers=2, mode="poll")
+    switch = only("insula-switch")
+    kill(only("insulad"))
+    lab.start()
+    assert only("insula-switch") == switch, "the running switch was not adopted"
+    status, text = site.tries("diff", sessions=2048, workers=2, mode="poll")
+    assert status == 0, text
+    kill(switch)
+    wait_new("insula-switch", switch)
+    assert sessions_of_switch() == "2048,256,128" and "--poll" in arguments(), arguments()
+    status, text = site.tries("diff", sessions=3000)
+    assert status == 1 and "sessions 2048 -> 3000" in text, text
+    assert "sessions_per_tenant 256 -> 375" in text, text
+    site.apply()
+    assert sessions_of_switch() == "131072,16384,8192", arguments()
+
+
+# A file that fails after the switch has been started anew: the old one is back with its own.
+def test_undone(lab, site):
+    site.apply(sessions=2048)
+    site.write({"sessions": 4096})
+    with open(site.file, encoding="utf-8") as file:
+        document = yaml.safe_load(file)
+    document["tenants"][0]["instances"][0]["nics"][0]["netns"] = "nowhere"
+    with open(site.file, "w", encoding="utf-8") as file:
+        yaml.dump(document, file, Dumper=labs.NoAliases)
+    done = netns.run(lab.insula_program, "apply", "-f", site.file, check=False)
+    assert done.returncode == 1 and "nothing has been changed" in done.stderr, done
+    assert sessions_of_switch() == "2048,256,128", arguments()
+    assert session_file() == 4096 + 2048 * 128
+
+
+# More than there is room for: what is established goes on, and the log says what ended.
+def test_too_small(lab, site):
+    site.apply(sessions=4096, sessions_per_tenant=4096, sessions_per_port=4096)
+    netns.run(*netns.inside("insdemo-red-1"), sys.executable, "-c",
+              FLOWS.format(n=1500, address=lab.addresses[INTERNET]))
+    across(lab, site, "too-small", sessions=SMALLEST, sessions_per_tenant=SMALLEST,
+           sessions_per_port=SMALLEST)
+    ended = re.search(r"(\d+) sessions ended: the table has room for 1024 now", log())
+    assert ended and int(ended[1]) >= 1500 - SMALLEST, log()
+
+
+def test_limits(lab, site):
+    site.apply(sessions=8192, sessions_per_tenant=4000, sessions_per_port=300)
+
+    def send():
+        netns.run(*netns.inside("insdemo-blue-2"), sys.executable, "-c",
+                  FLOWS.format(n=350, address=lab.addresses[INTERNET]))
+    [port] = [p["name"] for p in lab.list("port") if p["name"].startswith("blue/blue-2")]
+    assert labs.new_drops(lab, port, "session_full", 50, send) < 60
+
+
+def main():
+    with labs.Lab(os.path.join(labs.ROOT, "tests", "demo.yaml"), sandbox.DIRECTORY) as lab:
+        if not labs.run_cases(globals(), lab, Site(lab)):
+            sys.exit(1)
+    left = labs.processes("insulad") + labs.processes("insula-switch")
+    assert not left, f"after insula stop: {left}"
+
+
+main()
