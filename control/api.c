@@ -280,10 +280,11 @@ enum MHD_Result api_reply_error(struct api_request *r, unsigned status, const ch
 
 enum MHD_Result api_reply_result(struct api_request *r, int result, json_t *object)
 {
-	unsigned status = result == 0         ? MHD_HTTP_OK
-			  : result == -EINVAL ? MHD_HTTP_UNPROCESSABLE_CONTENT
-			  : result == -ENOENT ? MHD_HTTP_NOT_FOUND
-					      : MHD_HTTP_INTERNAL_SERVER_ERROR;
+	unsigned status = result == 0            ? MHD_HTTP_OK
+			  : result == -EINVAL    ? MHD_HTTP_UNPROCESSABLE_CONTENT
+			  : result == -ENOENT    ? MHD_HTTP_NOT_FOUND
+			  : result == -ETIMEDOUT ? MHD_HTTP_GATEWAY_TIMEOUT
+						 : MHD_HTTP_INTERNAL_SERVER_ERROR;
 
 	if (object == NULL && result == -ENOENT) // a name that is no UTF-8 cannot be quoted
 		return api_reply_error(r, status, "no such thing");

@@ -28,6 +28,7 @@ struct apply {
 	be32 dns[POLICY_MAX_DNS];
 	unsigned n_dns;
 	bool restarted, pushed;
+	bool unconfirmed; // what follows the commit is not all done; err says what
 	struct switch_settings old_settings;
 };
 
@@ -253,6 +254,15 @@ static int step_policy(struct apply *a)
 	return r < 0 ? step_error(a, r, "insula-switch refuses the policy", why) : 0;
 }
 
+// A switch that hangs would take a policy, and not go by it.
+static int step_sync(struct apply *a)
+{
+	char why[512];
+	int r = a->mode == APPLY_NEW ? switch_sync(a->d->client, why, sizeof(why)) : 0;
+
+	return r < 0 ? step_error(a, r, "insula-switch", why) : 0;
+}
+
 // Ports whose device is nobody's after this.
 static struct port **leaving(const struct apply *a, unsigned *ret_n)
 {
@@ -336,7 +346,24 @@ static int step_store(struct apply *a, const char *file, const char *yaml, size_
 	if (r == 0)
 		return 0;
 	set_leaving_persistent(a, true);
-	return step_error(a, r, "state", store_error(a->d->store));
+	return step_error(a, r, "store the file", store_error(a->d->store));
+}
+
+// The port that leaves is in a switch that does not answer: said, as it may still be served.
+static void take_out(struct apply *a, struct port *p)
+{
+	char why[512], what[DESIRED_NAME_SIZE + 8];
+	int r = port_del(a->d, p, why, sizeof(why));
+
+	if (r == 0)
+		return;
+	log_warning("port %s: %s", p->name, why);
+	if (r != -EPIPE && r != -ETIMEDOUT && r != -ENOTCONN)
+		return;
+	snprintf(what, sizeof(what), "port %s", p->name);
+	if (!a->unconfirmed)
+		step_error(a, r, what, why);
+	a->unconfirmed = true;
 }
 
 // Nothing fails any more; what does is logged.
@@ -350,8 +377,7 @@ static void finish(struct apply *a)
 	for (unsigned i = 0; i < a->ports.n_removed; i++) {
 		struct port *p = a->ports.removed[i];
 		d->ports->by_id[p->id] = NULL;
-		if (port_del(d, p, why, sizeof(why)) < 0)
-			log_warning("port %s: %s", p->name, why);
+		take_out(a, p);
 	}
 	for (unsigned i = 0; i < a->ports.n_removed; i++)
 		port_close(a->ports.removed[i]);
@@ -523,15 +549,19 @@ int apply_desired(struct daemon *d, struct desired *desired, enum apply_mode mod
 	if (r == 0)
 		r = step_policy(&a);
 	if (r == 0)
+		r = step_sync(&a);
+	if (r == 0)
 		r = step_store(&a, file, yaml, yaml_size);
 	if (r == 0)
 		finish(&a);
 	else
 		undo(&a);
+	if (a.unconfirmed) // perhaps it was the connection only
+		a.unconfirmed = !switch_link_reconnect(d);
 	bool made_anew = a.restarted || a.ports.n > 0; // their leases went with the old ones
 	apply_free(&a, r);
 	leases_on_apply(d->leases);
 	if (made_anew)
 		leases_restore(d->leases);
-	return r;
+	return r == 0 && a.unconfirmed ? 1 : r;
 }

@@ -108,7 +108,8 @@ int cli_apply(const struct cli *c, int n_args, char *const *args)
 	size_t n;
 
 	if (!send_file(c, "PUT", "/v1/config", &r)) {
-		if (c->output == CLI_TABLE && r.status != 0) // else nobody knows
+		// else nobody knows, or it is stored and the switch has yet to follow
+		if (c->output == CLI_TABLE && r.status != 0 && r.status != 504)
 			cli_error("nothing has been changed");
 		return CLI_FAILED;
 	}

@@ -26,8 +26,9 @@ static const struct cli_command commands[] = {
 		"insula status -o json" },
 	{ "apply", "-f FILE", 0, 0, true, false, cli_apply, "make a file the desired state",
 		"The file is the whole desired state: what it no longer names is removed. All or\n"
-		"nothing: exit status 1 means nothing was changed. FILE may be - for standard "
-		"input.\n"
+		"nothing: with exit status 1 nothing was changed, unless the switch hangs, which "
+		"is\n"
+		"said. FILE may be - for standard input.\n"
 		"The file's format is in insula.yaml(5).",
 		"sudo insula apply -f site.yaml" },
 	{ "diff", "-f FILE", 0, 0, true, false, cli_diff, "what apply would change",

@@ -80,6 +80,21 @@ static int remember(struct daemon *d, const char *file, const char *yaml, size_t
 	return 0;
 }
 
+// Stored, and not to be undone; but nobody may take it for done.
+static int fail_unconfirmed(struct daemon *d, const char *file, const char *why, json_t *changes,
+	json_t *repairs, json_t **ret)
+{
+	unsigned long long generation = d->compiled->generation;
+
+	json_decref(changes);
+	json_decref(repairs);
+	log_error("applied %s: generation %llu, not confirmed: %s", file, generation, why);
+	return fail(ret, -ETIMEDOUT,
+		"%s; the file is stored as generation %llu, and insula-switch gets the rest of it "
+		"when it answers again or has been replaced: see `insula status`",
+		why, generation);
+}
+
 int daemon_apply(struct daemon *d, const char *file, const char *yaml, size_t size, json_t **ret)
 {
 	struct desired *desired;
@@ -106,10 +121,12 @@ int daemon_apply(struct daemon *d, const char *file, const char *yaml, size_t si
 		json_decref(changes);
 		json_decref(repairs);
 		log_error("apply of %s failed: %s", file, err);
-		return fail(ret, r == -EINVAL ? -EIO : r, "%s; nothing was changed", err);
+		return fail(ret, -EIO, "%s", err);
 	}
 	if (remember(d, file, yaml, size) < 0)
 		log_warning("out of memory: `insula config` shows the one before");
+	if (r > 0)
+		return fail_unconfirmed(d, file, err, changes, repairs, ret);
 	json_t *warnings = foresee_applied(d, changes, repairs);
 	size_t n = json_array_size(changes);
 	log_info("applied %s: generation %llu, %zu change%s, %llu ms", file,
@@ -222,7 +239,8 @@ int daemon_restore(struct daemon *d, char *err, size_t err_size)
 			stored.yaml_size, NULL, err, err_size);
 		desired = NULL;
 	}
-	if (r == 0) {
+	if (r >= 0) {
+		r = 0;
 		leases_restore(d->leases);
 		log_info("insula-switch (pid %d) %s, generation %llu", d->proc.pid,
 			adopted ? "runs on" : "started",

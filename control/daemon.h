@@ -3,8 +3,8 @@
 // on the event loop's one thread; a call returns when the work is done.
 //
 // A result is always set, also on failure: {"errors": ["sentence", …]}. The return value says which
-// HTTP status it deserves: 0 -> 200, -EINVAL -> 422 (the file is wrong), -ENOENT -> 404, else ->
-// 500.
+// HTTP status it deserves: 0 -> 200, -EINVAL -> 422 (the file is wrong), -ENOENT -> 404,
+// -ETIMEDOUT (an apply that is stored and not confirmed by the switch) -> 504, else -> 500.
 #pragma once
 
 #include <jansson.h>

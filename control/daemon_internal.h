@@ -38,9 +38,16 @@ struct daemon {
 	struct switch_client *client;
 	struct loop_source *proc_source, *respawn_timer;
 	unsigned quick_deaths; // in a row, each within a second of its start
+	unsigned n_reconnects; // failed in a row
 	uint64_t n_respawns;
 	struct log_limit lost_limit, again_limit; // of its connection
 	bool switch_has_policy; // daemon.compiled is in force there
+
+	struct {
+		struct loop_source *timer;
+		unsigned silent_s; // ticks since it was heard of
+		uint32_t worker, still_s; // as it said last
+	} watch; // switch_watch.c
 
 	struct leases *leases;
 	struct linkwatch *linkwatch;
@@ -65,11 +72,21 @@ void switch_link_end(struct daemon *d);
 void switch_link_forget(struct daemon *d);
 // Lets go of it: it runs on.
 void switch_link_leave(struct daemon *d);
+// A request got no answer: is that made good over a new connection? Else the timer goes on trying.
+bool switch_link_reconnect(struct daemon *d);
 // The callback of d->respawn_timer.
 void switch_link_on_timer(void *arg);
 // Puts the sections the switch lacks and commits. `in_force` = what it has (NULL: nothing).
 int switch_link_push(struct daemon *d, const struct compiled *c, const struct compiled *in_force,
 	char *err, size_t err_size);
+
+// switch_watch.c: ends a switch that hangs, as its death is dealt with.
+int switch_watch_new(struct daemon *d);
+void switch_watch_on_timer(void *arg /* struct daemon */);
+void switch_watch_on_alive(struct daemon *d, const struct proto_alive_event *e);
+// It looks as if it hung, with a sentence why.
+bool switch_watch_suspects(const struct daemon *d, char *why, size_t size);
+void switch_watch_reset(struct daemon *d); // another process, or another connection
 
 // apply.c
 enum apply_mode {
@@ -78,7 +95,8 @@ enum apply_mode {
 };
 // Takes `desired` (freed on failure). Not inside a transaction. On success d->desired and
 // d->compiled are the new ones and the store knows. notes: array of sentences about fallbacks and
-// troubles, appended to (may be NULL).
+// troubles, appended to (may be NULL). 1 is success too, but for what the switch has not confirmed,
+// which err says: it gets that when it answers again, or its successor does.
 int apply_desired(struct daemon *d, struct desired *desired, enum apply_mode mode, const char *file,
 	const char *yaml, size_t yaml_size, json_t *notes, char *err, size_t err_size);
 

@@ -53,6 +53,8 @@ int daemon_new(const char *run_dir, const char *state_dir, bool with_state,
 		r = loop_add_timer(d->loop, ports_repair, d, &d->repair_timer);
 	if (r == 0)
 		r = loop_add_timer(d->loop, switch_link_on_timer, d, &d->respawn_timer);
+	if (r == 0)
+		r = switch_watch_new(d);
 	if (r == 0) {
 		r = switch_log_new(d->loop, d->run.path, &d->switch_log, err, err_size);
 		if (r < 0)

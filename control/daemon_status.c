@@ -27,18 +27,22 @@ static long resident_kib(pid_t pid)
 static json_t *switch_status(struct daemon *d)
 {
 	struct proto_hello hello = { 0 };
-	char err[256] = "";
-	bool answers = switch_hello(d->client, &hello, err, sizeof(err)) == 0;
+	char trouble[256] = "";
+	bool answers = switch_hello(d->client, &hello, trouble, sizeof(trouble)) == 0;
+	bool hangs = switch_watch_suspects(d, trouble, sizeof(trouble));
 	uint64_t now = loop_now_ns();
 	uint64_t uptime_ns = answers && now > hello.started_ns ? now - hello.started_ns : 0;
 	json_t *o = json_pack("{s:s, s:i, s:i, s:s, s:I, s:I, s:I}", "state",
-		answers ? "running" : "not answering", "pid", (int)d->proc.pid, "workers",
-		(int)d->proc.settings.workers, "mode", d->proc.settings.poll ? "poll" : "adaptive",
-		"generation", (json_int_t)hello.generation, "uptime_s",
-		(json_int_t)(uptime_ns / 1000000000), "respawns", (json_int_t)d->n_respawns);
+		!answers ? "not answering"
+		: hangs  ? "hanging"
+			 : "running",
+		"pid", (int)d->proc.pid, "workers", (int)d->proc.settings.workers, "mode",
+		d->proc.settings.poll ? "poll" : "adaptive", "generation",
+		(json_int_t)hello.generation, "uptime_s", (json_int_t)(uptime_ns / 1000000000),
+		"respawns", (json_int_t)d->n_respawns);
 
-	if (!answers)
-		json_object_set_new(o, "trouble", json_string(err));
+	if (trouble[0])
+		json_object_set_new(o, "trouble", json_string(trouble));
 	return o;
 }
 

@@ -10,7 +10,7 @@
 
 enum {
 	PROTO_MAGIC = 0x31434e49, // "INC1"
-	PROTO_VERSION = 1,
+	PROTO_VERSION = 2,
 	PROTO_MAX_SIZE = 64 << 10,
 	PROTO_MAX_FDS = 64,
 	PROTO_REPLY = 0x8000,
@@ -34,8 +34,10 @@ enum proto_type {
 	PROTO_SESSIONS, // proto_cursor -> proto_session_list
 	PROTO_LEASE_ANSWER, // proto_lease_answer -> status: control's word on a parked REQUEST
 	PROTO_LEASE_SET, // proto_lease_set -> status: a valid dynamic lease (restore, expiry)
+	PROTO_SYNC, // -> status, once each worker has begun a round since; else -ETIMEDOUT
 	PROTO_EVENT_LEASE, // event: proto_lease_event
 	PROTO_EVENT_PORT, // event: proto_port_event
+	PROTO_EVENT_ALIVE, // event, once a second: proto_alive_event
 	PROTO_TYPE_COUNT
 };
 
@@ -202,4 +204,10 @@ struct proto_port_event {
 	struct proto_header h;
 	uint32_t id;
 	uint32_t up; // 0, 1; 2 = the fd is dead (the device was deleted underneath)
+};
+
+struct proto_alive_event {
+	struct proto_header h;
+	uint32_t worker; // the one that has made no progress for the longest time
+	uint32_t still_s; // so many seconds; it is woken from the second on, so idle ones show 2
 };

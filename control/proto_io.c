@@ -56,8 +56,11 @@ static const struct shape {
 		.reply = sizeof(struct proto_status) },
 	[PROTO_LEASE_SET] = { .request = sizeof(struct proto_lease_set),
 		.reply = sizeof(struct proto_status) },
+	[PROTO_SYNC] = { .request = sizeof(struct proto_header),
+		.reply = sizeof(struct proto_status) },
 	[PROTO_EVENT_LEASE] = { .event = sizeof(struct proto_lease_event) },
 	[PROTO_EVENT_PORT] = { .event = sizeof(struct proto_port_event) },
+	[PROTO_EVENT_ALIVE] = { .event = sizeof(struct proto_alive_event) },
 };
 
 void proto_header_init(struct proto_header *h, uint16_t type, uint32_t seq, size_t size)

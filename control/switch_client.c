@@ -27,6 +27,7 @@ struct queued_event {
 		struct proto_header h;
 		struct proto_lease_event lease;
 		struct proto_port_event port;
+		struct proto_alive_event alive;
 	};
 };
 

@@ -40,6 +40,8 @@ int switch_port_fds(struct switch_client *c, uint32_t id, int ret_fds[PROTO_MAX_
 int switch_section_put(struct switch_client *c, const struct policy_section_ref *ref, int memfd,
 	char *err, size_t err_size);
 int switch_policy_commit(struct switch_client *c, int memfd, char *err, size_t err_size);
+// Each worker goes by the policy last committed; -ETIMEDOUT also when one of them does not.
+int switch_sync(struct switch_client *c, char *err, size_t err_size);
 int switch_stats(struct switch_client *c, void (*fn)(void *arg, const struct proto_stats_entry *e),
 	void *arg, char *err, size_t err_size);
 int switch_sessions(struct switch_client *c,

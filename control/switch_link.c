@@ -36,6 +36,8 @@ static void on_event(void *arg, const struct proto_header *h)
 		leases_on_event(d->leases, (const struct proto_lease_event *)h);
 	else if (h->type == PROTO_EVENT_PORT)
 		ports_on_event(d, (const struct proto_port_event *)h);
+	else if (h->type == PROTO_EVENT_ALIVE)
+		switch_watch_on_alive(d, (const struct proto_alive_event *)h);
 }
 
 static void on_batch_end(void *arg)
@@ -67,6 +69,7 @@ static void forget(struct daemon *d, char *how, size_t size)
 	switch_client_free(d->client);
 	d->client = NULL;
 	d->switch_has_policy = false;
+	d->n_reconnects = 0;
 	switch_log_drain(d->switch_log);
 	switch_proc_reap(&d->proc, how, size);
 }
@@ -103,6 +106,7 @@ static int connect_to(struct daemon *d, pid_t *ret_pid)
 	};
 	char path[128];
 
+	switch_watch_reset(d);
 	socket_path(d, path, sizeof(path));
 	return switch_client_open(d->loop, path, &handler, &d->client, ret_pid);
 }
@@ -255,15 +259,17 @@ static int reconnect(struct daemon *d)
 	char err[256] = "";
 
 	if (adopt(d, err, sizeof(err)) < 0) {
-		if (++d->quick_deaths < MAX_RECONNECTS) {
+		if (++d->n_reconnects < MAX_RECONNECTS) {
 			loop_timer_arm(d->respawn_timer, 200000000);
 			return 1;
 		}
-		log_error("insula-switch (pid %d) does not answer: ending it", d->proc.pid);
+		log_error(
+			"insula-switch (pid %d) hangs: it does not answer; ending it", d->proc.pid);
+		switch_proc_kill(&d->proc); // a SIGTERM it would not read either
 		switch_link_down(d);
 		return -ETIMEDOUT;
 	}
-	d->quick_deaths = 0;
+	d->n_reconnects = 0;
 	// It may have done what it was asked for after we gave up waiting.
 	int r = ports_resync(d, err, sizeof(err));
 	if (r == 0 && d->compiled)
@@ -274,6 +280,16 @@ static int reconnect(struct daemon *d)
 		log_again(d);
 	d->switch_has_policy = r == 0;
 	return 0;
+}
+
+bool switch_link_reconnect(struct daemon *d)
+{
+	switch_client_free(d->client);
+	d->client = NULL;
+	int r = d->proc.pidfd >= 0 ? reconnect(d) : -ESRCH;
+	if (r < 0)
+		loop_timer_arm(d->respawn_timer, 0);
+	return r == 0 && d->switch_has_policy;
 }
 
 static void respawn(void *arg)

@@ -153,6 +153,12 @@ void switch_proc_reap(struct switch_proc *p, char *ret_how, size_t size)
 	p->pid = 0;
 }
 
+void switch_proc_kill(const struct switch_proc *p)
+{
+	if (p->pidfd >= 0)
+		syscall(SYS_pidfd_send_signal, p->pidfd, SIGKILL, NULL, 0);
+}
+
 void switch_proc_stop(struct switch_proc *p)
 {
 	char how[64];
@@ -162,7 +168,7 @@ void switch_proc_stop(struct switch_proc *p)
 	syscall(SYS_pidfd_send_signal, p->pidfd, SIGTERM, NULL, 0);
 	if (!wait_for_end(p, 3000)) {
 		log_warning("insula-switch (pid %d) did not end within 3 s: killing it", p->pid);
-		syscall(SYS_pidfd_send_signal, p->pidfd, SIGKILL, NULL, 0);
+		switch_proc_kill(p);
 		wait_for_end(p, 2000);
 	}
 	switch_proc_reap(p, how, sizeof(how));

@@ -29,5 +29,7 @@ int switch_proc_adopt(struct switch_proc *p, pid_t pid);
 bool switch_proc_alive(const struct switch_proc *p);
 // After its death: reaps it and says how it ended ("killed by signal 11 (Segmentation fault)").
 void switch_proc_reap(struct switch_proc *p, char *ret_how, size_t size);
+// At once, without waiting: SIGKILL.
+void switch_proc_kill(const struct switch_proc *p);
 // Ends it: SIGTERM, then SIGKILL when it has not gone within 3 s.
 void switch_proc_stop(struct switch_proc *p);

@@ -120,6 +120,15 @@ int switch_policy_commit(struct switch_client *c, int memfd, char *err, size_t e
 		err, err_size);
 }
 
+int switch_sync(struct switch_client *c, char *err, size_t err_size)
+{
+	struct proto_header request;
+	struct proto_message *reply;
+
+	return switch_call(
+		c, &request, PROTO_SYNC, sizeof(request), NULL, 0, &reply, err, err_size);
+}
+
 int switch_drops(struct switch_client *c, uint32_t id,
 	void (*fn)(void *arg, const char *name, uint64_t count), void *arg, char *err,
 	size_t err_size)

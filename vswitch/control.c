@@ -70,6 +70,17 @@ static void port_del(struct control *c)
 	control_reply_status(c, r, r < 0 ? "no such port" : NULL);
 }
 
+static void sync_workers(struct control *c)
+{
+	char text[PROTO_TEXT_SIZE];
+	unsigned worker;
+	int r = progress_sync(c->sw, &worker);
+
+	if (r < 0)
+		snprintf(text, sizeof(text), "worker %u makes no progress", worker);
+	control_reply_status(c, r, r < 0 ? text : NULL);
+}
+
 static void serve(struct control *c)
 {
 	switch ((enum proto_type)c->in->h.type) {
@@ -109,8 +120,12 @@ static void serve(struct control *c)
 	case PROTO_LEASE_SET:
 		control_lease_set(c);
 		return;
+	case PROTO_SYNC:
+		sync_workers(c);
+		return;
 	case PROTO_EVENT_LEASE:
 	case PROTO_EVENT_PORT:
+	case PROTO_EVENT_ALIVE:
 	case PROTO_TYPE_COUNT:
 		break;
 	}

@@ -7,6 +7,7 @@
 #include "control/proto_io.h"
 #include "vswitch/message.h"
 #include "vswitch/parked.h"
+#include "vswitch/progress.h"
 #include "vswitch/switch.h"
 #include "vswitch/tables.h"
 
@@ -21,6 +22,7 @@ struct control {
 	struct tables *tables;
 	uint64_t reclaim_token; // grace period after which removed sessions may be reused
 	uint64_t kept_house_ns;
+	struct progress progress;
 	struct proto_message *in; // the request being served
 	uint64_t complained_ns; // when the last malformed message was spoken of
 	unsigned n_malformed; // since then, in silence

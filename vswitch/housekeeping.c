@@ -74,6 +74,15 @@ static void reclaim(struct control *c)
 	c->reclaim_token = rte_rcu_qsbr_start(c->sw->qsbr);
 }
 
+// Silence tells insulad that this thread does not go on either.
+static void tell_progress(struct control *c)
+{
+	struct proto_alive_event e = { 0 };
+
+	e.still_s = progress_look(&c->progress, c->sw, &e.worker);
+	control_event(c, &e, PROTO_EVENT_ALIVE, sizeof(e));
+}
+
 void control_keep_house(struct control *c)
 {
 	uint64_t now = control_now_ns(CLOCK_MONOTONIC);
@@ -88,6 +97,7 @@ void control_keep_house(struct control *c)
 	parked_expire(c->parking, now);
 	switch_serve_ports(c->sw);
 	watch_ports(c);
+	tell_progress(c);
 }
 
 int control_house_timeout(const struct control *c)

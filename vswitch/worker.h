@@ -49,7 +49,8 @@ struct worker {
 	int n_ready;
 	uint64_t now_ns; // CLOCK_MONOTONIC when this round began
 	uint64_t ring_full; // messages to control that found no room
-	uint64_t rounds, busy_rounds;
+	_Atomic uint64_t rounds; // begun; the control thread sees by it that the worker goes on
+	uint64_t busy_rounds;
 	uint64_t drops[DROP_COUNT]; // those without a port; ports count their own
 	uint32_t idle_loops;
 	uint64_t announced; // of switch.announce

@@ -113,7 +113,7 @@ def check_fails(lab, document, *words):
 # The diff before it has said so in the same words.
 def check_foreseen(lab, document, *words):
     text, foreseen = check_fails(lab, document, *words)
-    failure = text.split("; nothing was changed")[0]
+    failure = text.split("\ninsula: nothing has been changed")[0]
     assert foreseen == [f"apply would fail: {failure}"], f"{foreseen} is not {text}"
     assert lab.try_document("diff", document)[0] == 2, text
     return text

@@ -138,7 +138,7 @@ def check_blocks_nothing(lab):
               "not exist; make it with `ip netns add nowhere`"
     assert status == 2, planned
     assert f"insula: apply would fail: {failure}\ninsula: {word}\n" in planned, planned
-    assert failed.startswith(f"{failure}; nothing was changed\n"), failed
+    assert failed.startswith(f"{failure}\ninsula: nothing has been changed\n"), failed
     lab.apply_document(lab.document)
     netns.run("ip", "netns", "del", "spare")
 
