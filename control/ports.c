@@ -16,6 +16,7 @@
 #include "control/packet_socket.h"
 #include "control/remains.h"
 #include "control/tap.h"
+#include "control/vfio.h"
 
 struct port *port_new(const struct desired_port *p, const char *run_dir, unsigned workers)
 {
@@ -154,7 +155,8 @@ static int check_folder(const char *socket, char *err, size_t err_size)
 	return 0;
 }
 
-// What a candidate needs is not there. DPDK devices and taps never are missing: only trying tells.
+// What a candidate needs is not there. Taps and DPDK devices that are no PCI device never are
+// missing: only trying tells.
 static bool is_missing(const struct port_spec *s)
 {
 	uint32_t mtu;
@@ -163,6 +165,8 @@ static bool is_missing(const struct port_spec *s)
 
 	if (s->kind == PROTO_PORT_PACKET)
 		return packet_socket_state(s->ifname, &mtu, &up) == -ENODEV;
+	if (s->kind == PROTO_PORT_ETHDEV)
+		return vfio_check(s->arg, why, sizeof(why)) < 0;
 	return s->kind == PROTO_PORT_VHOST && check_folder(s->arg, why, sizeof(why)) == -ENOENT;
 }
 
@@ -192,11 +196,27 @@ int port_open(
 	case PROTO_PORT_VHOST:
 		return check_folder(port_spec_of(p)->arg, err, err_size);
 	case PROTO_PORT_ETHDEV:
+		return vfio_check(port_spec_of(p)->arg, err, err_size);
 	case PROTO_PORT_PCAP:
 	case PROTO_PORT_KIND_COUNT:
 		break;
 	}
 	return 0;
+}
+
+// VFIO's fds are not kept: as long as one is open, the kernel keeps the group from a new switch.
+static int add_ethdev(struct daemon *d, struct proto_port_add *request, char *err, size_t err_size)
+{
+	int fds[VFIO_MAX_FDS];
+	unsigned n;
+	int r = vfio_open(request->arg, fds, &n, err, err_size);
+
+	if (r < 0)
+		return r;
+	r = switch_port_add(d->client, request, fds, n, err, err_size);
+	while (n > 0)
+		close(fds[--n]);
+	return r;
 }
 
 int port_add(struct daemon *d, struct port *p, char *err, size_t err_size)
@@ -210,7 +230,9 @@ int port_add(struct daemon *d, struct port *p, char *err, size_t err_size)
 
 	memcpy(request.name, p->name, sizeof(request.name) - 1);
 	memcpy(request.arg, s->arg, sizeof(request.arg));
-	int r = switch_port_add(d->client, &request, p->fds, p->n_fds, err, err_size);
+	int r = s->kind == PROTO_PORT_ETHDEV
+			? add_ethdev(d, &request, err, err_size)
+			: switch_port_add(d->client, &request, p->fds, p->n_fds, err, err_size);
 	p->in_switch = r == 0;
 	vhost_watch_port(d->vhost_watch, p);
 	return r;
@@ -289,6 +311,7 @@ static int check_candidate(struct daemon *d, const struct port *p, const struct 
 	case PROTO_PORT_VHOST:
 		return check_folder(s->arg, err, err_size);
 	case PROTO_PORT_ETHDEV:
+		return vfio_check(s->arg, err, err_size);
 	case PROTO_PORT_PCAP:
 	case PROTO_PORT_KIND_COUNT:
 		break;

@@ -71,8 +71,8 @@ void ports_delete_taps(struct port *const *ports, unsigned n);
 // The reason is kept for an insulad that adopts the port; a port without one has none kept.
 void port_keep_fallback(struct daemon *d, const struct port *p);
 void port_recall_fallback(struct daemon *d, struct port *p);
-// What was missing when it fell back is there now. Never so for DPDK devices: only trying would
-// tell.
+// What was missing when it fell back is there now. Never so for DPDK devices but PCI devices: only
+// trying would tell.
 bool port_may_improve(const struct port *p);
 // What the broken port needs is missing, and an apply would fall back to the next candidate; the
 // repair does not.

@@ -38,7 +38,8 @@ struct port_params {
 	enum proto_port_kind kind;
 	uint16_t flags;
 	uint32_t mtu, n_queues;
-	int fds[PORT_MAX_QUEUES]; // tap, packet: one per queue; the port owns them once created
+	// tap, packet: one per queue; ethdev: enum vfio_fd; the port owns them once created
+	int fds[PORT_MAX_QUEUES];
 	unsigned n_fds;
 	char name[POLICY_NAME_SIZE];
 	char arg[256];

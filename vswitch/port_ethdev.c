@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Port kind ethdev: any DPDK device by devargs ("0000:01:00.0", "net_af_packet0,iface=eth1", …).
+// Port kind ethdev: any DPDK device by devargs ("net_af_packet0,iface=eth1", …). "0000:01:00.0" is
+// a PCI device that is bound to vfio-pci; insulad sends VFIO's fds along (vfio.h).
 // create and destroy run on the control thread, rx on the queue's worker, tx on any worker; link
 // and removal events on DPDK's interrupt thread. A driver without rx interrupts has no event fd:
 // its worker polls.
@@ -15,6 +16,7 @@
 #include <rte_ethdev.h>
 #include <rte_spinlock.h>
 #include "vswitch/port.h"
+#include "vswitch/vfio.h"
 
 enum {
 	N_DESCRIPTORS = 512,
@@ -181,22 +183,14 @@ static int configure(struct port *p, struct ethdev *e, const struct port_params 
 	return 0;
 }
 
-static bool names_pci(const char *devargs)
-{
-	unsigned a, b, c, d;
-
-	return strncmp(devargs, "pci:", 4) == 0 ||
-	       sscanf(devargs, "%4x:%2x:%2x.%1x", &a, &b, &c, &d) == 4 ||
-	       sscanf(devargs, "%2x:%2x.%1x", &a, &b, &c) == 3;
-}
-
 // Why DPDK gave no device, and what to do.
 static void describe_refusal(const char *devargs, int r, char *err, size_t err_size)
 {
-	if (names_pci(devargs))
-		snprintf(err, err_size,
-			"no PCI devices yet: name the kernel's interface of it in `interface`");
-	else if (r == -EFAULT) // DPDK's word for devargs that no bus and no driver knows
+	bool pci = vfio_is_pci(devargs);
+
+	if (pci && r == -ENODEV)
+		snprintf(err, err_size, "no PCI device '%.100s'; `lspci -D` lists them", devargs);
+	else if (r == -EFAULT || (pci && r == -ENOTSUP)) // no bus or no driver knows it
 		snprintf(err, err_size,
 			"no driver for '%.100s'; linked in are " INSULA_DPDK_DRIVERS, devargs);
 	else // -1 is many drivers' word for any failure
@@ -205,16 +199,45 @@ static void describe_refusal(const char *devargs, int r, char *err, size_t err_s
 			devargs, r == -1 ? "its driver refuses it" : strerror(-r));
 }
 
-// The device of the devargs, with as many queues as wanted; nothing is left of it on failure.
-static int probe(struct ethdev *e, const struct port_params *params, char *err, size_t err_size)
+static int probe_bus(const struct port_params *params, char *err, size_t err_size)
 {
-	struct rte_eth_dev_info info;
-	int r = rte_dev_probe(params->arg);
+	uint16_t dev;
+	int r;
 
+	if (find_device(params->arg, &dev) == 0) { // DPDK would give it a second time
+		snprintf(err, err_size, "'%.100s' is another port's device", params->arg);
+		return -EBUSY;
+	}
+	if (params->n_fds > VFIO_FD_COUNT) {
+		snprintf(err, err_size, "%u fds for '%.100s'", params->n_fds, params->arg);
+		return -EINVAL;
+	}
+	r = vfio_is_pci(params->arg) ? vfio_lend(params->fds, params->n_fds, err, err_size) : 0;
+	if (r != 0)
+		return r;
+	r = rte_dev_probe(params->arg);
+	if (!vfio_lend_end()) {
+		snprintf(err, err_size,
+			"another program has '%.100s' or its IOMMU group; `fuser -v /dev/vfio/*` "
+			"names it",
+			params->arg);
+		return -EBUSY;
+	}
 	if (r != 0) {
 		describe_refusal(params->arg, r, err, err_size);
 		return r == -EFAULT ? -ENODEV : r;
 	}
+	return 0;
+}
+
+// The device of the devargs, with as many queues as wanted; nothing is left of it on failure.
+static int probe(struct ethdev *e, const struct port_params *params, char *err, size_t err_size)
+{
+	struct rte_eth_dev_info info;
+	int r = probe_bus(params, err, err_size);
+
+	if (r != 0)
+		return r;
 	r = find_device(params->arg, &e->dev);
 	if (r != 0 || rte_eth_dev_info_get(e->dev, &info) != 0) {
 		snprintf(err, err_size, "%.100s is not a network device", params->arg);
@@ -286,6 +309,8 @@ static int ethdev_create(
 		goto close;
 	rte_eth_promiscuous_enable(e->dev); // best effort: some know no other mode
 	follow_link(p, e);
+	for (; p->params.n_fds > 0; p->params.n_fds--) // DPDK has its own
+		close(p->params.fds[p->params.n_fds - 1]);
 	return 0;
 
 close:

@@ -99,6 +99,11 @@ static const int allowed[] = {
 	SCMP_SYS(fstatfs), // vhost_memory.c: what kind of file a front end's memory is
 	SCMP_SYS(newfstatat),
 	SCMP_SYS(lseek),
+	SCMP_SYS(pread64), // a PCI device's registers through VFIO
+	SCMP_SYS(pwrite64),
+	SCMP_SYS(getdents64), // DPDK looks for it in sysfs
+	SCMP_SYS(timerfd_settime), // drivers' alarms
+	SCMP_SYS(epoll_create), // DPDK's interrupt thread, when they have another source
 	SCMP_SYS(connect),
 	SCMP_SYS(bind),
 	SCMP_SYS(listen),
@@ -136,7 +141,6 @@ static const int allowed[] = {
 	SCMP_SYS(wait4),
 	SCMP_SYS(getppid),
 	SCMP_SYS(getdents),
-	SCMP_SYS(getdents64),
 	SCMP_SYS(open),
 	SCMP_SYS(process_vm_readv),
 	SCMP_SYS(getrlimit),

@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include "vswitch/message.h"
 #include "vswitch/session.h"
+#include "vswitch/vfio.h"
 
 enum {
 	FDB_CAPACITY = 65536,
@@ -218,6 +219,12 @@ static void close_fds(const struct port_params *params)
 		close(params->fds[i]);
 }
 
+static bool takes_fds(const struct port_params *params)
+{
+	return params->kind == PROTO_PORT_TAP || params->kind == PROTO_PORT_PACKET ||
+	       (params->kind == PROTO_PORT_ETHDEV && vfio_is_pci(params->arg));
+}
+
 int switch_port_add(
 	struct switch_ *sw, const struct port_params *params, char *err, size_t err_size)
 {
@@ -228,7 +235,7 @@ int switch_port_add(
 		return -EINVAL;
 	}
 	// Nobody would close them: the other kinds open for themselves.
-	if (params->n_fds && params->kind != PROTO_PORT_TAP && params->kind != PROTO_PORT_PACKET) {
+	if (params->n_fds && !takes_fds(params)) {
 		snprintf(err, err_size, "port %s: %u fds; a port of kind %s takes none",
 			params->name, params->n_fds, kinds[params->kind]->name);
 		close_fds(params);

@@ -84,21 +84,22 @@ class Machine:
 
     # Runs `command` (a list) in it; returns when the machine is off, or after `seconds`, when it is
     # killed, with what the command wrote to its report (the path in $OUTER_REPORT), as lines. A
-    # write to the report returns when this side has it.
-    def run(self, command, seconds, disks=(), environment=()):
+    # write to the report returns when this side has it. `hardware`: QEMU's options for a machine
+    # other than the plain one; `words`: of its kernel's command line.
+    def run(self, command, seconds, disks=(), environment=(), hardware=(), words=""):
         self.number += 1
         image, report, self.console = (os.path.join(self.directory, name) for name in (
             "initramfs", f"report{self.number}", f"console{self.number}"))
-        words = " ".join(f"'{word}'" for word in command)
+        command = " ".join(f"'{word}'" for word in command)
         settings = "\n".join(f"export {k}='{v}'" for k, v in dict(environment).items())
-        job = JOB.format(directory=os.getcwd(), seconds=seconds, command=words,
+        job = JOB.format(directory=os.getcwd(), seconds=seconds, command=command,
                          environment=settings)
         initramfs.write(image, self.folder, self.modules, {"init": INIT, "job": job})
         line = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-smp", "2", "-cpu", "max,+svm"]
         line += ["-m", str(self.memory_mib), "-nodefaults", "-no-user-config", "-display", "none"]
         line += ["-no-reboot", "-serial", f"file:{self.console}", "-initrd", image]
         line += ["-kernel", glob.glob(os.path.join(self.folder, "boot", "vmlinuz-*"))[0]]
-        line += ["-append", "console=ttyS0 panic=-1 quiet"]
+        line += ["-append", f"console=ttyS0 panic=-1 quiet {words}", *hardware]
         line += ["-virtfs", "local,path=/,mount_tag=root,security_model=none,readonly=on,"
                  "multidevs=remap"]
         line += ["-device", "virtio-serial-pci,max_ports=2", "-chardev", f"file,id=r,path={report}"]

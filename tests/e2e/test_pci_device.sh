@@ -1,0 +1,11 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+# timeout: 300
+# See pci_device.py.
+set -euo pipefail
+cd "$(dirname "$0")"
+export INSULA_BUILD=${INSULA_BUILD:-$(realpath ../../build)}
+lacks=$(PYTHONPATH=../lib /usr/bin/python3 -c 'import outer; print(outer.lacks())')
+[ -z "$lacks" ] || { echo "$lacks"; exit 77; }
+kernel=$(../lib/guest_kernel.sh outer) || { echo "$kernel"; exit 77; }
+exec /usr/bin/python3 pci_device.py
