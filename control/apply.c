@@ -442,7 +442,7 @@ static void reset_device(struct apply *a, struct port *p)
 		r = tap_open(&params, p->fds, p->n_fds, why, sizeof(why));
 	if (r == 0 && s->nat_host && p->n_fds)
 		r = host_nat_up(a->d->store, s, s->ifname, why, sizeof(why));
-	if (s->kind == PROTO_PORT_PACKET && p->n_fds) {
+	if (s->kind == PROTO_PORT_PACKET && p->n_fds && !p->renamed) {
 		port_close(p);
 		r = port_open(a->d, p, NULL, why, sizeof(why));
 	}

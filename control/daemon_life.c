@@ -23,6 +23,8 @@ static void on_links_lost(void *arg)
 
 	for (uint32_t id = 1; id <= d->ports->max_id; id++) {
 		struct port *p = d->ports->by_id[id];
+		if (p && p->n_fds && port_spec_of(p)->kind == PROTO_PORT_PACKET)
+			ports_on_link(d, port_spec_of(p)->ifname, false);
 		if (p && p->n_fds && port_spec_of(p)->kind == PROTO_PORT_TAP &&
 			!tap_alive(p->fds[0]))
 			ports_on_link(d, port_spec_of(p)->ifname, true);

@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
-#include <net/if.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -99,14 +99,13 @@ out:
 
 int packet_socket_check(const char *ifname, char *err, size_t err_size)
 {
-	uint32_t mtu;
-	bool up;
-	int r = packet_socket_state(ifname, &mtu, &up);
+	struct packet_link link;
+	int r = packet_socket_state(ifname, &link);
 
 	return r == -ENODEV ? refuse_name(r, ifname, err, err_size) : 0;
 }
 
-int packet_socket_state(const char *ifname, uint32_t *ret_mtu, bool *ret_up)
+int packet_socket_state(const char *ifname, struct packet_link *ret_link)
 {
 	struct nl_sock *nl;
 	struct link_info info;
@@ -115,29 +114,62 @@ int packet_socket_state(const char *ifname, uint32_t *ret_mtu, bool *ret_up)
 	if (r < 0)
 		return r;
 	r = link_get(nl, ifname, &info);
-	if (r == 0) {
-		*ret_mtu = info.mtu;
-		*ret_up = (info.flags & IFF_UP) != 0;
-	}
+	if (r == 0)
+		*ret_link =
+			(struct packet_link){ info.mtu, (info.flags & IFF_UP) != 0, info.ifindex };
 	link_socket_close(nl);
 	return r;
 }
 
-int packet_socket_restore(const char *ifname, uint32_t mtu, bool up)
+int packet_socket_restore(const char *ifname, const struct packet_link *link)
 {
 	struct nl_sock *nl;
 	struct link_info info;
+	char now[IFNAMSIZ];
 	int r = link_socket_open(&nl);
 
 	if (r < 0)
 		return r;
-	r = link_get(nl, ifname, &info);
+	if (!link->ifindex)
+		r = link_get(nl, ifname, &info);
+	else if (if_indextoname((unsigned)link->ifindex, now))
+		r = link_get(nl, now, &info);
+	else
+		r = -ENODEV;
 	if (r == 0) {
-		struct link_change change = { .mtu = info.mtu == mtu ? 0 : mtu,
-			.down = !up && (info.flags & IFF_UP) };
+		struct link_change change = { .mtu = info.mtu == link->mtu ? 0 : link->mtu,
+			.down = !link->up && (info.flags & IFF_UP) };
 		if (change.mtu || change.down)
 			r = link_set(nl, info.ifindex, &change);
 	}
 	link_socket_close(nl);
 	return r == -ENODEV ? 0 : r;
+}
+
+void packet_link_print(const struct packet_link *link, char *text, size_t size)
+{
+	snprintf(text, size, "%u %d %d", link->mtu, link->up, link->ifindex);
+}
+
+bool packet_link_parse(const char *text, struct packet_link *ret_link)
+{
+	int up, ifindex = 0;
+	uint32_t mtu;
+
+	if (sscanf(text, "%u %d %d", &mtu, &up, &ifindex) < 2)
+		return false;
+	*ret_link = (struct packet_link){ mtu, up != 0, ifindex };
+	return true;
+}
+
+int packet_socket_ifname(int fd, char ret_ifname[IFNAMSIZ])
+{
+	struct sockaddr_ll ll = { 0 };
+	socklen_t size = sizeof(ll);
+
+	if (getsockname(fd, (struct sockaddr *)&ll, &size) < 0)
+		return -errno;
+	if (ll.sll_ifindex <= 0) // it is -1 once the interface has left this namespace
+		return -ENODEV;
+	return if_indextoname((unsigned)ll.sll_ifindex, ret_ifname) ? 0 : -ENODEV;
 }

@@ -82,24 +82,55 @@ static int open_tap(
 	return r;
 }
 
+struct link_note {
+	const char *key;
+	bool found;
+	struct packet_link link;
+};
+
+static void read_link_note(void *arg, const char *key, const char *value)
+{
+	struct link_note *n = arg;
+
+	if (strcmp(key, n->key) == 0) // eth10 also begins with eth1
+		n->found = packet_link_parse(value, &n->link);
+}
+
+static void find_link_note(struct store *s, const char *ifname, char key[32], struct link_note *ret)
+{
+	snprintf(key, 32, STORE_HOST "link:%s", ifname);
+	*ret = (struct link_note){ .key = key };
+	store_each_note(s, key, read_link_note, ret);
+}
+
+// The first note stays. But when another interface has the name now, the former one gets back what
+// it had, if it is there still.
+static int note_link(struct store *s, const char *ifname, const struct packet_link *link)
+{
+	struct link_note former;
+	char key[32], value[48];
+
+	find_link_note(s, ifname, key, &former);
+	if (former.found && former.link.ifindex && former.link.ifindex != link->ifindex) {
+		packet_socket_restore(ifname, &former.link);
+		store_forget_note(s, key);
+	}
+	packet_link_print(link, value, sizeof(value));
+	return store_note(s, key, value);
+}
+
 // How the interface was is noted before it is touched, to be put back after any crash.
 static int open_packet(struct daemon *d, struct port *p, char *err, size_t err_size)
 {
 	const struct port_spec *s = port_spec_of(p);
-	char key[32], value[32];
-	uint32_t mtu;
-	bool up;
-	int r = packet_socket_state(s->ifname, &mtu, &up);
+	struct packet_link link;
+	int r = packet_socket_state(s->ifname, &link);
 
 	if (r < 0 && r != -ENODEV)
 		return log_reason(r, err, err_size, "cannot ask for interface %s: %s", s->ifname,
 			strerror(-r));
-	if (r == 0) {
-		snprintf(key, sizeof(key), STORE_HOST "link:%s", s->ifname);
-		snprintf(value, sizeof(value), "%u %d", mtu, up);
-		if (store_note(d->store, key, value) < 0)
-			return log_reason(-EIO, err, err_size, "state: %s", store_error(d->store));
-	}
+	if (r == 0 && note_link(d->store, s->ifname, &link) < 0)
+		return log_reason(-EIO, err, err_size, "state: %s", store_error(d->store));
 	r = packet_socket_open(
 		s->ifname, s->mtu, s->n_queues, (uint16_t)p->id, p->fds, err, err_size);
 	if (r == 0)
@@ -107,22 +138,34 @@ static int open_packet(struct daemon *d, struct port *p, char *err, size_t err_s
 	return r;
 }
 
-void port_look_at_mtu(struct port *p)
+// What others did to it, as a sentence; "" = nothing.
+static void compare_link(struct port *p, const char *now, uint32_t mtu, char *ret_text, size_t size)
 {
 	const struct port_spec *s = port_spec_of(p);
-	char text[sizeof(p->oddity)] = "";
-	uint32_t mtu;
-	bool up;
 
-	if (s->kind != PROTO_PORT_PACKET || p->broken || !p->n_fds ||
-		packet_socket_state(s->ifname, &mtu, &up) < 0)
-		return;
-	p->mtu_changed = mtu != s->mtu;
-	if (p->mtu_changed)
-		snprintf(text, sizeof(text),
+	p->renamed = strcmp(now, s->ifname) != 0;
+	p->mtu_changed = !p->renamed && mtu != s->mtu; // first it has to be found by its name again
+	if (p->renamed)
+		snprintf(ret_text, size,
+			"its interface %s was renamed to %s; `ip link set %s down` and `ip link "
+			"set %s name %s up` mend it",
+			s->ifname, now, now, now, s->ifname);
+	else if (p->mtu_changed)
+		snprintf(ret_text, size,
 			"the MTU of its interface %s was changed to %u; the next apply, or `ip "
 			"link set %s mtu %u`, sets it back to %u",
-			s->ifname, mtu, s->ifname, s->mtu, s->mtu);
+			now, mtu, now, s->mtu, s->mtu);
+}
+
+void port_look_at_link(struct port *p)
+{
+	char text[sizeof(p->oddity)] = "", now[IFNAMSIZ];
+	struct packet_link link;
+
+	if (port_spec_of(p)->kind != PROTO_PORT_PACKET || p->broken || !p->n_fds ||
+		packet_socket_ifname(p->fds[0], now) < 0 || packet_socket_state(now, &link) < 0)
+		return;
+	compare_link(p, now, link.mtu, text, sizeof(text));
 	if (text[0] && strcmp(text, p->oddity) != 0)
 		log_warning("port %s: %s", p->name, text);
 	memcpy(p->oddity, text, sizeof(text));
@@ -130,14 +173,16 @@ void port_look_at_mtu(struct port *p)
 
 void port_set_mtu_back(struct port *p)
 {
-	port_look_at_mtu(p);
+	const struct port_spec *s = port_spec_of(p);
+	const struct packet_link wanted = { .mtu = s->mtu, .up = true };
+
+	port_look_at_link(p);
 	if (!p->mtu_changed)
 		return;
-	packet_socket_restore(port_spec_of(p)->ifname, port_spec_of(p)->mtu, true);
-	port_look_at_mtu(p);
+	packet_socket_restore(s->ifname, &wanted);
+	port_look_at_link(p);
 	if (!p->mtu_changed)
-		log_info("port %s: the MTU of %s is %u again", p->name, port_spec_of(p)->ifname,
-			port_spec_of(p)->mtu);
+		log_info("port %s: the MTU of %s is %u again", p->name, s->ifname, s->mtu);
 }
 
 // A client would dial for ever. Whether anybody listens is another matter: he may come later.
@@ -159,12 +204,11 @@ static int check_folder(const char *socket, char *err, size_t err_size)
 // missing: only trying tells.
 static bool is_missing(const struct port_spec *s)
 {
-	uint32_t mtu;
-	bool up;
+	struct packet_link link;
 	char why[256];
 
 	if (s->kind == PROTO_PORT_PACKET)
-		return packet_socket_state(s->ifname, &mtu, &up) == -ENODEV;
+		return packet_socket_state(s->ifname, &link) == -ENODEV;
 	if (s->kind == PROTO_PORT_ETHDEV)
 		return vfio_check(s->arg, why, sizeof(why)) < 0;
 	return s->kind == PROTO_PORT_VHOST && check_folder(s->arg, why, sizeof(why)) == -ENOENT;
@@ -474,23 +518,6 @@ void port_set_persistent(struct port *p, bool on)
 			port_spec_of(p)->ifname, strerror(-r));
 }
 
-struct link_note {
-	const char *key;
-	bool found, up;
-	uint32_t mtu;
-};
-
-static void read_link_note(void *arg, const char *key, const char *value)
-{
-	struct link_note *n = arg;
-	int up;
-
-	if (strcmp(key, n->key) != 0) // eth10 also begins with eth1
-		return;
-	n->found = sscanf(value, "%u %d", &n->mtu, &up) == 2;
-	n->up = n->found && up;
-}
-
 static bool others_use(const struct ports *ports, const struct port *p)
 {
 	const struct port_spec *s = port_spec_of(p);
@@ -511,7 +538,7 @@ void port_restore_host(struct daemon *d, const struct ports *ports, const struct
 {
 	const struct port_spec *s = port_spec_of(p);
 	char key[32];
-	struct link_note note = { .key = key };
+	struct link_note note;
 
 	if ((s->kind != PROTO_PORT_PACKET && !s->host_nat) || others_use(ports, p))
 		return;
@@ -519,10 +546,9 @@ void port_restore_host(struct daemon *d, const struct ports *ports, const struct
 		host_nat_down(d->store);
 		return;
 	}
-	snprintf(key, sizeof(key), STORE_HOST "link:%s", s->ifname);
-	store_each_note(d->store, key, read_link_note, &note);
+	find_link_note(d->store, s->ifname, key, &note);
 	if (!note.found)
 		return;
-	if (packet_socket_restore(s->ifname, note.mtu, note.up) == 0) // else the next sweep does
+	if (packet_socket_restore(s->ifname, &note.link) == 0) // else the next sweep does
 		store_forget_note(d->store, key);
 }

@@ -30,6 +30,7 @@ struct port {
 	char fallback[256]; // why not the first candidate; "" = it is the first
 	char trouble[256]; // broken: what is wrong
 	char oddity[256]; // not broken, but not as it was made either
+	bool renamed; // its interface, by someone else
 	bool mtu_changed; // its interface's, by someone else: the next apply sets it back
 };
 
@@ -52,8 +53,9 @@ int port_open(
 	struct daemon *d, struct port *p, const struct port *donor, char *err, size_t err_size);
 // Closes the fds of a port that is not in the switch. A tap goes unless it is persistent.
 void port_close(struct port *p);
-// A packet socket's interface: has somebody changed its MTU? Then that is its oddity.
-void port_look_at_mtu(struct port *p);
+// A packet socket's interface: has somebody renamed it, or changed its MTU? Then that is its
+// oddity.
+void port_look_at_link(struct port *p);
 void port_set_mtu_back(struct port *p);
 int port_add(struct daemon *d, struct port *p, char *err, size_t err_size); // to the switch
 int port_del(struct daemon *d, struct port *p, char *err, size_t err_size); // from it

@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include "control/daemon_internal.h"
 #include "control/log.h"
+#include "control/packet_socket.h"
 #include "control/tap.h"
 #include "control/tap_care.h"
 
@@ -190,6 +191,20 @@ void ports_on_event(struct daemon *d, const struct proto_port_event *e)
 		p->up = e->up == 1;
 }
 
+// By its name as the file has it, or as it is now.
+static bool is_on(const struct port *p, const char *ifname)
+{
+	const struct port_spec *s = port_spec_of(p);
+	char now[IFNAMSIZ];
+
+	if (s->netns[0])
+		return false;
+	if (strcmp(s->ifname, ifname) == 0)
+		return true;
+	return s->kind == PROTO_PORT_PACKET && !p->broken && p->n_fds &&
+	       (packet_socket_ifname(p->fds[0], now) < 0 || strcmp(now, ifname) == 0);
+}
+
 void ports_on_link(struct daemon *d, const char *ifname, bool gone)
 {
 	for (uint32_t id = 1; id <= d->ports->max_id; id++) {
@@ -197,13 +212,15 @@ void ports_on_link(struct daemon *d, const char *ifname, bool gone)
 		if (!p)
 			continue;
 		const struct port_spec *s = port_spec_of(p);
-		if (s->netns[0] || strcmp(s->ifname, ifname) != 0)
+		char now[IFNAMSIZ];
+		if (!is_on(p, ifname))
 			continue;
 		if (p->broken && !gone)
 			loop_timer_arm(d->repair_timer, 0);
 		else if (gone && s->kind == PROTO_PORT_TAP && p->n_fds && !tap_alive(p->fds[0]))
 			port_mark_broken(d, p, "its tap was deleted underneath");
-		else if (gone && s->kind == PROTO_PORT_PACKET)
+		else if (s->kind == PROTO_PORT_PACKET && p->n_fds &&
+			 packet_socket_ifname(p->fds[0], now) == -ENODEV)
 			port_mark_broken(d, p, "its interface was deleted underneath");
 		else
 			tap_care_look(d, p);

@@ -102,12 +102,12 @@ static bool mark_used(struct notes *l, const struct ports *ports)
 static int take_back(const struct note *n)
 {
 	char netns[64], *slash;
-	uint32_t mtu;
-	int up, r;
+	struct packet_link link;
+	int r;
 
 	if (strncmp(n->key, LINK, strlen(LINK)) == 0) {
-		if (sscanf(n->value, "%u %d", &mtu, &up) == 2)
-			return packet_socket_restore(n->key + strlen(LINK), mtu, up != 0);
+		if (packet_link_parse(n->value, &link))
+			return packet_socket_restore(n->key + strlen(LINK), &link);
 		return 0;
 	}
 	snprintf(netns, sizeof(netns), "%s", n->key + strlen(TAP));

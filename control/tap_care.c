@@ -82,7 +82,7 @@ bool tap_care_look(struct daemon *d, struct port *p)
 	struct tap_sight sight;
 
 	if (p)
-		port_look_at_mtu(p);
+		port_look_at_link(p);
 	if (!p || p->broken || !p->n_fds || port_spec_of(p)->kind != PROTO_PORT_TAP)
 		return false;
 	int r = tap_look(p->fds[0], port_spec_of(p)->netns, &sight);

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # MTUs that do not fit: an uplink's interface whose MTU somebody else changes is told of and set
-# back by the next apply; a network with a larger MTU than its uplink is warned of with both
-# numbers. And two uplinks that both fall back to nat, for which there is room once. In a sandbox.
+# back by the next apply; one that was renamed is told of, and gets its MTU back all the same; a
+# network with a larger MTU than its uplink is warned of with both numbers. And two uplinks that
+# both fall back to nat, for which there is room once. In a sandbox.
 import json
 import os
 import sys
@@ -11,6 +12,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "lib"))
 
 # pylint: disable=wrong-import-position
+import lab as labs
 import laptop as laptops
 import netns
 import sandbox
@@ -46,6 +48,86 @@ def test_changed_underneath(lab):
     assert "set back to 1500" in text and mtu_of("wlan0") == 1500, text
     assert not lab.warnings() and "trouble" not in lab.list("uplink")[0], lab.warnings()
     assert lab.try_document("diff", document()) == (0, "")
+
+
+# Waits for what insulad hears of by netlink, without asking it, which would make it look.
+def wait_for_log(lab, mark, said):
+    deadline = time.monotonic() + 5
+    while said not in lab.log()[mark:]:
+        assert time.monotonic() < deadline, lab.log()[mark:]
+        time.sleep(0.02)
+
+
+def wait_for(condition, say):
+    deadline = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline, say()
+        time.sleep(0.05)
+
+
+# A new cable in the place of the one that was deleted.
+def plug_in():
+    netns.veth("", "wlan0", labs.INTERNET_NETNS, "eth0")
+    netns.ip(labs.INTERNET_NETNS, "address", "add", f"{laptops.ROUTER}/24", "dev", "eth0")
+
+
+def rename(old, new):
+    for words in ((old, "down"), (old, "name", new, "up")):
+        netns.ip("", "link", "set", *words)
+
+
+def way_out(lab):
+    return lab.probe("tcp", "red-1", "internet", laptops.ROUTER)
+
+
+def test_renamed_underneath(lab):
+    mark = len(lab.log())
+    rename("wlan0", "wan7")
+    said = "its interface wlan0 was renamed to wan7"
+    wait_for_log(lab, mark, said)
+    assert way_out(lab), "the renamed interface carries nothing"
+    [uplink] = lab.list("uplink")
+    assert said in uplink["trouble"] and uplink["state"] == "up", uplink
+    # Neither blocks an apply nor is undone by one, and one that fails leaves it alone.
+    word = f"insula: port {UPLINK}: {uplink['trouble']}\n"
+    assert lab.try_document("diff", document()) == (0, word)
+    assert lab.apply_document(document()).endswith(word)
+    # Another of its old name is not the uplink's, nor is its end.
+    netns.ip("", "link", "add", "wlan0", "type", "bridge")
+    netns.ip("", "link", "del", "wlan0")
+    assert lab.try_document("diff", document()) == (0, word)
+    for command in uplink["trouble"].split("`")[1::2]:
+        netns.run(*command.split())
+    wait_for(lambda: not lab.warnings(), lab.warnings)
+    assert lab.try_document("diff", document()) == (0, "") and way_out(lab)
+    rename("wlan0", "wan7")
+    wait_for(lambda: said in str(lab.warnings()), lab.warnings)
+    mark = len(lab.log())
+    netns.ip("", "link", "del", "wan7")
+    wait_for_log(lab, mark, "its interface was deleted underneath")
+    plug_in()
+    wait_for_log(lab, mark, f"port {UPLINK}: its device is back")
+    assert way_out(lab) and not lab.warnings(), lab.warnings()
+
+
+# Stopping, and an apply that goes without it: the interface is as it was, under its new name.
+def test_renamed_and_let_go(lab):
+    lab.apply_document(document(1400))
+    assert mtu_of("wlan0") == 1400
+    rename("wlan0", "wan7")
+    lab.stop_insulad()
+    assert mtu_of("wan7") == 1500, "stop forgot it"
+    rename("wan7", "wlan0")
+    lab.start()
+    lab.apply_document(document(1400))
+    assert mtu_of("wlan0") == 1400
+    rename("wlan0", "wan7")
+    without = document(1400)
+    without["uplinks"][0]["interface"] = "gone0"
+    lab.apply_document(without)  # falls back to nat
+    assert mtu_of("wan7") == 1500, "the apply forgot it"
+    rename("wan7", "wlan0")
+    lab.apply_document(document())
 
 
 def test_smaller_than_the_network(lab):
