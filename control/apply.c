@@ -79,7 +79,8 @@ static int step_restart(struct apply *a)
 	switch_settings_fill(&a->old_settings);
 	if (d->client && switch_settings_equal(&d->proc.settings, &m->settings))
 		return 0;
-	int r = switch_settings_check(&m->settings, d->run.path, why, sizeof(why));
+	int r = switch_settings_check(
+		&m->settings, d->client ? &d->proc.settings : NULL, d->run.path, why, sizeof(why));
 	if (r < 0)
 		return step_error(a, r, "settings", why);
 	a->restarted = true;

@@ -132,8 +132,8 @@ static void warn_of_failure(struct daemon *d, const struct desired *desired,
 	char text[400];
 
 	if (!switch_settings_equal(&d->proc.settings, &desired->model->settings) &&
-		switch_settings_check(&desired->model->settings, d->run.path, text, sizeof(text)) <
-			0)
+		switch_settings_check(&desired->model->settings, &d->proc.settings, d->run.path,
+			text, sizeof(text)) < 0)
 		json_array_append_new(warnings, json_sprintf("%ssettings: %s", would_fail, text));
 	for (unsigned i = 0; i < desired->n_uplinks; i++)
 		if (host_address_taken(&desired->ports[i], text, sizeof(text)))

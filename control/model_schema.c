@@ -12,6 +12,7 @@
 
 static const char *const off_on[] = { "false", "true", NULL };
 static const char *const mode_words[] = { "adaptive", "poll", NULL };
+static const char *const hugepage_words[] = { "none", "2M", NULL };
 static const char *const client_words[] = { "one", "many", NULL };
 static const char *const uplink_words[] = { "nat", "routed", NULL };
 static const char *const type_words[] = { "tap", "vhost-user", "packet", "ethdev", NULL };
@@ -64,6 +65,7 @@ static const struct field settings_fields[] = {
 		.max = 4194304 },
 	{ "sessions_per_port", FIELD_NUMBER, SETTING(sessions_per_port), .min = 1,
 		.max = 4194304 },
+	{ "hugepages", FIELD_CHOICE, SETTING(hugepages), .words = hugepage_words },
 	{ 0 }
 };
 static const struct object settings_object = {

@@ -21,6 +21,14 @@ enum {
 	PROTO_SESSION_SIZE = 128,
 };
 
+// Packet memory of a switch with so many workers, unless it is told otherwise: a worker's own pools
+// take 20 MiB, a queue of a DPDK device 6; room for four of them. Of ordinary memory, what is not
+// used is not resident, until a PCI device comes.
+static inline uint32_t proto_switch_memory_mib(uint32_t n_workers)
+{
+	return 24 + (20 + 4 * 6) * n_workers;
+}
+
 enum proto_type {
 	PROTO_HELLO = 1, // -> proto_hello
 	PROTO_PORT_ADD, // proto_port_add + fds -> status

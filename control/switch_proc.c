@@ -94,7 +94,7 @@ int switch_proc_spawn(struct switch_proc *p, const char *run_dir,
 	int r = switch_proc_find(path, sizeof(path), err, err_size);
 
 	if (r == 0)
-		r = switch_settings_check(settings, run_dir, err, err_size);
+		r = switch_settings_check(settings, NULL, run_dir, err, err_size);
 	if (r < 0)
 		return r;
 	switch_settings_arguments(settings, words, argv + 3);

@@ -15,6 +15,8 @@
 #include "control/log.h"
 #include "control/proto.h"
 
+#define HUGEPAGES_2M "/sys/kernel/mm/hugepages/hugepages-2048kB/"
+
 void switch_settings_fill(struct switch_settings *s)
 {
 	if (s->workers == 0)
@@ -31,7 +33,7 @@ bool switch_settings_equal(const struct switch_settings *a, const struct switch_
 {
 	return a->workers == b->workers && a->poll == b->poll && a->sessions == b->sessions &&
 	       a->sessions_per_tenant == b->sessions_per_tenant &&
-	       a->sessions_per_port == b->sessions_per_port;
+	       a->sessions_per_port == b->sessions_per_port && a->hugepages == b->hugepages;
 }
 
 void switch_settings_sessions(const struct switch_settings *s, char *buf, size_t size)
@@ -64,6 +66,10 @@ void switch_settings_arguments(const struct switch_settings *s, char buf[SWITCH_
 	ret_words[n++] = put(buf, &used, sessions);
 	if (s->poll)
 		ret_words[n++] = put(buf, &used, "--poll");
+	if (s->hugepages == SWITCH_HUGEPAGES_2M) {
+		ret_words[n++] = put(buf, &used, "--hugepages");
+		ret_words[n++] = put(buf, &used, "2M");
+	}
 	ret_words[n] = NULL;
 }
 
@@ -71,6 +77,8 @@ static void take(struct switch_settings *s, const char *word, const char *value)
 {
 	if (strcmp(word, "--poll") == 0)
 		s->poll = true;
+	else if (strcmp(word, "--hugepages") == 0)
+		s->hugepages = SWITCH_HUGEPAGES_2M;
 	else if (strcmp(word, "--workers") == 0)
 		s->workers = (uint32_t)strtoul(value, NULL, 10);
 	else if (strcmp(word, "--sessions") == 0)
@@ -128,8 +136,67 @@ static int check_sessions(
 		run_dir);
 }
 
-int switch_settings_check(
-	const struct switch_settings *s, const char *run_dir, char *err, size_t err_size)
+static uint64_t hugepages_in(const char *which)
 {
-	return check_sessions(s, run_dir, err, err_size);
+	char path[128];
+	unsigned long long n = 0;
+
+	snprintf(path, sizeof(path), HUGEPAGES_2M "%s_hugepages", which);
+	FILE *f = fopen(path, "re");
+	if (f) {
+		if (fscanf(f, "%llu", &n) != 1)
+			n = 0;
+		fclose(f);
+	}
+	return n;
+}
+
+// sysctl gives pages of the default size, which may be another.
+static bool default_is_2m(void)
+{
+	FILE *f = fopen("/proc/meminfo", "re");
+	unsigned long kib = 0;
+	char line[128];
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "Hugepagesize: %lu kB", &kib) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return kib == 2048;
+}
+
+static uint64_t hugepages_of(const struct switch_settings *s)
+{
+	return s && s->hugepages == SWITCH_HUGEPAGES_2M
+		       ? (proto_switch_memory_mib(s->workers) + 1) / 2
+		       : 0;
+}
+
+static int check_hugepages(const struct switch_settings *s, const struct switch_settings *old,
+	char *err, size_t err_size)
+{
+	uint64_t need = hugepages_of(s), n_free = hugepages_in("free"),
+		 taken = hugepages_in("resv");
+	uint64_t have = hugepages_of(old) + (n_free > taken ? n_free - taken : 0);
+	unsigned long long all = hugepages_in("nr") + need - have;
+	char command[128];
+
+	if (need <= have)
+		return 0;
+	if (default_is_2m())
+		snprintf(command, sizeof(command), "sysctl vm.nr_hugepages=%llu", all);
+	else
+		snprintf(command, sizeof(command), "echo %llu >" HUGEPAGES_2M "nr_hugepages", all);
+	return log_reason(-ENOMEM, err, err_size,
+		"the switch needs %llu hugepages of 2 MiB, and %llu are free: `%s`",
+		(unsigned long long)need, (unsigned long long)have, command);
+}
+
+int switch_settings_check(const struct switch_settings *s, const struct switch_settings *old,
+	const char *run_dir, char *err, size_t err_size)
+{
+	int r = check_sessions(s, run_dir, err, err_size);
+
+	return r < 0 ? r : check_hugepages(s, old, err, err_size);
 }

@@ -9,14 +9,17 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+enum switch_hugepages { SWITCH_HUGEPAGES_NONE, SWITCH_HUGEPAGES_2M, SWITCH_HUGEPAGES_COUNT };
+
 struct switch_settings {
 	uint32_t workers;
 	bool poll; // workers never sleep
 	// How many the table holds; of one tenant; of one port, which began them.
 	uint32_t sessions, sessions_per_tenant, sessions_per_port;
+	enum switch_hugepages hugepages; // where its packet memory comes from
 };
 
-enum { SWITCH_SETTINGS_WORDS = 8, SWITCH_SETTINGS_SIZE = 160 };
+enum { SWITCH_SETTINGS_WORDS = 10, SWITCH_SETTINGS_SIZE = 160 };
 
 // Numbers that are 0 become the defaults.
 void switch_settings_fill(struct switch_settings *s);
@@ -28,7 +31,7 @@ void switch_settings_arguments(const struct switch_settings *s, char buf[SWITCH_
 	char *ret_words[SWITCH_SETTINGS_WORDS]);
 // How a running one was started, by its own command line; what that does not say is the default.
 void switch_settings_of(pid_t pid, struct switch_settings *ret);
-// Would it start here, when nothing more than the table files in run_dir is used? 0, or -errno with
-// a sentence in err.
-int switch_settings_check(
-	const struct switch_settings *s, const char *run_dir, char *err, size_t err_size);
+// Has this host room for it? It gets the table files in run_dir and what a switch of the settings
+// `old` (NULL: none runs) gives back. 0, or -errno with a sentence in err.
+int switch_settings_check(const struct switch_settings *s, const struct switch_settings *old,
+	const char *run_dir, char *err, size_t err_size);

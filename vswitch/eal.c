@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// DPDK's environment as the switch wants it: ordinary memory, no files shared with other processes,
-// no PCI device but those a port names later, the main thread on whatever cores it has.
+// DPDK's environment as the switch wants it: ordinary memory or hugepages that nobody else can
+// open (they go with the process, however it ends), no files shared with other processes, no PCI
+// device but those a port names later, the main thread on whatever cores it has.
 #include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -48,14 +49,14 @@ bool eal_may_lock(size_t *ret_allowed, size_t *ret_needed)
 	return may_lock >= must_lock;
 }
 
-int eal_start(unsigned memory_mib, const char *run_dir)
+int eal_start(unsigned memory_mib, bool hugepages, const char *run_dir)
 {
-	char memory[16], lcores[64], no_pci[] = "--no-pci", pci[] = "--allow=" NO_PCI_DEVICE;
-	char *argv[] = { (char[]){ "insula-switch" }, (char[]){ "--no-huge" },
-		(char[]){ "--no-shconf" }, (char[]){ "--no-telemetry" },
-		access(PCI_DEVICES, R_OK) == 0 ? pci : no_pci, (char[]){ "--iova-mode=va" },
-		(char[]){ "-m" }, memory, (char[]){ "--lcores" }, lcores,
-		(char[]){ "--log-level=lib.*:error" },
+	char no_pci[] = "--no-pci", pci[] = "--allow=" NO_PCI_DEVICE;
+	char memory[16], lcores[64], pages[16];
+	char *argv[] = { (char[]){ "insula-switch" }, pages, (char[]){ "--no-shconf" },
+		(char[]){ "--no-telemetry" }, access(PCI_DEVICES, R_OK) == 0 ? pci : no_pci,
+		(char[]){ "--iova-mode=va" }, (char[]){ "-m" }, memory, (char[]){ "--lcores" },
+		lcores, (char[]){ "--log-level=lib.*:error" },
 		(char[]){ "--log-level=lib.vhost.*:critical" }, NULL };
 	int argc = (int)(sizeof(argv) / sizeof(argv[0])) - 1;
 	long n_cores = sysconf(_SC_NPROCESSORS_ONLN);
@@ -66,6 +67,7 @@ int eal_start(unsigned memory_mib, const char *run_dir)
 	iopl(0);
 #endif
 	raise_lock_limit(memory_mib);
+	snprintf(pages, sizeof(pages), "%s", hugepages ? "--in-memory" : "--no-huge");
 	snprintf(memory, sizeof(memory), "%u", memory_mib);
 	// "0@(0-N)": one lcore floating over all processors
 	snprintf(lcores, sizeof(lcores), n_cores > 1 ? "0@(0-%ld)" : "0@0", n_cores - 1);

@@ -30,6 +30,7 @@ struct options {
 	const char *run_dir, *user;
 	unsigned n_workers, memory_mib;
 	struct tables_limits limits;
+	bool hugepages;
 	bool poll;
 };
 
@@ -37,7 +38,7 @@ static void usage(FILE *f)
 {
 	fputs("usage: insula-switch --run-dir DIR [--workers N] [--poll] [--user NAME] [--memory "
 	      "MIB]\n"
-	      "                     [--sessions N[,TENANT,PORT]]\n"
+	      "                     [--sessions N[,TENANT,PORT]] [--hugepages 2M]\n"
 	      "\n"
 	      "The userspace switch. insulad starts it and speaks to DIR/switch.sock; see "
 	      "insulad(8).\n"
@@ -48,6 +49,7 @@ static void usage(FILE *f)
 	      "                  how many the table holds (default 131072), and of one tenant "
 	      "(an eighth)\n"
 	      "                  and one port at most (half of that)\n"
+	      "  --hugepages 2M  packet memory from hugepages of 2 MiB\n"
 	      "  --user NAME     who to be after start when started as root (default nobody)\n"
 	      "  --memory MIB    packet memory (default 24 and 44 per worker)\n"
 	      "Example: insula-switch --run-dir /run/insula --workers 2\n",
@@ -67,12 +69,30 @@ static unsigned number(const char *text, unsigned low, unsigned high, const char
 	return (unsigned)v;
 }
 
+// What of the options is more than a number or a name.
+static void parse_memory(int option, const char *text, struct options *o)
+{
+	if (option == 'H' && strcmp(text, "2M") != 0) {
+		fprintf(stderr, "insula-switch: --hugepages is %s; allowed is 2M\n", text);
+		exit(2);
+	}
+	if (option == 's' && !tables_limits_parse(text, &o->limits)) {
+		fprintf(stderr,
+			"insula-switch: --sessions is %s; allowed is N or N,TENANT,PORT with N up "
+			"to %d, PORT up to TENANT and TENANT up to N\n",
+			text, TABLES_SESSIONS_MAX);
+		exit(2);
+	}
+	o->hugepages = o->hugepages || option == 'H';
+}
+
 static void parse_options(int argc, char **argv, struct options *o)
 {
 	static const struct option longs[] = { { "run-dir", required_argument, NULL, 'r' },
 		{ "workers", required_argument, NULL, 'w' }, { "poll", no_argument, NULL, 'p' },
 		{ "user", required_argument, NULL, 'u' },
 		{ "sessions", required_argument, NULL, 's' },
+		{ "hugepages", required_argument, NULL, 'H' },
 		{ "memory", required_argument, NULL, 'm' }, { "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'v' }, { 0 } };
 	int c;
@@ -96,15 +116,9 @@ static void parse_options(int argc, char **argv, struct options *o)
 		case 'u':
 			o->user = optarg;
 			break;
+		case 'H':
 		case 's':
-			if (!tables_limits_parse(optarg, &o->limits)) {
-				fprintf(stderr,
-					"insula-switch: --sessions is %s; allowed is N or "
-					"N,TENANT,PORT with N up to %d, PORT up to TENANT "
-					"and TENANT up to N\n",
-					optarg, TABLES_SESSIONS_MAX);
-				exit(2);
-			}
+			parse_memory(c, optarg, o);
 			break;
 		case 'v':
 			puts("insula-switch " INSULA_VERSION);
@@ -121,10 +135,8 @@ static void parse_options(int argc, char **argv, struct options *o)
 		usage(stderr);
 		exit(2);
 	}
-	// A worker's own pools take 20 MiB, a queue of a DPDK device 6: for four such ports. What
-	// is not used is not resident, until a PCI device comes.
 	if (o->memory_mib == 0)
-		o->memory_mib = 24 + (20 + 4 * 6) * o->n_workers;
+		o->memory_mib = proto_switch_memory_mib(o->n_workers);
 }
 
 // Binds RUN_DIR/switch.sock. A socket left by a dead switch is replaced: the table files' lock,
@@ -244,7 +256,7 @@ int main(int argc, char **argv)
 	if (tables.n_lost)
 		fprintf(stderr, "insula-switch: %u sessions ended: the table has room for %u now\n",
 			tables.n_lost, o.limits.sessions);
-	r = eal_start(o.memory_mib, o.run_dir);
+	r = eal_start(o.memory_mib, o.hugepages, o.run_dir);
 	if (r < 0)
 		return fail("DPDK", r, NULL);
 	r = switch_new(&(struct switch_config){ .n_workers = o.n_workers,

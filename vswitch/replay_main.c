@@ -209,7 +209,7 @@ static int start_dpdk(unsigned memory_mib)
 
 	if (!mkdtemp(dir))
 		return -errno;
-	r = eal_start(memory_mib, dir);
+	r = eal_start(memory_mib, false, dir);
 	for (const char *const *p = (const char *const[]){ "/dpdk/rte", "/dpdk", "", NULL }; *p;
 		p++) {
 		snprintf(path, sizeof(path), "%s%s", dir, *p);

@@ -492,7 +492,7 @@ int main(int argc, char **argv)
 		perror(run.work);
 		return 1;
 	}
-	if (eal_start(MEMORY_MIB, run.work) < 0) {
+	if (eal_start(MEMORY_MIB, false, run.work) < 0) {
 		printf("DPDK does not start\n");
 		return 1;
 	}

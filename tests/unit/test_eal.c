@@ -23,7 +23,7 @@ static char folder[] = "/tmp/insula-test-eal-XXXXXX";
 
 static int start(void **state)
 {
-	return mkdtemp(folder) ? eal_start(MEMORY_MIB, folder) : -1;
+	return mkdtemp(folder) ? eal_start(MEMORY_MIB, false, folder) : -1;
 }
 
 static int end(void **state)
