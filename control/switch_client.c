@@ -17,6 +17,9 @@
 
 enum {
 	DEADLINE_MS = 2000,
+	// A card that is reset, gets its firmware and waits for its link. Less than after how long
+	// a switch without a sign of life is ended.
+	DEVICE_DEADLINE_MS = 8000,
 	SENT_AHEAD = 32, // requests without a reply; with theirs, a tenth of what the socket holds
 	MAX_QUEUED_EVENTS = 4096, // more: the switch will tell again (clients repeat themselves)
 };
@@ -34,6 +37,7 @@ struct queued_event {
 struct switch_client {
 	int fd;
 	uint32_t seq;
+	unsigned patience_ms; // with the request under way
 	bool dead;
 	char why[128];
 	struct loop *loop;
@@ -193,7 +197,9 @@ static int wait_for(struct switch_client *c, short what, uint64_t deadline_ns)
 		return 0;
 	if (loop_now_ns() < deadline_ns) // a signal
 		return 0;
-	mark_dead(c, "it did not answer within 2 s");
+	char why[64];
+	snprintf(why, sizeof(why), "it did not answer within %u s", c->patience_ms / 1000);
+	mark_dead(c, why);
 	return -ETIMEDOUT;
 }
 
@@ -250,20 +256,29 @@ static int broken(struct switch_client *c, int error, char *err, size_t err_size
 	return log_reason(error, err, err_size, "insula-switch: %s", c->why);
 }
 
-static uint64_t deadline_ns(void)
+static uint64_t deadline_ns(struct switch_client *c, unsigned patience_ms)
 {
-	return loop_now_ns() + DEADLINE_MS * 1000000ull;
+	c->patience_ms = patience_ms;
+	return loop_now_ns() + patience_ms * 1000000ull;
+}
+
+static unsigned patience_ms(const struct proto_header *request, uint16_t type)
+{
+	const struct proto_port_add *add = (const void *)request;
+
+	return type == PROTO_PORT_ADD && add->kind == PROTO_PORT_ETHDEV ? DEVICE_DEADLINE_MS
+									: DEADLINE_MS;
 }
 
 int switch_call(struct switch_client *c, struct proto_header *request, uint16_t type, size_t size,
 	const int *fds, unsigned n_fds, struct proto_message **ret_reply, char *err,
 	size_t err_size)
 {
-	uint64_t deadline = deadline_ns();
 	int r;
 
 	if (!c || c->dead)
 		return log_reason(-ENOTCONN, err, err_size, "insula-switch is not connected");
+	uint64_t deadline = deadline_ns(c, patience_ms(request, type));
 	r = send_request(c, request, type, size, fds, n_fds, deadline);
 	if (r == 0)
 		r = receive_reply(c, request, deadline);
@@ -282,7 +297,7 @@ int switch_lease_requests(struct switch_client *c, struct switch_lease_request *
 	int r = c && !c->dead ? 0 : -ENOTCONN;
 
 	for (size_t sent = 0, done = 0; r == 0 && done < n;) {
-		uint64_t deadline = deadline_ns();
+		uint64_t deadline = deadline_ns(c, DEADLINE_MS);
 
 		for (; r == 0 && sent < n && sent < done + SENT_AHEAD; sent++) {
 			struct proto_header *h = &requests[sent].h;

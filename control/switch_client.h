@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// insulad's end of the control protocol: requests that wait for their reply (2 s at most), events
-// handed on from the loop. A connection that breaks, lies or stays silent is closed and reported
-// once. Main thread only.
+// insulad's end of the control protocol: requests that wait for their reply (2 s at most, a DPDK
+// device's 8 s), events handed on from the loop. A connection that breaks, lies or stays silent is
+// closed and reported once. Main thread only.
 #pragma once
 
 #include <sys/types.h>
