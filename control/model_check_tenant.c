@@ -178,8 +178,9 @@ static void check_nic_type(
 	check_once(c, &c->devargs, n, "devargs", nic->devargs);
 }
 
+// `pool`: the network's file has the key. A range that could not be read is a mistake by itself.
 static void check_nic_address(struct checker *c, const struct model_nic *nic,
-	const struct model_network *net, const struct yaml_node *n)
+	const struct model_network *net, bool pool, const struct yaml_node *n)
 {
 	int line = line_of(n, "address");
 
@@ -188,7 +189,7 @@ static void check_nic_address(struct checker *c, const struct model_nic *nic,
 			report(c->r, line,
 				"address on a nic with clients: many; they get theirs from the "
 				"pool");
-		if (net->pool_first == 0)
+		if (!pool)
 			report(c->r, line_of(n, "clients"),
 				"clients: many in network %s, which has no pool; a network with "
 				"one",
@@ -240,8 +241,24 @@ static void report_no_network(struct checker *c, const struct model_tenant *t,
 		nic->network, t->n_networks == 0 ? " (it has none)" : names.s);
 }
 
-static void check_nic(struct checker *c, const struct model_tenant *t, const struct seen *networks,
-	struct seen *used, const struct model_nic *nic, const struct yaml_node *n)
+// The networks of a tenant: their names, and the nodes they were read from.
+struct networks {
+	struct seen names;
+	const struct yaml_node *first;
+};
+
+static bool has_pool(const struct networks *networks, unsigned index)
+{
+	const struct yaml_node *n = networks->first;
+
+	while (index-- > 0)
+		n = n->next;
+	return yaml_has(n, "pool");
+}
+
+static void check_nic(struct checker *c, const struct model_tenant *t,
+	const struct networks *networks, struct seen *used, const struct model_nic *nic,
+	const struct yaml_node *n)
 {
 	const struct seen_entry *net;
 
@@ -249,17 +266,18 @@ static void check_nic(struct checker *c, const struct model_tenant *t, const str
 	check_nic_type(c, nic, n);
 	if (nic->network[0] == '\0')
 		return;
-	net = seen_find(networks, nic->network);
+	net = seen_find(&networks->names, nic->network);
 	if (net == NULL) {
 		report_no_network(c, t, nic, n);
 		return;
 	}
-	check_nic_address(c, nic, &t->networks[net->index], n);
+	check_nic_address(c, nic, &t->networks[net->index],
+		nic->clients_many && has_pool(networks, net->index), n);
 	check_nic_unique(c, nic, used, net->index, nic->network, n);
 }
 
 static void check_instance(struct checker *c, const struct model_tenant *t,
-	const struct seen *networks, struct seen *used, const struct model_instance *in,
+	const struct networks *networks, struct seen *used, const struct model_instance *in,
 	const struct yaml_node *n)
 {
 	const struct yaml_node *child = first_of(n, "nics");
@@ -282,22 +300,23 @@ static void check_instance(struct checker *c, const struct model_tenant *t,
 void check_tenant(
 	struct checker *c, const struct model_tenant *t, const struct yaml_node *n, unsigned index)
 {
-	struct seen networks = { .r = c->r }, instances = { .r = c->r }, used = { .r = c->r };
+	struct networks networks = { { .r = c->r }, first_of(n, "networks") };
+	struct seen instances = { .r = c->r }, used = { .r = c->r };
 	const struct yaml_node *child;
 
 	check_name(c, &c->tenants, n, t->name, index);
-	child = first_of(n, "networks");
+	child = networks.first;
 	for (unsigned i = 0; i < t->n_networks; i++, child = child->next) {
-		check_name(c, &networks, child, t->networks[i].name, i);
+		check_name(c, &networks.names, child, t->networks[i].name, i);
 		check_network(c, &t->networks[i], child);
 	}
-	check_overlaps(c, t, first_of(n, "networks"));
+	check_overlaps(c, t, networks.first);
 	child = first_of(n, "instances");
 	for (unsigned i = 0; i < t->n_instances; i++, child = child->next) {
 		check_name(c, &instances, child, t->instances[i].name, i);
 		check_instance(c, t, &networks, &used, &t->instances[i], child);
 	}
-	seen_free(&networks);
+	seen_free(&networks.names);
 	seen_free(&instances);
 	seen_free(&used);
 }

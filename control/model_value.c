@@ -6,6 +6,8 @@
 #include <ctype.h>
 #include <stdio.h>
 
+#define LINK_LOCAL 0xa9fe0000 // 169.254.0.0/16
+
 const char *value_number(const char *text, uint32_t min, uint32_t max, uint32_t *ret)
 {
 	uint64_t v = 0;
@@ -117,6 +119,8 @@ const char *value_cidr(const char *text, bool subnet, be32 *ret, uint8_t *ret_pr
 		return "has a prefix length out of range";
 	if (subnet && (ntohl(addr) & ~ipv4_mask(len)) != 0)
 		return "has bits set behind its prefix length";
+	if (subnet && ipv4_in_prefix(addr, htonl(LINK_LOCAL), len < 16 ? (uint8_t)len : 16))
+		return "has link-local addresses, which no router passes on (RFC 3927)";
 	*ret = addr;
 	*ret_prefix_len = (uint8_t)len;
 	return NULL;
