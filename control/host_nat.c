@@ -157,6 +157,11 @@ static int own_table(char *err, size_t err_size)
 	return r;
 }
 
+int host_nat_adopt(char *err, size_t err_size)
+{
+	return own_table(err, err_size);
+}
+
 static void disown_table(void)
 {
 	if (owner_fd >= 0)

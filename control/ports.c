@@ -58,6 +58,7 @@ static int open_tap(
 		.mac = s->mac,
 		.mtu = s->mtu,
 		.n_queues = s->n_queues,
+		.host_nat = s->host_nat,
 		.adopt = p->adopt || ours,
 		.former = ours ? former : NULL };
 	unsigned n_have = 0;
@@ -338,6 +339,7 @@ static int check_candidate(struct daemon *d, const struct port *p, const struct 
 	const struct tap_params params = { .netns = s->netns,
 		.ifname = p->temporary[0] ? p->temporary : s->ifname,
 		.port = p->name,
+		.host_nat = s->host_nat,
 		.adopt = p->adopt || p->broken || ours,
 		.former = ours ? former : NULL };
 	struct tap_sight sight = { 0 };

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include "control/daemon_internal.h"
+#include "control/host_nat.h"
 #include "control/log.h"
 #include "control/packet_socket.h"
 #include "control/tap.h"
@@ -75,6 +76,8 @@ int port_adopt(struct daemon *d, struct port *p, const struct proto_port_entry *
 	if (s->kind == PROTO_PORT_TAP &&
 		(tap_look(p->fds[0], s->netns, &sight) == -EBADFD || sight.homeless))
 		return -ENODEV;
+	if (s->nat_host && host_nat_adopt(err, sizeof(err)) < 0)
+		log_error("port %s: %s", p->name, err);
 	// Killed between an apply's commit and its last step.
 	if (s->kind == PROTO_PORT_TAP && tap_name(p->fds[0], p->temporary) == 0 &&
 		strncmp(p->temporary, PORT_TEMPORARY_PREFIX, strlen(PORT_TEMPORARY_PREFIX)) == 0)

@@ -71,6 +71,13 @@ static int refuse_name(
 {
 	bool ours = strncmp(info->alias, ALIAS_PREFIX, strlen(ALIAS_PREFIX)) == 0;
 
+	// It is likely to be the one towards the network, which must not be deleted.
+	if (p->host_nat && !ours)
+		return log_reason(-EEXIST, err, err_size,
+			"interface %s in %s exists already and is not this port's; with mode nat, "
+			"`interface` is the tap that insulad makes: give it another name, or leave "
+			"it out",
+			p->ifname, where(p));
 	return log_reason(-EEXIST, err, err_size,
 		"interface %s in %s exists already%s%s; name another, or%s delete it with `ip "
 		"%s%s%slink del %s`",

@@ -16,6 +16,7 @@ struct tap_params {
 	unsigned n_queues;
 	bool down; // leaves it down
 	bool adopt; // a tap of ours with this name may be there already
+	bool host_nat; // the host's end of uplink mode nat
 	const char *former; // the port it then may have belonged to; NULL = this one only
 };
 

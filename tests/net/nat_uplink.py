@@ -4,6 +4,7 @@
 # host for that is the table `ip insula` and forwarding, and both are as before afterwards, also
 # after kill -9. Runs in a sandbox.
 import json
+import errno
 import os
 import re
 import socket
@@ -247,6 +248,27 @@ def test_changed_while_dead(lab):
     assert lab.probe("tcp", "red-1", "internet", laptops.ROUTER) == laptops.OWN
 
 
+# Another insulad on this host cannot take the table.
+def check_claimed():
+    with socket.socket(socket.AF_UNIX) as other:
+        try:
+            other.bind("\0insula-nat")
+        except OSError as error:
+            assert error.errno == errno.EADDRINUSE, error
+            return
+    raise AssertionError("nobody has claimed the table")
+
+
+# It would be the one towards the network, more often than not: nobody is told to delete it.
+def test_interface_of_the_host(lab):
+    uplink = {"name": "internet", "mode": "nat", "interface": "wlan0"}
+    for word in ("diff", "apply"):
+        status, text = lab.try_document(word, DOCUMENT | {"uplinks": [uplink]})
+        assert status in (1, 2) and "`interface` is the tap that insulad makes" in text, text
+        assert "link del" not in text, text
+    assert lab.try_document("diff", DOCUMENT) == (0, "")
+
+
 # Nothing of the host changes when the same table is there already, after any death.
 def test_killed(lab):
     for programs in (("insulad",), ("insulad", "insula-switch")):
@@ -255,6 +277,7 @@ def test_killed(lab):
         assert "table ip insula" in tables() and forwarding() == "1"
         lab.start()
         assert "table ip insula" in tables() and forwarding() == "1"
+        check_claimed()
         for guest in GUESTS:
             assert lab.probe("tcp", guest, "internet", laptops.ROUTER) == laptops.OWN, guest
 
