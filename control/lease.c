@@ -224,20 +224,26 @@ static void log_declined(struct leases *l, const struct proto_lease_event *e)
 {
 	const struct desired_port *p = desired_port_by_id(l->d->desired, e->port);
 	const uint8_t *m = e->mac.b;
-	char address[INET_ADDRSTRLEN];
+	char address[INET_ADDRSTRLEN], then[48];
 
 	if (!log_limit_pass(&l->limit, 5))
 		return;
 	describe_address(e->address, address);
+	snprintf(then, sizeof(then), "not given out for %d s", DECLINED_S);
 	log_warning("lease: %02x:%02x:%02x:%02x:%02x:%02x on port %s declined %s, which somebody "
-		    "else uses already: it is not given out for %d s",
-		m[0], m[1], m[2], m[3], m[4], m[5], p ? p->name : "?", address, DECLINED_S);
+		    "else uses already: it is %s",
+		m[0], m[1], m[2], m[3], m[4], m[5], p ? p->name : "?", address,
+		p && p->address == e->address ? "the port's own, and offered again" : then);
 }
 
 static int on_end(struct leases *l, const struct proto_lease_event *e)
 {
 	struct lease *x = lease_of_client(&l->index, e);
 
+	const struct desired_port *p = desired_port_by_id(l->d->desired, e->port);
+
+	if (e->kind == PROTO_LEASE_DECLINE && p && p->address && p->address == e->address)
+		log_declined(l, e); // a configured port's, which nobody else can get
 	// An identifier can be imitated; a MAC behind this port was let through by the guard.
 	if (!x || x->s.address != e->address || !mac_equal(&x->s.mac, &e->mac))
 		return 0;

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import signal
 import sys
+import time
 
 import yaml
 
@@ -14,6 +15,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(HERE), "lib"))
 
 # pylint: disable=wrong-import-position
 import dhcp
+import dhcp_frames
+import frames
 import lab as labs
 import netns
 import sandbox
@@ -110,6 +113,23 @@ def test_dhclient(lab):
     assert lab.agents["blue-2"].call("tcp", timeout=5, address="10.0.0.11",
                                      nonce="after dhclient".replace(" ", "-"))["answered"]
     dhclient(lab, "blue-1", "-x")
+
+
+# The address of a configured port in use elsewhere: somebody has to mend that.
+def test_decline(lab):
+    [port] = [p for p in lab.list("port") if p["name"] == "red/red-1.eth0"]
+    client = dhcp_frames.Client(frames.Wire("insdemo-red-1", "eth0"), 1, "10.0.0.1")
+    client.mac, client.address = port["mac"], port["address"]
+    client.decline()
+    said = f"{port['mac']} on port red/red-1.eth0 declined 10.0.0.11, which somebody else uses " \
+        "already: it is the port's own"
+    path, deadline = os.path.join(lab.directory, "state", "insulad.log"), time.monotonic() + 5
+    while True:
+        with open(path, encoding="utf-8") as log:
+            if said in log.read():
+                break
+        assert time.monotonic() < deadline, "nothing is said of it"
+        time.sleep(0.02)
 
 
 # A bridge behind the port, with as many clients as the pool holds addresses, and then one more.
