@@ -2,14 +2,7 @@
 // ARP: arbitrary frames through the parser; what it takes is answered, and the answer read back.
 #include <stdlib.h>
 #include "dhcp/arp.h"
-
-#define CHECK(condition) \
-	do { \
-		if (!(condition)) \
-			__builtin_trap(); \
-	} while (0)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

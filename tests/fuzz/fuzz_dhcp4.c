@@ -2,6 +2,7 @@
 // DHCPv4: parse -> decide -> build over arbitrary bytes. Input: eight bytes that choose what the
 // server knows, then the frame (or, by a flag, only the options of a well-formed message). Frame
 // and reply lie in heap blocks of their exact size. HOSTILE H-43.
+#include "tests/fuzz/fuzz.h"
 #include "tests/unit/dhcp4_client.h"
 #include "tests/unit/dhcp4_reply.h"
 
@@ -14,14 +15,6 @@ enum {
 	FLAG_UNICAST = 16, // options only: sent to the server
 	FLAG_OWN_SUBNET = 32, // the server's subnet is the client's
 };
-
-#define CHECK(condition) \
-	do { \
-		if (!(condition)) \
-			__builtin_trap(); \
-	} while (0)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static char hostname[256];
 

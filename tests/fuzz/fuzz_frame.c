@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #define EAL_FIXTURE_POOLS
+#include "tests/fuzz/fuzz.h"
 #include "tests/unit/eal_fixture.h"
 #include "tests/unit/frames.h"
 #include "vswitch/gso.h"
@@ -13,13 +14,6 @@
 #include "vswitch/vnet_hdr.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void require(bool holds)
-{
-	if (!holds)
-		abort();
-}
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
@@ -32,16 +26,16 @@ static void check_promises(struct rte_mbuf *m)
 	const struct packet *p = packet_of(m);
 
 	rte_mbuf_sanity_check(m, 1);
-	require(m->data_len >= RTE_MIN(m->pkt_len, (uint32_t)PACKET_HEADERS_MAX));
-	require(p->l3_off <= m->pkt_len);
+	CHECK(m->data_len >= RTE_MIN(m->pkt_len, (uint32_t)PACKET_HEADERS_MAX));
+	CHECK(p->l3_off <= m->pkt_len);
 	if (p->flags & (PACKET_IPV4 | PACKET_IPV6 | PACKET_ARP))
-		require((uint32_t)p->l3_off + p->l3_len == m->pkt_len);
+		CHECK((uint32_t)p->l3_off + p->l3_len == m->pkt_len);
 	if (p->flags & PACKET_HAS_L4) {
-		require((uint32_t)p->l4_off + p->l4_hdr_size <= m->pkt_len);
-		require((uint32_t)p->l4_off + p->l4_hdr_size <= m->data_len);
+		CHECK((uint32_t)p->l4_off + p->l4_hdr_size <= m->pkt_len);
+		CHECK((uint32_t)p->l4_off + p->l4_hdr_size <= m->data_len);
 	}
 	if (p->gso_type != PACKET_GSO_NONE)
-		require(p->flags & PACKET_NEEDS_CSUM);
+		CHECK(p->flags & PACKET_NEEDS_CSUM);
 }
 
 static void check_offloads(struct rte_mbuf *m)
@@ -52,17 +46,17 @@ static void check_offloads(struct rte_mbuf *m)
 	int n;
 
 	if (packet_of(m)->gso_type == PACKET_GSO_NONE) {
-		require(gso_complete_csum(m) == 0);
+		CHECK(gso_complete_csum(m) == 0);
 		rte_pktmbuf_free(m);
 		return;
 	}
 	n = gso_segment(NULL, m, out, GSO_MAX_SEGMENTS);
-	require(n >= 2);
+	CHECK(n >= 2);
 	for (int i = 0; i < n; i++) {
 		sum += out[i]->pkt_len - hdr_size;
-		require(parse_packet(out[i]) == DROP_NONE);
+		CHECK(parse_packet(out[i]) == DROP_NONE);
 	}
-	require(sum == payload);
+	CHECK(sum == payload);
 	rte_pktmbuf_free_bulk(out, (unsigned)n);
 }
 
@@ -96,7 +90,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		mend_ipv4_csum(frame, size);
 	m = split == 0 || split > size ? eal_fixture_exact(frame, size)
 				       : eal_fixture_mbuf(frame, size, split);
-	require(m != NULL);
+	CHECK(m != NULL);
 	vnet_hdr_read(&hdr, packet_of(m));
 	if (parse_packet(m) == DROP_NONE) {
 		check_promises(m);
@@ -104,6 +98,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	} else {
 		rte_pktmbuf_free(m);
 	}
-	require(eal_fixture_no_leak(NULL) == 0);
+	CHECK(eal_fixture_no_leak(NULL) == 0);
 	return 0;
 }

@@ -6,6 +6,7 @@
 // sent; only POST /v1/stop stops. Input: eight bytes that choose (method, result of the daemon,
 // headers, how the body is cut), then as many bytes of path and headers as they say, the rest is
 // the body.
+#include "tests/fuzz/fuzz.h"
 #include "tests/unit/desired_fixture.h"
 
 #include <errno.h>
@@ -13,12 +14,6 @@
 #include <sys/eventfd.h>
 #include "control/daemon_internal.h"
 #include "control/tap_care.h"
-
-#define CHECK(condition) \
-	do { \
-		if (!(condition)) \
-			__builtin_trap(); \
-	} while (0)
 
 enum { PREFIX_SIZE = 8, BIG_PIECE = 1 << 20, API_LIMIT = 16 << 20 };
 
@@ -76,8 +71,6 @@ struct MHD_Connection {
 };
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 // --- libmicrohttpd ---
 
 struct MHD_Daemon *MHD_start_daemon(unsigned int flags, uint16_t port, MHD_AcceptPolicyCallback apc,

@@ -4,14 +4,7 @@
 // request had.
 #include <stdlib.h>
 #include "dhcp/icmp_echo.h"
-
-#define CHECK(condition) \
-	do { \
-		if (!(condition)) \
-			__builtin_trap(); \
-	} while (0)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 static bool icmp_csum_right(const uint8_t *frame)
 {

@@ -5,6 +5,7 @@
 // quoted is as he sent it; each sum, the inner ones too, is as right or wrong as it was.
 // Input: a byte that chooses the port and, by its top bit, has the sums repaired (for fuzzers that
 // do not ask LLVMFuzzerCustomMutator, which does that), then the frame.
+#include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/fuzz_switch.h"
 
 enum {
@@ -51,7 +52,6 @@ enum { N_KNOWN = sizeof(known) / sizeof(known[0]) };
 static const uint32_t ports[] = { UPLINK, RED_1, RED_2, BLUE_1, BLUE_2 };
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed);
 // Weak: libFuzzer alone has it.
 size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size) __attribute__((weak));

@@ -5,6 +5,7 @@
 // to the original, to the one who asked and to nobody else; a sum is right (or as wrong) afterwards
 // as it was before; no two endpoints share an external port; what nobody asked for reaches nobody.
 // Input: operations of OP_SIZE bytes, each followed by its payload.
+#include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/fuzz_switch.h"
 
 enum { OP_SIZE = 12, OPS_MAX = 24, FLOWS_MAX = 64 };
@@ -39,8 +40,6 @@ static uint64_t generation = 1;
 static const char *const remotes[] = { "203.0.113.9", "192.0.2.1", "198.51.100.7", "8.8.8.8" };
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	return fixture_eal(NULL) < 0 ? -1 : fixture_setup(NULL);

@@ -15,14 +15,8 @@
 #include "control/host_care.h"
 #include "control/link.h"
 #include "control/linkwatch.h"
+#include "tests/fuzz/fuzz.h"
 
-#define CHECK(condition) \
-	do { \
-		if (!(condition)) \
-			__builtin_trap(); \
-	} while (0)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 const char *__lsan_default_suppressions(void);
 
 // libnl 3.7 forgets the interface it found when the acknowledgement after it is none

@@ -3,11 +3,10 @@
 // above all: nothing that red sends reaches blue, nothing that blue sends reaches red. Input:
 // frames, each a byte that chooses the port and whether to mend the checksums, a 16-bit size, the
 // bytes.
+#include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/fuzz_switch.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 static const uint32_t ports[] = { RED_1, RED_2, BLUE_1, BLUE_2, UPLINK, TRUNK };
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)

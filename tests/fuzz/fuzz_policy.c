@@ -4,11 +4,10 @@
 // reference count byte, then sections, each a 16-bit size and its bytes; the header's size field is
 // mended, so that mutations reach further than the first check.
 #include <stdlib.h>
+#include "tests/fuzz/fuzz.h"
 #include "vswitch/policy.h"
 
 enum { SECTIONS_MAX = 8 };
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 // An exact-size copy, with the size field set right when it can be.
 static struct policy_part *load(const uint8_t *data, size_t size)

@@ -6,10 +6,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include "control/proto_io.h"
+#include "tests/fuzz/fuzz.h"
 
 enum { FDS_MAX = 80 }; // more than are taken
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static bool send_message(int to, void *data, size_t size, int fd, size_t n_fds)
 {

@@ -4,15 +4,10 @@
 // frames.h, which share nothing with the code under test.
 #pragma once
 
+#include "tests/fuzz/fuzz.h"
 #include "tests/unit/datagrams.h"
 #include "tests/unit/frames.h"
 #include "vswitch/session.h"
-
-#define CHECK(condition) \
-	do { \
-		if (!(condition)) \
-			__builtin_trap(); \
-	} while (0)
 
 // Answers whoever the uplink asks for and takes the questions off its wire; true if there was one.
 static inline bool fuzz_answer_arp(void)

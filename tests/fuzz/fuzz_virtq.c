@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #define EAL_FIXTURE_POOLS
+#include "tests/fuzz/fuzz.h"
 #include "tests/unit/eal_fixture.h"
 #include "tests/unit/virtq_guest.h"
 
@@ -17,13 +18,6 @@ struct input {
 };
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void require(bool holds)
-{
-	if (!holds)
-		abort();
-}
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
@@ -67,18 +61,18 @@ static void burst(struct guest *g)
 	struct rte_mbuf *pkts[BURST_MAX];
 	uint16_t n = virtq_rx(&g->q, eal_fixture_small, pkts, BURST_MAX, drops);
 
-	require(n <= BURST_MAX && g->used->idx == g->q.next);
+	CHECK(n <= BURST_MAX && g->used->idx == g->q.next);
 	for (uint16_t i = 0; i < n; i++) {
 		rte_mbuf_sanity_check(pkts[i], 1);
-		require(pkts[i]->pkt_len > 0 && pkts[i]->pkt_len <= VIRTQ_FRAME_MAX);
+		CHECK(pkts[i]->pkt_len > 0 && pkts[i]->pkt_len <= VIRTQ_FRAME_MAX);
 	}
 	rte_pktmbuf_free_bulk(pkts, n);
 	if (g->q.fault != VIRTQ_FAULT_NONE)
-		require(!virtq_waiting(&g->q));
+		CHECK(!virtq_waiting(&g->q));
 	g->q.fault = VIRTQ_FAULT_NONE;
 	for (unsigned i = 0; i < 3; i++)
 		pkts[i] = eal_fixture_mbuf(frame, sizes[i], 1000);
-	require(virtq_tx(&g->q, pkts, 3) <= 3 && g->used->idx == g->q.next);
+	CHECK(virtq_tx(&g->q, pkts, 3) <= 3 && g->used->idx == g->q.next);
 	rte_pktmbuf_free_bulk(pkts, 3);
 	g->q.fault = VIRTQ_FAULT_NONE;
 }
@@ -100,8 +94,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		features &= ~GUEST_FEATURE(VIRTIO_F_VERSION_1);
 	if (data[0] & 8)
 		features &= ~GUEST_FEATURE(VIRTIO_RING_F_INDIRECT_DESC);
-	require(guest_begin(&g, features, 1U << (data[1] & 7),
-			(uint16_t)(data[2] << 8 | data[3])) == 0);
+	CHECK(guest_begin(&g, features, 1U << (data[1] & 7), (uint16_t)(data[2] << 8 | data[3])) ==
+		0);
 	for (unsigned i = 0; i < N_BURSTS; i++) {
 		fill_rings(&in, &g);
 		fill(&in, g.data, 256);
@@ -112,6 +106,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		virtq_notify_off(&g.q);
 	}
 	guest_end(&g);
-	require(eal_fixture_no_leak(NULL) == 0);
+	CHECK(eal_fixture_no_leak(NULL) == 0);
 	return 0;
 }
