@@ -23,8 +23,8 @@ test_pkgs="clang libclang-rt-14-dev dpdk-dev python3-scapy tshark isc-dhcp-clien
 	qemu-system-x86 busybox-static e2fsprogs binutils valgrind"
 # dev fuzz --afl and --coverage.
 fuzz_pkgs="clang libclang-rt-14-dev llvm afl++"
-# Peers of the benchmarks.
-bench_pkgs="dpdk-dev ethtool openvswitch-switch-dpdk kea-dhcp4-server kea-admin"
+# Peers of the benchmarks; where the cycles go.
+bench_pkgs="dpdk-dev ethtool openvswitch-switch-dpdk kea-dhcp4-server kea-admin binutils linux-perf"
 
 policy=/usr/sbin/policy-rc.d
 mark="# insula-dev-deps: removed when the installation ends"

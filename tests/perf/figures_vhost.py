@@ -38,7 +38,7 @@ RATIOS = {
 CYCLES = {"cycles.l2": "vhost64.insula", "cycles.stateful": "vhost64.insula"}
 
 
-def _generate(arm, size, flows):
+def generate(arm, size, flows):
     build = os.environ.get("INSULA_BUILD", os.path.join(labs.ROOT, "build"))
     command = [os.path.join(build, "tests", "perf", "generator"), "-s", str(size), "-f", str(flows),
                "-t", str(ROUND_S), "-u", str(WARM_S * (4 if flows == MILLION else 1))]
@@ -72,14 +72,15 @@ def _round(bench, wanted):
             for load in todo:
                 key = f"{load}.{name}"
                 try:
-                    result = _generate(arm, *LOADS[load])
+                    result = generate(arm, *LOADS[load])
                 except netns.CommandFailed as error:
                     bench.fail(key, error)
                     continue
                 bench.sample(key, result["mpps"])
                 bench.sample(f"{key}.generator_idle", result["idle"])
                 bench.sample(f"{key}.cycles", result["tsc_hz"] / result["mpps"] / 1e6)
-                words.append(f"{key} {result['mpps']:.2f}")
+                words.append(f"{key} {result['mpps']:.2f} "
+                             f"({bench.samples[f'{key}.cycles'][-1]:.0f} cycles)")
     bench.say(f"Mpps: {', '.join(words)}")
 
 
