@@ -16,7 +16,12 @@ import vhost
 SWITCH_CPU, GENERATOR_CPU = 0, 1
 GUESTS = ("t/i0.eth0", "t/i1.eth0")
 POLICY = """version: 1
-settings: {mode: poll}
+settings:
+  mode: poll
+  hugepages: 2M
+  sessions: 1200000
+  sessions_per_tenant: 1200000
+  sessions_per_port: 1200000
 tenants:
   - name: t
     networks:
