@@ -196,12 +196,26 @@ static void forget_dead(struct worker *w, const struct worker_slot *slot)
 		epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, p->ops->event_fd(p, slot->queue), NULL);
 }
 
-static unsigned receive_ready(struct worker *w)
+// A system call costs as much as some packets do: a polling worker asks in every round only while
+// there is something to hear. An adaptive one asks each time: the idle rounds before it sleeps are
+// counted, not timed.
+static void ask(struct worker *w, const struct worker_polled *polled)
+{
+	if (w->n_ready != 0)
+		return;
+	if (w->sw->cfg.poll && polled->n != 0 && !w->asked_ready &&
+		w->now_ns - w->asked_ns < WORKER_ASK_NS)
+		return;
+	w->n_ready = epoll_wait(w->epoll_fd, w->ready, WORKER_EVENTS, 0);
+	w->asked_ready = w->n_ready > 0;
+	w->asked_ns = w->now_ns;
+}
+
+static unsigned receive_ready(struct worker *w, const struct worker_polled *polled)
 {
 	unsigned n = 0;
 
-	if (w->n_ready == 0)
-		w->n_ready = epoll_wait(w->epoll_fd, w->ready, WORKER_EVENTS, 0);
+	ask(w, polled);
 	for (int i = 0; i < w->n_ready; i++) {
 		uint32_t slot = w->ready[i].data.u32;
 		unsigned got;
@@ -227,7 +241,7 @@ unsigned worker_round(struct worker *w, uint64_t now_ns)
 	atomic_store_explicit(&w->rounds,
 		atomic_load_explicit(&w->rounds, memory_order_relaxed) + 1, memory_order_relaxed);
 	n = from_control(w);
-	n += receive_ready(w);
+	n += receive_ready(w, polled);
 	for (uint32_t i = 0; i < polled->n; i++)
 		n += receive(w, &w->slots[polled->slots[i]]);
 	if (w->index == 0) {

@@ -20,6 +20,8 @@ enum {
 	WORKER_EVENTS = 64,
 	// Loops without a packet before a worker with polled queues arms notifications and sleeps.
 	WORKER_IDLE_LOOPS = 64,
+	// Mode poll: how long a quiet epoll is left alone beside queues that are polled.
+	WORKER_ASK_NS = 10000,
 };
 
 struct worker_slot {
@@ -47,6 +49,8 @@ struct worker {
 	struct rte_ring *to_control, *from_control; // struct worker_message
 	struct epoll_event ready[WORKER_EVENTS]; // what a wake-up told, for the round after it
 	int n_ready;
+	bool asked_ready; // something was ready when epoll was asked last
+	uint64_t asked_ns; // when that was
 	uint64_t now_ns; // CLOCK_MONOTONIC when this round began
 	uint64_t ring_full; // messages to control that found no room
 	_Atomic uint64_t rounds; // begun; the control thread sees by it that the worker goes on
