@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include "control/log.h"
 #include "control/store_internal.h"
 
@@ -109,6 +110,23 @@ int store_meta_put(struct store *s, const char *key, int64_t value)
 	return store_run(st);
 }
 
+// SQLite would wait for ever for who opens the other end of a FIFO, or name the wrong file.
+static int check_companions(const char *path, char *err, size_t err_size)
+{
+	static const char *const suffixes[] = { "-journal", "-wal", "-shm" };
+	char companion[320];
+	struct stat st;
+
+	for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
+		snprintf(companion, sizeof(companion), "%s%s", path, suffixes[i]);
+		if (stat(companion, &st) == 0 && !S_ISREG(st.st_mode))
+			return log_reason(-EIO, err, err_size,
+				"%s is not a file; move it away with `mv %s %s.odd`, and start",
+				companion, companion, companion);
+	}
+	return 0;
+}
+
 static bool is_damage(int code)
 {
 	return code == SQLITE_CORRUPT || code == SQLITE_NOTADB;
@@ -197,6 +215,10 @@ int store_open(const char *state_dir, const char *run_dir, struct store **ret_st
 		return log_reason(-ENOMEM, err, err_size, "out of memory");
 	if (state_dir)
 		snprintf(path, sizeof(path), "%s/insula.db", state_dir);
+	r = check_companions(path, err, err_size);
+	if (r < 0)
+		goto fail;
+	r = -EIO;
 	if (sqlite3_open_v2(path, &s->db, flags, NULL) != SQLITE_OK ||
 		sqlite3_exec(s->db,
 			"PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
@@ -258,7 +280,9 @@ int store_open_memory(const char *state_dir, struct store **ret_store, char *err
 		goto fail;
 	}
 	snprintf(path, sizeof(path), "%s/insula.db", state_dir ? state_dir : "");
-	r = state_dir ? copy_file(s, path, err, err_size) : 0;
+	r = state_dir ? check_companions(path, err, err_size) : 0;
+	if (r == 0 && state_dir)
+		r = copy_file(s, path, err, err_size);
 	if (r == 0)
 		r = check_schema(s, "memory", err, err_size);
 	if (r == 0)
@@ -296,6 +320,22 @@ void store_close(struct store *s)
 	free(s);
 }
 
+static uint64_t free_bytes(const char *path)
+{
+	struct statvfs fs;
+
+	return path && path[0] && statvfs(path, &fs) == 0 ? fs.f_bavail * fs.f_frsize : UINT64_MAX;
+}
+
+// SQLite does not tell which of the two files it could not write.
+static const char *fullest(struct store *s)
+{
+	const char *state = sqlite3_db_filename(s->db, "main");
+	const char *host = sqlite3_db_filename(s->db, "host");
+
+	return free_bytes(host) < free_bytes(state) ? host : state;
+}
+
 const char *store_error(struct store *s)
 {
 	const char *path = sqlite3_db_filename(s->db, "main");
@@ -305,6 +345,8 @@ const char *store_error(struct store *s)
 		code = s->failure; // the rollback went well
 	if (s->damaged)
 		code = SQLITE_CORRUPT;
+	if (code == SQLITE_FULL)
+		path = fullest(s);
 	if (code == SQLITE_FULL)
 		snprintf(s->error, sizeof(s->error),
 			"%.200s: the disk is full; make room there (`df -h %.200s` shows it)", path,

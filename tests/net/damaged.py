@@ -147,6 +147,21 @@ def test_advice(lab):
         clear(before, lab)
 
 
+# What SQLite would wait for at the other end of, or blame the wrong file for.
+def test_odd_companions(lab):
+    for suffix, make in (("-journal", os.mkfifo), ("-wal", os.mkdir)):
+        before = prepare(lab)
+        settle()
+        make(STORE + suffix)
+        text = run(lab, "start", status=1)
+        assert f"{STORE}{suffix} is not a file" in text, text
+        follow(text)
+        run(lab, "start")
+        assert len(lab.list("port")) == 5
+        run(lab, "stop")
+        clear(before, lab)
+
+
 def test_unreadable(lab):
     before = prepare(lab)
     for file in (STORE, STORE + "-wal", STORE + "-shm"):

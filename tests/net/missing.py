@@ -213,6 +213,22 @@ def test_full_disk(lab):
     back(lab)
 
 
+# Nor for what has to be put back one day, which is on another disk, and that one is named.
+def test_full_run_dir(lab):
+    run_dir = os.environ["INSULA_RUN_DIR"]
+    disk = os.statvfs(run_dir)
+    used = (disk.f_blocks - disk.f_bfree) * disk.f_frsize
+    netns.run("mount", "-o", f"remount,size={used}", run_dir)
+    before = state(lab)
+    status, text = lab.try_document("apply", changed_document())
+    netns.run("mount", "-o", "remount,size=1g", run_dir)
+    assert status == 1 and f"{run_dir}/host.db: the disk is full" in text, text
+    left = differences(before, state(lab))
+    assert not left and works(lab), left
+    lab.apply_document(changed_document())
+    back(lab)
+
+
 # A switch that hangs: the apply fails, and when the switch goes on so does all else.
 def test_hanging_switch(lab):
     [switch] = labs.processes("insula-switch")
