@@ -76,6 +76,8 @@
 	X(ROUTE_MTU, "route_mtu", "packet is larger than the MTU of the way out") \
 	X(NEXTHOP_UNRESOLVED, "nexthop_unresolved", "next hop did not answer ARP") \
 	X(NEXTHOP_QUEUE_FULL, "nexthop_queue_full", "too many packets wait for this next hop") \
+	X(NEXTHOP_SUPER_FRAME, "nexthop_super_frame", \
+		"super-frame in several buffers, which does not wait for the next hop's ARP") \
 	X(FDB_UNKNOWN_UNICAST, "fdb_unknown_unicast", \
 		"unknown destination MAC is never flooded to tenant ports") \
 	X(FDB_SAME_PORT, "fdb_same_port", "destination is behind the port it came from") \

@@ -135,6 +135,7 @@ static enum drop_reason hold(
 	struct worker *w, const struct burst *b, struct neighbour *e, struct rte_mbuf *m)
 {
 	struct neighbours *n = w->sw->neighbours;
+	bool single = m->nb_segs == 1; // a super-frame's buffers are too dear to wait
 	bool may_wait;
 
 	if (e->state == NEIGHBOUR_FAILED) {
@@ -142,10 +143,9 @@ static enum drop_reason hold(
 			return DROP_NEXTHOP_UNRESOLVED;
 		enter(e, NEIGHBOUR_NONE, b->now_ns);
 	}
-	if (e->n_held == NEIGHBOUR_HELD_MAX)
+	if (single && e->n_held == NEIGHBOUR_HELD_MAX)
 		return DROP_NEXTHOP_QUEUE_FULL;
-	may_wait = m->nb_segs == 1 && // a super-frame's buffer is too dear to wait
-		   n->n_held < HELD_TOTAL_MAX;
+	may_wait = single && n->n_held < HELD_TOTAL_MAX;
 	if (may_wait) {
 		e->held[e->n_held++] = m;
 		n->n_held++;
@@ -155,7 +155,9 @@ static enum drop_reason hold(
 		e->n_asked = 1;
 		ask(w, b, e, packet_of(m)->trace);
 	}
-	return may_wait ? PACKET_CONSUMED : DROP_NEXTHOP_QUEUE_FULL;
+	if (may_wait)
+		return PACKET_CONSUMED;
+	return single ? DROP_NEXTHOP_QUEUE_FULL : DROP_NEXTHOP_SUPER_FRAME;
 }
 
 bool neighbour_use(struct worker *w, const struct burst *b, struct nexthop *nh, struct rte_mbuf *m,
