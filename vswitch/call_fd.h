@@ -2,7 +2,10 @@
 // Calls: adds 1 to an eventfd whose other holders are hostile.
 #pragma once
 
-// Never waits, whatever the counter and the flags of `fd` (an eventfd) are. A counter that is full
-// stays so: its reader has something to read. Any thread; each keeps a file and a kernel context
-// for as long as it lives.
-void call_fd_signal(int fd);
+#include <stdbool.h>
+
+// Whatever the counter and the flags of `fd` (an eventfd) are, it waits for 10 ms at most, and
+// where the kernel has asynchronous reads to give, not at all. A counter that is full stays so: its
+// reader has something to read. False: it had to wait, or cannot be told without. Any thread; each
+// keeps a file, a kernel context or a timer for as long as it lives, and has SIGRTMIN taken.
+bool call_fd_signal(int fd);

@@ -112,6 +112,8 @@ static const int allowed[] = {
 	SCMP_SYS(umask), // vhost_port.c: sockets for front ends of other users
 	SCMP_SYS(io_setup), // call_fd.c: to signal a guest's eventfd without ever waiting
 	SCMP_SYS(io_submit),
+	SCMP_SYS(timer_create), // call_fd.c: where there is no asynchronous read
+	SCMP_SYS(timer_settime),
 	SCMP_SYS(openat),
 	SCMP_SYS(pipe2),
 	SCMP_SYS(pipe),

@@ -140,8 +140,8 @@ void virtq_return(struct virtq *q, uint16_t n)
 	// The guest writes what it wants and then looks for used buffers; we the other way round:
 	// forbids the store of used->idx to pass the loads.
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	if (wants_call(q, before))
-		call_fd_signal(q->call_fd);
+	if (wants_call(q, before) && unlikely(!call_fd_signal(q->call_fd)))
+		q->fault = VIRTQ_FAULT_CALL; // once is enough
 }
 
 void virtq_notify_on(struct virtq *q)

@@ -43,7 +43,8 @@ struct virtq_memory {
 	X(INDIRECT, "indirect table nested, chained, of a wrong size or not negotiated") \
 	X(DIRECTION, "descriptor for the other direction") \
 	X(ADDRESS, "descriptor outside the guest's memory") \
-	X(MEMORY, "memory that its file no longer has")
+	X(MEMORY, "memory that its file no longer has") \
+	X(CALL, "call eventfd that makes whoever writes to it wait")
 
 enum virtq_fault {
 #define X(symbol, text) VIRTQ_FAULT_##symbol,

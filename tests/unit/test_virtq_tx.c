@@ -9,6 +9,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <seccomp.h>
 #define EAL_FIXTURE_POOLS
 #include "tests/unit/eal_fixture.h"
 #include "tests/unit/frames.h"
@@ -395,6 +396,42 @@ static void test_h25_full_call_fd(void **state)
 	end(40);
 }
 
+// The same on a thread that gets no asynchronous reads: it waits a little, once, and the ring
+// stops; a call fd that does not make it wait is written to.
+static void *run_without_aio(void *arg)
+{
+	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+	bool *good = arg;
+
+	*good = filter != NULL &&
+		seccomp_rule_add(filter, SCMP_ACT_ERRNO(EAGAIN), SCMP_SYS(io_setup), 0) == 0 &&
+		seccomp_load(filter) == 0 && tx_one(60) == 1 && g.q.fault == VIRTQ_FAULT_NONE &&
+		guest_calls(&g) == 1 && fcntl(g.call_fd, F_SETFL, 0) == 0 &&
+		eventfd_write(g.call_fd, UINT64_MAX - 1) == 0 && tx_one(60) == 1 &&
+		g.q.fault == VIRTQ_FAULT_CALL && tx_one(60) == 0;
+	seccomp_release(filter);
+	return NULL;
+}
+
+static void test_h25_without_aio(void **state)
+{
+	pthread_t thread;
+	bool good = false;
+
+	begin();
+	for (unsigned i = 0; i < 3; i++)
+		offer(i, GUEST_DATA, 100);
+	alarm(20);
+	assert_int_equal(pthread_create(&thread, NULL, run_without_aio, &good), 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	alarm(0);
+	assert_true(good);
+	assert_int_equal(fcntl(g.call_fd, F_SETFL, O_NONBLOCK), 0);
+	guest_calls(&g);
+	g.q.fault = VIRTQ_FAULT_NONE;
+	end(2);
+}
+
 // For every distance between index and event, across the wrap: called if and only if the event
 // lies among the buffers just returned.
 static void test_calls_by_event(void **state)
@@ -591,6 +628,7 @@ int main(void)
 		TEST(test_h26_no_buffers),
 		TEST(test_calls_by_flag),
 		TEST(test_h25_full_call_fd),
+		TEST(test_h25_without_aio),
 		TEST(test_calls_by_event),
 		TEST(test_kicks),
 		TEST(test_start_refuses),
