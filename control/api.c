@@ -22,11 +22,14 @@ enum {
 	MAX_CONNECTIONS = 32,
 	BACKLOG = 1024, // waiting for one of these
 	MAX_TRIES = 50, // to find nobody behind a socket that is there, 10 ms each
-	// A connection that says nothing is closed: soon before its request is whole, for it keeps
-	// others out; then the work and the client may take their time.
+	// A connection whose request is not whole keeps others out: it is closed soon. Then the
+	// work and the client may take their time.
 	IDLE_SECONDS = 2,
 	ANSWER_SECONDS = 600,
+	BODY_PIECE = 1024,
 };
+
+#define SECOND_NS UINT64_C(1000000000)
 
 struct api {
 	struct daemon *daemon;
@@ -34,7 +37,10 @@ struct api {
 	struct loop_source *source, *timer;
 	struct sockaddr_un address;
 	int fd;
-	struct MHD_Connection *open[MAX_CONNECTIONS];
+	struct {
+		struct MHD_Connection *connection; // NULL: none
+		uint64_t idle_ns; // since when there is no whole request; 0: there is one
+	} open[MAX_CONNECTIONS];
 	bool closed; // a connection, in this round
 	bool stop; // an accepted POST /v1/stop has been answered
 };
@@ -78,7 +84,7 @@ int api_start(struct daemon *d, struct api **ret_api)
 		api, MHD_OPTION_EXTERNAL_LOGGER, on_http_log, api, MHD_OPTION_LISTEN_SOCKET,
 		api->fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, api,
 		MHD_OPTION_NOTIFY_CONNECTION, on_connection, api, MHD_OPTION_CONNECTION_LIMIT,
-		(unsigned)MAX_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
+		(unsigned)MAX_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)ANSWER_SECONDS,
 		MHD_OPTION_END);
 	if (api->http == NULL) {
 		log_error("the HTTP server on %s does not start", api->address.sun_path);
@@ -182,20 +188,49 @@ static int listen_on(struct api *api)
 	return r;
 }
 
+// Hangs up on who has been idle too long; gives the ns until the next one is. Between the rounds of
+// libmicrohttpd: within one, a connection that is in the list may have ended, and must not be
+// touched. While it was at work since `begin` nobody was listened to, and nobody idle.
+static uint64_t end_idle(struct api *api, uint64_t begin)
+{
+	uint64_t now = loop_now_ns(), next = UINT64_MAX;
+
+	for (int i = 0; i < MAX_CONNECTIONS; i++) {
+		uint64_t *idle = &api->open[i].idle_ns, left;
+		const union MHD_ConnectionInfo *info;
+
+		if (api->open[i].connection == NULL || *idle == 0)
+			continue;
+		if (now - begin > SECOND_NS / 2)
+			*idle = now;
+		left = now - *idle < IDLE_SECONDS * SECOND_NS
+			       ? IDLE_SECONDS * SECOND_NS - (now - *idle)
+			       : SECOND_NS; // its end is being read
+		info = MHD_get_connection_info(
+			api->open[i].connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+		if (now - *idle >= IDLE_SECONDS * SECOND_NS && info != NULL)
+			shutdown(info->connect_fd, SHUT_RDWR);
+		next = left < next ? left : next;
+	}
+	return next;
+}
+
 static void serve(struct api *api)
 {
+	uint64_t begin = loop_now_ns(), next;
 	MHD_UNSIGNED_LONG_LONG ms;
-	bool waits;
 
 	api->closed = false;
 	MHD_run(api->http);
-	waits = MHD_get_timeout(api->http, &ms) == MHD_YES;
+	next = end_idle(api, begin);
+	if (MHD_get_timeout(api->http, &ms) == MHD_YES && (uint64_t)ms * 1000000 < next)
+		next = (uint64_t)ms * 1000000;
 	// At its limit libmicrohttpd stops to listen, and begins again in the round after the one
 	// in which a connection ended; no event would bring that round.
 	if (api->closed)
 		loop_timer_arm(api->timer, 0);
-	else if (waits)
-		loop_timer_arm(api->timer, (uint64_t)ms * 1000000);
+	else if (next != UINT64_MAX)
+		loop_timer_arm(api->timer, next);
 	else
 		loop_timer_disarm(api->timer);
 	if (api->stop) {
@@ -371,9 +406,12 @@ static void take_body(struct api_request *r, const char *data, size_t size)
 	r->size += size;
 }
 
-static void set_timeout(struct MHD_Connection *connection, unsigned seconds)
+// As the connection is from now on: idle, or with a request to answer.
+static void set_idle(struct api *api, const struct MHD_Connection *connection, bool idle)
 {
-	MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, seconds);
+	for (int i = 0; i < MAX_CONNECTIONS; i++)
+		if (api->open[i].connection == connection)
+			api->open[i].idle_ns = idle ? loop_now_ns() : 0;
 }
 
 static void on_connection(void *arg, struct MHD_Connection *connection, void **state,
@@ -384,29 +422,11 @@ static void on_connection(void *arg, struct MHD_Connection *connection, void **s
 
 	api->closed = api->closed || !started;
 	for (int i = 0; i < MAX_CONNECTIONS; i++)
-		if (api->open[i] == (started ? NULL : connection)) {
-			api->open[i] = started ? connection : NULL;
+		if (api->open[i].connection == (started ? NULL : connection)) {
+			api->open[i].connection = started ? connection : NULL;
+			api->open[i].idle_ns = loop_now_ns();
 			return;
 		}
-}
-
-// While a request was at work nobody was listened to: those who wait for their turn were not idle.
-static enum MHD_Result work(
-	struct api *api, struct api_request *r, const char *method, const char *url)
-{
-	uint64_t begin = loop_now_ns();
-	enum MHD_Result result;
-
-	set_timeout(r->connection, ANSWER_SECONDS);
-	result = dispatch(r, method, url);
-	if (loop_now_ns() - begin < 500000000)
-		return result;
-	for (int i = 0; i < MAX_CONNECTIONS; i++)
-		if (api->open[i] != NULL && api->open[i] != r->connection) {
-			set_timeout(api->open[i], 0); // from none to some: its time begins anew
-			set_timeout(api->open[i], IDLE_SECONDS);
-		}
-	return result;
 }
 
 // libmicrohttpd calls this once with the headers, then for each piece of the body, then once more.
@@ -434,11 +454,14 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 		return MHD_YES;
 	}
 	if (*size > 0) {
+		if (*size >= BODY_PIECE) // who drips is idle
+			set_idle(api, connection, true);
 		take_body(r, data, *size);
 		*size = 0;
 		return MHD_YES;
 	}
-	return work(api, r, method, url);
+	set_idle(api, connection, false);
+	return dispatch(r, method, url);
 }
 
 static void on_completed(void *arg, struct MHD_Connection *connection, void **state,
@@ -453,6 +476,5 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **st
 	free(r->body);
 	free(r);
 	*state = NULL;
-	if (why == MHD_REQUEST_TERMINATED_COMPLETED_OK)
-		set_timeout(connection, IDLE_SECONDS); // until the next one
+	set_idle(api, connection, true); // until the next one
 }

@@ -457,6 +457,35 @@ static void slow_apply(void **state)
 	}
 }
 
+// Connections that end in the round in which another's request takes long, some before it and some
+// behind it: nothing of them may be touched any more.
+static void ends_beside_slow_apply(void **state)
+{
+	static const char put[] = "PUT /v1/config HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n";
+	struct sockaddr_un to = { .sun_family = AF_UNIX };
+	enum { N = 21, SLOW = N / 2 };
+	int fds[N];
+
+	snprintf(to.sun_path, sizeof(to.sun_path), "%s/insulad.sock", fake.dir);
+	for (int round = 0; round < 3; round++) {
+		for (int i = 0; i < N; i++) {
+			fds[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+			assert_int_equal(connect(fds[i], (struct sockaddr *)&to, sizeof(to)), 0);
+			assert_true(send(fds[i], put, sizeof(put) - 1, MSG_NOSIGNAL) > 0);
+		}
+		wait_until_read(fds, N, N);
+		fake.busy_s = 1;
+		for (int i = 0; i < N; i++)
+			if (i == SLOW)
+				assert_int_equal(send(fds[i], "x", 1, MSG_NOSIGNAL), 1);
+			else
+				close(fds[i]);
+		ask("GET /v1/status", "", "", 200, "\"generation\"");
+		close(fds[SLOW]);
+	}
+	ask("GET /v1/status", "", "", 200, "\"generation\"");
+}
+
 static void stops_after_answer(void **state)
 {
 	ask("POST /v1/stop", "", "", 200, "{\"stopping\":true}");
@@ -477,6 +506,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(idle_connections, start, stop),
 		cmocka_unit_test_setup_teardown(end_at_the_limit, start, stop),
 		cmocka_unit_test_setup_teardown(slow_apply, start, stop),
+		cmocka_unit_test_setup_teardown(ends_beside_slow_apply, start, stop),
 		cmocka_unit_test_setup_teardown(stops_after_answer, start, stop),
 	};
 
