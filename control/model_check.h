@@ -58,9 +58,11 @@ void check_name(struct checker *c, struct seen *s, const struct yaml_node *n, co
 // Two users of one kernel interface would take it from each other.
 void check_device(
 	struct checker *c, const struct yaml_node *n, const char *netns, const char *interface);
-// The same for a socket or a DPDK device.
+// The same for a socket.
 void check_once(struct checker *c, struct seen *s, const struct yaml_node *n, const char *key,
 	const char *value);
+// A DPDK device: named as it must be, and once.
+void check_devargs(struct checker *c, const struct yaml_node *n, const char *devargs);
 // Can a host of this subnet have that address?
 bool check_host(struct checker *c, int line, const char *key, be32 address, be32 subnet,
 	uint8_t prefix_len);

@@ -175,7 +175,7 @@ static void check_nic_type(
 			"interface is missing; the tap's name in the host, unless netns is given");
 	check_device(c, n, nic->netns, nic->interface);
 	check_once(c, &c->sockets, n, "socket", nic->socket);
-	check_once(c, &c->devargs, n, "devargs", nic->devargs);
+	check_devargs(c, n, nic->devargs);
 }
 
 // `pool`: the network's file has the key. A range that could not be read is a mistake by itself.

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "control/devargs.h"
 
 void seen_free(struct seen *s)
 {
@@ -134,6 +135,16 @@ void check_once(struct checker *c, struct seen *s, const struct yaml_node *n, co
 	if (twin != NULL)
 		report(c->r, line, "%s \"%s\" is used twice, first in line %d; one port each", key,
 			value, twin->line);
+}
+
+void check_devargs(struct checker *c, const struct yaml_node *n, const char *devargs)
+{
+	const char *mistake = devargs[0] != '\0' ? devargs_mistake(devargs) : NULL;
+
+	if (mistake != NULL)
+		report(c->r, line_of(n, "devargs"), "devargs \"%s\" %s", devargs, mistake);
+	else
+		check_once(c, &c->devargs, n, "devargs", devargs);
 }
 
 bool prefixes_overlap(be32 a, uint8_t a_len, be32 b, uint8_t b_len)

@@ -10,29 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "control/devargs.h"
 #include "control/log.h"
 
 #define PCI_DEVICES "/sys/bus/pci/devices"
 
 enum { VFIO_NAME_SIZE = 64 };
-
-bool vfio_address(const char *devargs, char ret_address[VFIO_ADDRESS_SIZE])
-{
-	const char *text = strncmp(devargs, "pci:", 4) == 0 ? devargs + 4 : devargs;
-	unsigned domain, bus, device, function;
-	int end = 0;
-
-	if (sscanf(text, "%8x:%2x:%2x.%1x%n", &domain, &bus, &device, &function, &end) != 4) {
-		domain = 0;
-		if (sscanf(text, "%2x:%2x.%1x%n", &bus, &device, &function, &end) != 3)
-			return false;
-	}
-	if (text[end] != 0 && text[end] != ',')
-		return false;
-	snprintf(
-		ret_address, VFIO_ADDRESS_SIZE, "%04x:%02x:%02x.%x", domain, bus, device, function);
-	return true;
-}
 
 // The last part of what a link points to; "" = no such link, or a name no driver has.
 static void link_target(const char *folder, const char *name, char ret_target[VFIO_NAME_SIZE])
@@ -91,9 +74,10 @@ static int check_group(
 int vfio_check_in(
 	const char *devices, const char *devargs, unsigned *ret_group, char *err, size_t err_size)
 {
-	char address[VFIO_ADDRESS_SIZE], folder[256], driver[VFIO_NAME_SIZE], group[VFIO_NAME_SIZE];
+	char address[DEVARGS_ADDRESS_SIZE], folder[256], driver[VFIO_NAME_SIZE],
+		group[VFIO_NAME_SIZE];
 
-	if (!vfio_address(devargs, address))
+	if (!devargs_address(devargs, address))
 		return 0;
 	snprintf(folder, sizeof(folder), "%s/%s", devices, address);
 	if (access(folder, F_OK) < 0)
@@ -133,12 +117,12 @@ static int open_path(const char *path, int *ret_fd, char *err, size_t err_size)
 int vfio_open(const char *devargs, int ret_fds[VFIO_MAX_FDS], unsigned *ret_n_fds, char *err,
 	size_t err_size)
 {
-	char address[VFIO_ADDRESS_SIZE], path[64];
+	char address[DEVARGS_ADDRESS_SIZE], path[64];
 	unsigned group = 0;
 	int r = vfio_check_in(PCI_DEVICES, devargs, &group, err, err_size);
 
 	*ret_n_fds = 0;
-	if (r < 0 || !vfio_address(devargs, address))
+	if (r < 0 || !devargs_address(devargs, address))
 		return r;
 	r = open_path("/dev/vfio/vfio", &ret_fds[0], err, err_size);
 	if (r < 0)

@@ -3,16 +3,12 @@
 // for that, which it may not open itself. Main thread only.
 #pragma once
 
-#include <stdbool.h>
 #include <stddef.h>
 
 enum {
-	VFIO_ADDRESS_SIZE = 16,
 	VFIO_MAX_FDS = 2, // container, group: as in vswitch/vfio.h
 };
 
-// The address as in sysfs ("0000:01:00.0") if the devargs name a PCI device.
-bool vfio_address(const char *devargs, char ret_address[VFIO_ADDRESS_SIZE]);
 // What keeps the device from being used, as far as the folder of all PCI devices (sysfs, or a
 // test's) tells. 0, also for devargs that name none, or -errno with a sentence that says what to
 // do. -ENODEV: it is not there.

@@ -15,6 +15,7 @@
 #include <rte_dev.h>
 #include <rte_ethdev.h>
 #include <rte_spinlock.h>
+#include "control/devargs.h"
 #include "vswitch/port.h"
 #include "vswitch/vfio.h"
 
@@ -58,20 +59,36 @@ static void retire_pool(struct rte_mempool *pool)
 	// With all places taken the pool is leaked: freeing it would be worse.
 }
 
+// One name for all ways to write a PCI address.
+static void canonical(const char *name, char ret_name[RTE_DEV_NAME_MAX_LEN])
+{
+	char address[DEVARGS_ADDRESS_SIZE];
+
+	snprintf(ret_name, RTE_DEV_NAME_MAX_LEN, "%.*s", RTE_DEV_NAME_MAX_LEN - 1,
+		devargs_address(name, address) ? address : name);
+	ret_name[strcspn(ret_name, ",")] = 0;
+}
+
+// By the device's name: DPDK's iterator would parse the devargs once more, by another grammar. Of a
+// device with several ports the first.
 static int find_device(const char *devargs, uint16_t *ret_dev)
 {
-	struct rte_dev_iterator it;
-	uint16_t dev, found = RTE_MAX_ETHPORTS;
+	char wanted[RTE_DEV_NAME_MAX_LEN], name[RTE_DEV_NAME_MAX_LEN];
 
-	RTE_ETH_FOREACH_MATCHING_DEV(dev, devargs, &it)
-	{
-		if (found == RTE_MAX_ETHPORTS)
-			found = dev; // a device with several ports: the first
+	canonical(devargs, wanted);
+	for (unsigned dev = rte_eth_find_next(0); dev < RTE_MAX_ETHPORTS;
+		dev = rte_eth_find_next((uint16_t)(dev + 1))) {
+		struct rte_eth_dev_info info;
+
+		if (rte_eth_dev_info_get((uint16_t)dev, &info) != 0 || info.device == NULL)
+			continue;
+		canonical(rte_dev_name(info.device), name);
+		if (strcmp(name, wanted) == 0) {
+			*ret_dev = (uint16_t)dev;
+			return 0;
+		}
 	}
-	if (found == RTE_MAX_ETHPORTS)
-		return -ENODEV;
-	*ret_dev = found;
-	return 0;
+	return -ENODEV;
 }
 
 static uint32_t map_offloads(uint64_t capa, uint64_t *ret_tx)
@@ -201,9 +218,14 @@ static void describe_refusal(const char *devargs, int r, char *err, size_t err_s
 
 static int probe_bus(const struct port_params *params, char *err, size_t err_size)
 {
+	const char *mistake = devargs_mistake(params->arg);
 	uint16_t dev;
 	int r;
 
+	if (mistake != NULL) {
+		snprintf(err, err_size, "'%.60s' %s", params->arg, mistake);
+		return -EINVAL;
+	}
 	if (find_device(params->arg, &dev) == 0) { // DPDK would give it a second time
 		snprintf(err, err_size, "'%.100s' is another port's device", params->arg);
 		return -EBUSY;

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <rte_vfio.h>
+#include "control/devargs.h"
 #include "vswitch/eal.h"
 
 #define FOLDER "/dev/vfio/"
@@ -71,11 +72,9 @@ int __wrap_open64(const char *path, int flags, ...)
 
 bool vfio_is_pci(const char *devargs)
 {
-	unsigned a, b, c, d;
+	char address[DEVARGS_ADDRESS_SIZE];
 
-	return strncmp(devargs, "pci:", 4) == 0 ||
-	       sscanf(devargs, "%8x:%2x:%2x.%1x", &a, &b, &c, &d) == 4 ||
-	       sscanf(devargs, "%2x:%2x.%1x", &a, &b, &c) == 3;
+	return devargs_address(devargs, address);
 }
 
 int vfio_lend(const int *fds, unsigned n_fds, char *err, size_t err_size)

@@ -59,6 +59,26 @@ static void devargs_without_a_driver(void **state)
 	assert_non_null(strstr(err, "net_ring0,nodeaction=nonsense"));
 }
 
+// DPDK's own ways to select devices: its parser dies of some.
+static void devargs_that_name_no_device(void **state)
+{
+	static const char *const cases[] = { "class=eth", "class=eth/", "bus=pci", "bus=vdev",
+		"bus=pci,addr=0000:00:03.0", "bus=vdev,name=net_null0", "net_null0/class=eth",
+		"net_null0,x=/class=eth", "bus", "pci", "vdev", "vdevxnet_null0", "auxiliary:x", "",
+		",", "-1:00:00.0", "pci:0000:00:zz.0", "0000:00:03.0/../.." };
+
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct port_params p = spare(PROTO_PORT_ETHDEV, cases[i]);
+		char err[PROTO_TEXT_SIZE] = "", quoted[64];
+
+		assert_int_equal(switch_port_add(fx.sw, &p, err, sizeof(err)), -EINVAL);
+		snprintf(quoted, sizeof(quoted), "'%s' ", cases[i]);
+		assert_non_null(strstr(err, quoted));
+		assert_non_null(strstr(err, "; allowed: "));
+		assert_null(switch_port(fx.sw, SPARE_ID));
+	}
+}
+
 // Two names of one device: DPDK would hand out the same port again.
 static void a_device_twice(void **state)
 {
@@ -98,6 +118,8 @@ int main(void)
 			fds_that_a_kind_does_not_take, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(
 			devargs_without_a_driver, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(
+			devargs_that_name_no_device, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(a_device_twice, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(too_many_fds, fixture_setup, fixture_teardown),
 	};

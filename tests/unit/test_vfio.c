@@ -74,23 +74,6 @@ static int teardown(void **state)
 	return system(command);
 }
 
-static void names(void **state)
-{
-	const struct {
-		const char *devargs, *address;
-	} cases[] = { { "0000:01:00.0", "0000:01:00.0" }, { "01:00.0", "0000:01:00.0" },
-		{ "pci:01:00.1,mrg_rxbuf=0", "0000:01:00.1" }, { "10000:0a:1f.7", "10000:0a:1f.7" },
-		{ "0000:01:00", NULL }, { "0000:01:00.0x", NULL }, { "net_null0", NULL },
-		{ "pci:", NULL }, { "", NULL }, { "net_af_packet0,iface=01:00.0", NULL } };
-	char address[VFIO_ADDRESS_SIZE];
-
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		assert_int_equal(vfio_address(cases[i].devargs, address), cases[i].address != NULL);
-		if (cases[i].address)
-			assert_string_equal(address, cases[i].address);
-	}
-}
-
 static void refused(const char *devargs, int r, const char *words)
 {
 	unsigned group;
@@ -143,7 +126,6 @@ static void a_group(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(names),
 		cmocka_unit_test(one_device),
 		cmocka_unit_test(a_group),
 	};

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What devargs name: "0000:01:00.0", "pci:01:00.0,ARGS" or a driver's "net_null0,ARGS". insulad and
+// the switch both ask: DPDK takes more (bus=, class=, other buses), and dies of some of it.
+#pragma once
+
+#include <stdbool.h>
+
+enum {
+	DEVARGS_ADDRESS_SIZE = 20, // the longest: 12345678:01:00.0
+};
+
+// The PCI address as in sysfs ("0000:01:00.0") if they name a PCI device.
+bool devargs_address(const char *devargs, char ret_address[DEVARGS_ADDRESS_SIZE]);
+// What is wrong with them and what is right, to go on from "devargs X "; NULL = nothing.
+const char *devargs_mistake(const char *devargs);
