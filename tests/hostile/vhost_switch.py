@@ -7,6 +7,7 @@
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import socket
 import struct
@@ -18,7 +19,10 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from vhost_front_end import *  # noqa: E402,F403
 
-MAGIC, VERSION_, REPLY = 0x31434E49, 1, 0x8000
+HERE = os.path.dirname(os.path.abspath(__file__))
+with open(os.path.join(HERE, "../../control/proto.h"), encoding="utf-8") as header:
+    [VERSION_] = map(int, re.findall(r"PROTO_VERSION = (\d+)", header.read()))
+MAGIC, REPLY = 0x31434E49, 0x8000
 PORT_ADD, PORT_DEL, PORT_LIST, SECTION_PUT, POLICY_COMMIT = 2, 3, 4, 6, 7
 VHOST, SERVER = 2, 1
 HEADER, STATUS, ENTRY = 16, 16 + 8 + 240, 24 + 64 + 256
