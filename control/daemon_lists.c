@@ -59,15 +59,17 @@ static void take_up(void *arg, const struct proto_port_entry *e)
 	p->sleepless = e->sleepless && !d->proc.settings.poll;
 }
 
-static void put_runtime(json_t *o, const struct port *p, const struct proto_stats_entry *stats)
+// heard: the switch answered.
+static void put_runtime(
+	json_t *o, const struct port *p, const struct proto_stats_entry *stats, bool heard)
 {
 	char device[300];
 
 	json_object_set_new(o, "state",
-		json_string(!p || p->broken         ? "broken"
-			    : !p->in_switch         ? "waiting"
-			    : p->up && !p->set_down ? "up"
-						    : "down"));
+		json_string(!p || p->broken           ? "broken"
+			    : !p->in_switch || !heard ? "waiting"
+			    : p->up && !p->set_down   ? "up"
+						      : "down"));
 	if (p && p->n_want) {
 		port_spec_describe(port_spec_of(p), device, sizeof(device));
 		json_object_set_new(o, "device", json_string(device));
@@ -78,6 +80,8 @@ static void put_runtime(json_t *o, const struct port *p, const struct proto_stat
 		json_object_set_new(o, "trouble", json_string(p->trouble));
 	else if (p && p->oddity[0])
 		json_object_set_new(o, "trouble", json_string(p->oddity));
+	else if (!heard)
+		json_object_set_new(o, "trouble", json_string("insula-switch does not answer"));
 	if (p && !p->broken && p->fallback[0])
 		json_object_set_new(o, "reason", json_string(p->fallback));
 	if (p && !p->broken && p->sleepless)
@@ -96,13 +100,14 @@ static void put_runtime(json_t *o, const struct port *p, const struct proto_stat
 static int list_ports(struct daemon *d, bool uplinks_only, json_t *list, char *err, size_t err_size)
 {
 	struct stats *stats = calloc(1, sizeof(*stats));
+	bool heard;
 
 	if (!stats)
 		return -ENOMEM;
 	tap_care_check(d);
 	// Without the switch there are ports, but no figures.
-	if (d->client && switch_stats(d->client, take_stats, stats, err, err_size) == 0)
-		switch_port_list(d->client, take_up, d, err, err_size);
+	heard = d->client && switch_stats(d->client, take_stats, stats, err, err_size) == 0 &&
+		switch_port_list(d->client, take_up, d, err, err_size) == 0;
 	for (unsigned i = 0; i < d->desired->n_ports; i++) {
 		const struct desired_port *p = &d->desired->ports[i];
 		if (uplinks_only && p->kind != DESIRED_UPLINK)
@@ -110,7 +115,7 @@ static int list_ports(struct daemon *d, bool uplinks_only, json_t *list, char *e
 		json_t *o = describe_port(d->desired, p, d->run.path);
 		if (p->nat && p->uplink->mode != MODEL_UPLINK_NAT)
 			describe_fallback_to_nat(o, p);
-		put_runtime(o, d->ports->by_id[p->id], stats->by_id[p->id]);
+		put_runtime(o, d->ports->by_id[p->id], stats->by_id[p->id], heard);
 		json_array_append_new(list, o);
 	}
 	for (uint32_t id = 0; id <= POLICY_MAX_PORT_ID; id++)

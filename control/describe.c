@@ -144,12 +144,19 @@ static void put_devices(json_t *o, const struct desired_port *p, const char *run
 {
 	struct port_spec specs[PORT_MAX_CANDIDATES];
 	unsigned n = port_spec_candidates(p, run_dir, 1, specs);
-	char text[300];
+	char text[300], others[2 * sizeof(text)] = "";
+	size_t used = 0;
 
 	if (!n)
 		return;
 	port_spec_describe(&specs[0], text, sizeof(text));
 	put(o, "device", text);
+	for (unsigned i = 1; i < n; i++) {
+		port_spec_describe(&specs[i], text, sizeof(text));
+		used += (size_t)snprintf(
+			others + used, sizeof(others) - used, "%s%s", used ? ", then " : "", text);
+	}
+	put(o, "else", others);
 }
 
 static void describe_nic(json_t *o, const struct desired *d, const struct desired_port *p)

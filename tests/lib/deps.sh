@@ -12,8 +12,9 @@ build_pkgs="gcc libc6-dev meson ninja-build pkg-config python3
 	libcurl4-openssl-dev libpcap-dev libmd-dev libcap-dev libbsd-dev libssl-dev libnuma-dev
 	libfdt-dev"
 # To run Insula beside real Linux stacks.
+# tcpdump: of the commands that --keep prints.
 demo_pkgs="iproute2 iputils-ping iperf3 udhcpc nftables procps python3 python3-yaml
-	kmod util-linux"
+	kmod util-linux tcpdump"
 # dev lint.
 lint_pkgs="clang-format cppcheck shellcheck python3"
 # Fuzzers; generators and readers of captures (scapy, tshark); peers of the network tests (testpmd,

@@ -80,6 +80,14 @@ def test_ethdev_to_packet(lab):
     check_way_out(lab, "198.51.100.9")
 
 
+# The second choice is what runs: the file that no longer has it is not the same.
+def test_second_choice_goes(lab):
+    wanted = document({"devargs": "0000:99:00.0"})
+    del wanted["uplinks"][0]["interface"]
+    status, text = lab.try_document("diff", wanted)
+    assert status == 1 and text.startswith(f"~ uplink {UPLINK}: else packet socket on up0"), text
+
+
 def test_packet(lab):
     text = apply(lab, document({}))
     check(lab, text, UPLINK, "packet")

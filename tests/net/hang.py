@@ -107,7 +107,10 @@ def test_idle_and_stopped_for_a_moment(lab):
     [switch] = labs.processes("insula-switch")
     check_whole(lab)
     os.kill(switch, signal.SIGSTOP)
-    time.sleep(4)
+    ports = lab.list("port")
+    assert {(p["state"], p["trouble"]) for p in ports} == {
+        ("waiting", "insula-switch does not answer")}, ports
+    time.sleep(2)
     os.kill(switch, signal.SIGCONT)
     until = time.monotonic() + IDLE_S
     while time.monotonic() < until:
