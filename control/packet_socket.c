@@ -114,9 +114,12 @@ int packet_socket_state(const char *ifname, struct packet_link *ret_link)
 	if (r < 0)
 		return r;
 	r = link_get(nl, ifname, &info);
-	if (r == 0)
-		*ret_link =
-			(struct packet_link){ info.mtu, (info.flags & IFF_UP) != 0, info.ifindex };
+	if (r == 0) {
+		*ret_link = (struct packet_link){
+			.mtu = info.mtu, .up = (info.flags & IFF_UP) != 0, .ifindex = info.ifindex
+		};
+		snprintf(ret_link->name, sizeof(ret_link->name), "%s", ifname);
+	}
 	link_socket_close(nl);
 	return r;
 }
@@ -148,21 +151,22 @@ int packet_socket_restore(const char *ifname, const struct packet_link *link)
 
 void packet_link_print(const struct packet_link *link, char *text, size_t size)
 {
-	snprintf(text, size, "%u %d %d", link->mtu, link->up, link->ifindex);
+	snprintf(text, size, "%u %d %d %s", link->mtu, link->up, link->ifindex, link->name);
 }
 
 bool packet_link_parse(const char *text, struct packet_link *ret_link)
 {
-	int up, ifindex = 0;
-	uint32_t mtu;
+	struct packet_link link = { 0 };
+	int up;
 
-	if (sscanf(text, "%u %d %d", &mtu, &up, &ifindex) < 2)
+	if (sscanf(text, "%u %d %d %15s", &link.mtu, &up, &link.ifindex, link.name) < 2)
 		return false;
-	*ret_link = (struct packet_link){ mtu, up != 0, ifindex };
+	link.up = up != 0;
+	*ret_link = link;
 	return true;
 }
 
-int packet_socket_ifname(int fd, char ret_ifname[IFNAMSIZ])
+int packet_socket_ifindex(int fd, int *ret_ifindex)
 {
 	struct sockaddr_ll ll = { 0 };
 	socklen_t size = sizeof(ll);
@@ -171,5 +175,15 @@ int packet_socket_ifname(int fd, char ret_ifname[IFNAMSIZ])
 		return -errno;
 	if (ll.sll_ifindex <= 0) // it is -1 once the interface has left this namespace
 		return -ENODEV;
-	return if_indextoname((unsigned)ll.sll_ifindex, ret_ifname) ? 0 : -ENODEV;
+	*ret_ifindex = ll.sll_ifindex;
+	return 0;
+}
+
+int packet_socket_ifname(int fd, char ret_ifname[IFNAMSIZ])
+{
+	int ifindex, r = packet_socket_ifindex(fd, &ifindex);
+
+	if (r < 0)
+		return r;
+	return if_indextoname((unsigned)ifindex, ret_ifname) ? 0 : -ENODEV;
 }

@@ -23,6 +23,7 @@ struct packet_link {
 	uint32_t mtu;
 	bool up;
 	int ifindex; // 0 = not known
+	char name[IFNAMSIZ]; // when it was looked at; "" = not known
 };
 
 // 0 or -ENODEV, …
@@ -30,10 +31,12 @@ int packet_socket_state(const char *ifname, struct packet_link *ret_link);
 // Puts MTU and up/down back, whatever name the interface has now; the name is for a link of unknown
 // ifindex only. One that is gone is fine. 0 or -errno.
 int packet_socket_restore(const char *ifname, const struct packet_link *link);
-// As the notes in host.db hold it; those of former versions have no ifindex.
+// As the notes in host.db hold it; those of former versions have no name, or no ifindex either.
 void packet_link_print(const struct packet_link *link, char *text, size_t size);
 bool packet_link_parse(const char *text, struct packet_link *ret_link);
 
+// The interface of a packet socket. 0 or -errno, as below.
+int packet_socket_ifindex(int fd, int *ret_ifindex);
 // The name that the interface of a packet socket has now. 0, -ENODEV when it was deleted or moved
 // away, or another -errno.
 int packet_socket_ifname(int fd, char ret_ifname[IFNAMSIZ]);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include "control/daemon_internal.h"
 #include "control/host_nat.h"
+#include "control/link_note.h"
 #include "control/log.h"
 #include "control/netns.h"
 #include "control/packet_socket.h"
@@ -83,59 +84,23 @@ static int open_tap(
 	return r;
 }
 
-struct link_note {
-	const char *key;
-	bool found;
-	struct packet_link link;
-};
-
-static void read_link_note(void *arg, const char *key, const char *value)
-{
-	struct link_note *n = arg;
-
-	if (strcmp(key, n->key) == 0) // eth10 also begins with eth1
-		n->found = packet_link_parse(value, &n->link);
-}
-
-static void find_link_note(struct store *s, const char *ifname, char key[32], struct link_note *ret)
-{
-	snprintf(key, 32, STORE_HOST "link:%s", ifname);
-	*ret = (struct link_note){ .key = key };
-	store_each_note(s, key, read_link_note, ret);
-}
-
-// The first note stays. But when another interface has the name now, the former one gets back what
-// it had, if it is there still.
-static int note_link(struct store *s, const char *ifname, const struct packet_link *link)
-{
-	struct link_note former;
-	char key[32], value[48];
-
-	find_link_note(s, ifname, key, &former);
-	if (former.found && former.link.ifindex && former.link.ifindex != link->ifindex) {
-		packet_socket_restore(ifname, &former.link);
-		store_forget_note(s, key);
-	}
-	packet_link_print(link, value, sizeof(value));
-	return store_note(s, key, value);
-}
-
 // How the interface was is noted before it is touched, to be put back after any crash.
 static int open_packet(struct daemon *d, struct port *p, char *err, size_t err_size)
 {
 	const struct port_spec *s = port_spec_of(p);
-	struct packet_link link;
+	struct packet_link link = { 0 };
 	int r = packet_socket_state(s->ifname, &link);
 
 	if (r < 0 && r != -ENODEV)
 		return log_reason(r, err, err_size, "cannot ask for interface %s: %s", s->ifname,
 			strerror(-r));
-	if (r == 0 && note_link(d->store, s->ifname, &link) < 0)
+	if (r == 0 && link_note_take(d->store, d->ports, &link) < 0)
 		return log_reason(-EIO, err, err_size, "state: %s", store_error(d->store));
 	r = packet_socket_open(
 		s->ifname, s->mtu, s->n_queues, (uint16_t)p->id, p->fds, err, err_size);
 	if (r == 0)
 		p->n_fds = s->n_queues;
+	p->ifindex = link.ifindex;
 	return r;
 }
 
@@ -146,7 +111,14 @@ static void compare_link(struct port *p, const char *now, uint32_t mtu, char *re
 
 	p->renamed = strcmp(now, s->ifname) != 0;
 	p->mtu_changed = !p->renamed && mtu != s->mtu; // first it has to be found by its name again
-	if (p->renamed)
+	if (p->renamed && if_nametoindex(s->ifname) != 0)
+		snprintf(ret_text, size,
+			"its interface %s was renamed to %s, and another one is called %s now; "
+			"give "
+			"that one another name, then `ip link set %s down` and `ip link set %s "
+			"name %s up` mend it",
+			s->ifname, now, s->ifname, now, now, s->ifname);
+	else if (p->renamed)
 		snprintf(ret_text, size,
 			"its interface %s was renamed to %s; `ip link set %s down` and `ip link "
 			"set %s name %s up` mend it",
@@ -530,7 +502,7 @@ static bool others_use(const struct ports *ports, const struct port *p)
 			continue;
 		const struct port_spec *os = port_spec_of(o);
 		if (s->host_nat ? os->host_nat != 0
-				: os->kind == s->kind && strcmp(os->ifname, s->ifname) == 0)
+				: os->kind == s->kind && o->ifindex == p->ifindex)
 			return true;
 	}
 	return false;
@@ -539,18 +511,11 @@ static bool others_use(const struct ports *ports, const struct port *p)
 void port_restore_host(struct daemon *d, const struct ports *ports, const struct port *p)
 {
 	const struct port_spec *s = port_spec_of(p);
-	char key[32];
-	struct link_note note;
 
 	if ((s->kind != PROTO_PORT_PACKET && !s->host_nat) || others_use(ports, p))
 		return;
-	if (s->host_nat) {
+	if (s->host_nat)
 		host_nat_down(d->store);
-		return;
-	}
-	find_link_note(d->store, s->ifname, key, &note);
-	if (!note.found)
-		return;
-	if (packet_socket_restore(s->ifname, &note.link) == 0) // else the next sweep does
-		store_forget_note(d->store, key);
+	else if (p->ifindex)
+		link_note_restore(d->store, p->ifindex, s->ifname);
 }

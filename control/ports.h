@@ -19,6 +19,7 @@ struct port {
 	unsigned missing; // bit i: what candidate i needs was not there
 	int fds[PROTO_MAX_QUEUES];
 	unsigned n_fds;
+	int ifindex; // packet: of the interface it was opened on last; 0 = none yet
 	char temporary
 		[16]; // its tap's name until another device has let go of the real one; "" = none
 	bool in_switch;

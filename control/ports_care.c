@@ -72,6 +72,8 @@ int port_adopt(struct daemon *d, struct port *p, const struct proto_port_entry *
 	bool needs_fds = s->kind == PROTO_PORT_TAP || s->kind == PROTO_PORT_PACKET;
 	if (needs_fds && p->n_fds != s->n_queues)
 		return -EPROTO;
+	if (s->kind == PROTO_PORT_PACKET) // gone meanwhile: it stays 0
+		packet_socket_ifindex(p->fds[0], &p->ifindex);
 	struct tap_sight sight = { 0 };
 	if (s->kind == PROTO_PORT_TAP &&
 		(tap_look(p->fds[0], s->netns, &sight) == -EBADFD || sight.homeless))

@@ -9,12 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include "control/host_nat.h"
+#include "control/link_note.h"
 #include "control/log.h"
 #include "control/packet_socket.h"
 #include "control/tap.h"
 
 #define TAP STORE_HOST "tap:"
-#define LINK STORE_HOST "link:"
 
 struct note {
 	char key[128], value[128];
@@ -50,8 +50,6 @@ static void key_of(const struct port_spec *s, struct note *ret_note)
 	ret_note->key[0] = 0;
 	if (s->kind == PROTO_PORT_TAP)
 		snprintf(ret_note->key, sizeof(ret_note->key), TAP "%s/%s", s->netns, s->ifname);
-	else if (s->kind == PROTO_PORT_PACKET)
-		snprintf(ret_note->key, sizeof(ret_note->key), LINK "%s", s->ifname);
 }
 
 int remains_note_tap(struct store *s, const struct port *p)
@@ -79,6 +77,19 @@ bool remains_has_tap(struct store *s, const struct port_spec *spec, char ret_por
 	return found;
 }
 
+// The note of an adopted port's interface as a former version wrote it.
+static void mark_former_link(struct notes *l, const struct port *p)
+{
+	struct packet_link link;
+	struct note key = { 0 }, *n;
+
+	snprintf(key.key, sizeof(key.key), LINK_NOTE "%s", port_spec_of(p)->ifname);
+	n = bsearch(&key, l->v, l->n, sizeof(key), by_key);
+	if (n && packet_link_parse(n->value, &link) &&
+		(!link.ifindex || link.ifindex == p->ifindex))
+		n->used = true;
+}
+
 // Whether uplink mode nat is in use.
 static bool mark_used(struct notes *l, const struct ports *ports)
 {
@@ -91,9 +102,13 @@ static bool mark_used(struct notes *l, const struct ports *ports)
 			continue;
 		nat = nat || port_spec_of(p)->host_nat;
 		key_of(port_spec_of(p), &key);
+		if (port_spec_of(p)->kind == PROTO_PORT_PACKET)
+			link_note_key(p->ifindex, key.key);
 		n = bsearch(&key, l->v, l->n, sizeof(key), by_key);
 		if (n)
 			n->used = true;
+		else if (port_spec_of(p)->kind == PROTO_PORT_PACKET)
+			mark_former_link(l, p);
 	}
 	return nat;
 }
@@ -105,9 +120,9 @@ static int take_back(const struct note *n)
 	struct packet_link link;
 	int r;
 
-	if (strncmp(n->key, LINK, strlen(LINK)) == 0) {
+	if (strncmp(n->key, LINK_NOTE, strlen(LINK_NOTE)) == 0) {
 		if (packet_link_parse(n->value, &link))
-			return packet_socket_restore(n->key + strlen(LINK), &link);
+			return packet_socket_restore(n->key + strlen(LINK_NOTE), &link);
 		return 0;
 	}
 	snprintf(netns, sizeof(netns), "%s", n->key + strlen(TAP));
@@ -128,7 +143,7 @@ void remains_sweep(struct store *s, const struct ports *ports)
 {
 	struct notes l = { 0 };
 
-	store_each_note(s, LINK, collect, &l);
+	store_each_note(s, LINK_NOTE, collect, &l);
 	store_each_note(s, TAP, collect, &l);
 	if (!mark_used(&l, ports))
 		host_nat_down(s);

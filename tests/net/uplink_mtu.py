@@ -130,6 +130,57 @@ def test_renamed_and_let_go(lab):
     lab.apply_document(document())
 
 
+# The name is another's meanwhile: that one has to go first. Done as it says, all is well.
+def test_name_taken(lab):
+    lab.apply_document(document())
+    rename("wlan0", "wan7")
+    netns.ip("", "link", "add", "wlan0", "type", "bridge")
+    said = "another one is called wlan0 now; give that one another name, then `ip link set wan7 d"
+    wait_for(lambda: said in str(lab.warnings()), lab.warnings)
+    [uplink] = lab.list("uplink")
+    rename("wlan0", "other7")
+    for command in uplink["trouble"].split("`")[1::2]:
+        netns.run(*command.split())
+    wait_for(lambda: not lab.warnings(), lab.warnings)
+    netns.ip("", "link", "del", "other7")
+
+
+def exchange():
+    rename("up7", "third7")
+    rename("up8", "up7")
+    rename("third7", "up8")
+
+
+# Two uplinks' interfaces exchange their names, unseen and seen: each gets its own MTU back, not the
+# other's nor ours, and none while it is in use.
+def test_names_exchanged(lab):
+    both = document()
+    for name, mtu, address in (("up7", "1300", "192.0.2.9/24"), ("up8", "1400", "203.0.113.9/24")):
+        netns.ip("", "link", "add", name, "mtu", mtu, "type", "bridge")
+        both["uplinks"].append({"name": f"by-{name}", "mode": "routed", "address": address,
+                                "interface": name})
+    lab.apply_document(both)
+    assert (mtu_of("up7"), mtu_of("up8")) == (1500, 1500)
+    lab.kill("insulad")
+    lab.kill("insula-switch")
+    exchange()
+    lab.start()
+    assert (mtu_of("up7"), mtu_of("up8")) == (1500, 1500), "put back while in use"
+    lab.stop_insulad()
+    assert (mtu_of("up7"), mtu_of("up8")) == (1400, 1300), "exchanged with the names"
+    lab.start()
+    exchange()
+    wait_for(lambda: len(lab.warnings()) >= 2, lab.warnings)
+    both["uplinks"][1]["mtu"] = 1480
+    lab.apply_document(both)
+    assert "by-up8: its interface up8 was renamed to up7" in str(lab.warnings()), lab.warnings()
+    assert (mtu_of("up7"), mtu_of("up8")) == (1480, 1400), "both are on up7, none on up8"
+    lab.apply_document(document())
+    assert (mtu_of("up7"), mtu_of("up8")) == (1300, 1400), "the apply forgot one"
+    for name in ("up7", "up8"):
+        netns.ip("", "link", "del", name)
+
+
 def test_smaller_than_the_network(lab):
     for words in (lab.try_document("diff", document(1400))[1],
                   lab.apply_document(document(1400)), " ".join(lab.warnings())):

@@ -10,7 +10,7 @@
 
 static void is_read_as_it_was_written(void **state)
 {
-	const struct packet_link link = { .mtu = 9000, .up = true, .ifindex = 7 };
+	const struct packet_link link = { .mtu = 9000, .up = true, .ifindex = 7, .name = "eth9" };
 	struct packet_link read;
 	char text[48];
 
@@ -19,6 +19,7 @@ static void is_read_as_it_was_written(void **state)
 	assert_int_equal(read.mtu, 9000);
 	assert_true(read.up);
 	assert_int_equal(read.ifindex, 7);
+	assert_string_equal(read.name, "eth9");
 }
 
 static void a_former_one_has_no_index(void **state)
@@ -29,6 +30,9 @@ static void a_former_one_has_no_index(void **state)
 	assert_int_equal(read.mtu, 1500);
 	assert_false(read.up);
 	assert_int_equal(read.ifindex, 0);
+	assert_true(packet_link_parse("1500 0 7", &read)); // nor a name
+	assert_int_equal(read.ifindex, 7);
+	assert_string_equal(read.name, "");
 }
 
 static void a_damaged_one_is_none(void **state)
