@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "control/daemon_internal.h"
+#include "control/foresee.h"
 #include "control/host_address.h"
 #include "control/host_nat.h"
 #include "control/log.h"
@@ -67,7 +68,8 @@ static int step_addresses(struct apply *a)
 	return 0;
 }
 
-// Other settings are another process. What the host has no room for ends before the old one does.
+// Other settings are another process, with a smaller table perhaps, which no undo fills again: what
+// is known to fail does so before the old one ends.
 static int step_restart(struct apply *a)
 {
 	struct daemon *d = a->d;
@@ -77,12 +79,12 @@ static int step_restart(struct apply *a)
 
 	a->old_settings = d->proc.settings;
 	switch_settings_fill(&a->old_settings);
-	if (d->client && switch_settings_equal(&d->proc.settings, &m->settings))
+	if (!foresee_restart(d, a->desired))
 		return 0;
-	int r = switch_settings_check(
-		&m->settings, d->client ? &d->proc.settings : NULL, d->run.path, why, sizeof(why));
+	int r = a->mode == APPLY_NEW ? foresee_check(d, a->desired, a->err, a->err_size)
+				     : foresee_room(d, a->desired, a->err, a->err_size);
 	if (r < 0)
-		return step_error(a, r, "settings", why);
+		return r;
 	a->restarted = true;
 	switch_link_down(d);
 	r = switch_link_up(d, &m->settings, &adopted, why, sizeof(why));
@@ -458,20 +460,33 @@ static void reset_device(struct apply *a, struct port *p)
 	}
 }
 
+// The former switch again, or as soon as it can be had.
+static void undo_restart(struct apply *a)
+{
+	struct daemon *d = a->d;
+	size_t used = strlen(a->err);
+	char why[512];
+	bool adopted;
+
+	switch_link_down(d);
+	if (switch_link_up(d, &a->old_settings, &adopted, why, sizeof(why)) < 0) {
+		d->proc.settings = a->old_settings; // not those of the file that is refused
+		switch_link_retry(d, why);
+		snprintf(a->err + used, a->err_size - used,
+			"; the former insula-switch cannot be started again: %s; it is tried every "
+			"second",
+			why);
+	}
+	ports_all_out(d);
+}
+
 static void undo(struct apply *a)
 {
 	struct daemon *d = a->d;
 	char why[512];
-	bool adopted;
 
-	if (a->restarted) {
-		switch_link_down(d);
-		if (switch_link_up(d, &a->old_settings, &adopted, why, sizeof(why)) < 0) {
-			log_error("%s", why);
-			loop_timer_arm(d->respawn_timer, 1000000000);
-		}
-		ports_all_out(d);
-	}
+	if (a->restarted)
+		undo_restart(a);
 	for (unsigned i = a->ports.n; i-- > 0;) {
 		struct port_change *c = &a->ports.v[i];
 		if (c->made && !a->restarted && port_del(d, c->new, why, sizeof(why)) < 0)

@@ -42,6 +42,7 @@ struct daemon {
 	uint64_t n_respawns;
 	struct log_limit lost_limit, again_limit; // of its connection
 	bool switch_has_policy; // daemon.compiled is in force there
+	char no_switch[512]; // why none can be started; "" = one runs, or was not tried yet
 
 	struct {
 		struct loop_source *timer;
@@ -70,6 +71,8 @@ void switch_link_end(struct daemon *d);
 // At start with a new state: ends a living switch and removes its tables. Their numbers mean
 // nothing any more: another tenant could be given them.
 void switch_link_forget(struct daemon *d);
+// None could be started: tells why, once while that stays so, and tries again every second.
+void switch_link_retry(struct daemon *d, const char *why);
 // Lets go of it: it runs on.
 void switch_link_leave(struct daemon *d);
 // A request got no answer: is that made good over a new connection? Else the timer goes on trying.

@@ -27,7 +27,7 @@ static long resident_kib(pid_t pid)
 static json_t *switch_status(struct daemon *d)
 {
 	struct proto_hello hello = { 0 };
-	char trouble[256] = "";
+	char trouble[sizeof(d->no_switch)] = "";
 	bool answers = switch_hello(d->client, &hello, trouble, sizeof(trouble)) == 0;
 	bool hangs = switch_watch_suspects(d, trouble, sizeof(trouble));
 	uint64_t now = loop_now_ns();
@@ -41,6 +41,8 @@ static json_t *switch_status(struct daemon *d)
 		(json_int_t)hello.generation, "uptime_s", (json_int_t)(uptime_ns / 1000000000),
 		"respawns", (json_int_t)d->n_respawns);
 
+	if (!d->client && d->no_switch[0])
+		memcpy(trouble, d->no_switch, sizeof(trouble));
 	if (trouble[0])
 		json_object_set_new(o, "trouble", json_string(trouble));
 	return o;

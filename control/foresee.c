@@ -2,20 +2,21 @@
 // What an apply would do and run into, see foresee.h. Called by daemon.c on the main thread.
 #include "control/foresee.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include "control/daemon_internal.h"
 #include "control/describe.h"
 #include "control/host_address.h"
+#include "control/log.h"
 #include "control/plan.h"
 #include "control/port_changes.h"
 #include "control/tap_care.h"
 
 static const char *const port_kinds[DESIRED_PORT_KIND_COUNT] = { "uplink", "trunk", "port" };
-static const char would_fail[] = "apply would fail: ";
 
-static void warn(json_t *warnings, const char *prefix, const char *port, const char *text)
+static void warn(json_t *warnings, const char *port, const char *text)
 {
-	json_array_append_new(warnings, json_sprintf("%sport %s: %s", prefix, port, text));
+	json_array_append_new(warnings, json_sprintf("port %s: %s", port, text));
 }
 
 static void add_repair(json_t *changes, const struct desired_port *want, const struct port *p)
@@ -97,7 +98,7 @@ static void find_port_changes(
 		ret_ports->v[i].new->chosen = port_expect(ret_ports->v[i].new);
 }
 
-// Does warn_of_failure look at it?
+// Does `failures` look at it?
 static bool is_tried(const struct port_changes *ports, const struct port *p)
 {
 	for (unsigned i = 0; i < ports->n; i++)
@@ -117,33 +118,76 @@ static void warn_of_troubles(struct daemon *d, const struct desired *desired,
 			!desired_port_by_id(desired, id) || is_tried(ports, p))
 			continue;
 		if (!p->broken)
-			warn(warnings, "", p->name, p->oddity);
+			warn(warnings, p->name, p->oddity);
 		else if (!port_may_fall_back(p))
-			warn(warnings, "", p->name,
+			warn(warnings, p->name,
 				port_check(d, p, NULL, why, sizeof(why)) < 0 ? why : p->trouble);
 	}
 }
 
-// An address of the host's fails the whole apply, and so does what is new or moved and cannot be
-// made.
-static void warn_of_failure(struct daemon *d, const struct desired *desired,
-	const struct port_changes *ports, json_t *warnings)
+bool foresee_restart(const struct daemon *d, const struct desired *desired)
 {
-	char text[400];
+	return !d->client || !switch_settings_equal(&d->proc.settings, &desired->model->settings);
+}
 
-	if (!switch_settings_equal(&d->proc.settings, &desired->model->settings) &&
-		switch_settings_check(&desired->model->settings, &d->proc.settings, d->run.path,
-			text, sizeof(text)) < 0)
-		json_array_append_new(warnings, json_sprintf("%ssettings: %s", would_fail, text));
+int foresee_room(struct daemon *d, const struct desired *desired, char *err, size_t err_size)
+{
+	// One that is dead has given back what it had.
+	const struct switch_settings *old = d->proc.pidfd >= 0 ? &d->proc.settings : NULL;
+
+	char why[512];
+	int r = switch_settings_check(
+		&desired->model->settings, old, d->run.path, why, sizeof(why));
+
+	return r < 0 ? log_reason(r, err, err_size, "settings: %s", why) : 0;
+}
+
+// An address of the host's fails the whole apply, and so does what is new or moved and cannot be
+// made, and a switch for which there is no room.
+static json_t *failures(
+	struct daemon *d, const struct desired *desired, const struct port_changes *ports)
+{
+	json_t *list = json_array();
+	char text[600];
+
+	if (foresee_restart(d, desired) && foresee_room(d, desired, text, sizeof(text)) < 0)
+		json_array_append_new(list, json_string(text));
 	for (unsigned i = 0; i < desired->n_uplinks; i++)
 		if (host_address_taken(&desired->ports[i], text, sizeof(text)))
-			warn(warnings, would_fail, desired->ports[i].name, text);
+			warn(list, desired->ports[i].name, text);
 	for (unsigned i = 0; i < ports->n; i++) {
 		const struct port_change *c = &ports->v[i];
 		char why[600];
 		if (!c->was_broken && port_check(d, c->new, c->donor, why, sizeof(why)) < 0)
-			warn(warnings, would_fail, c->new->name, why);
+			warn(list, c->new->name, why);
 	}
+	return list;
+}
+
+int foresee_check(struct daemon *d, const struct desired *desired, char *err, size_t err_size)
+{
+	struct port_changes ports;
+	int r = 0;
+
+	find_port_changes(d, desired, &ports);
+	json_t *list = failures(d, desired, &ports);
+	if (!list || json_array_size(list) > 0) {
+		const char *first = json_string_value(json_array_get(list, 0));
+		r = log_reason(-EINVAL, err, err_size, "%s", first ? first : "out of memory");
+	}
+	json_decref(list);
+	port_changes_free(&ports, true);
+	return r;
+}
+
+static void warn_of_failures(const json_t *list, json_t *warnings)
+{
+	size_t i;
+	json_t *text;
+
+	json_array_foreach(list, i, text)
+		json_array_append_new(
+			warnings, json_sprintf("apply would fail: %s", json_string_value(text)));
 }
 
 void warn_of_mtus(const struct desired *desired, json_t *warnings)
@@ -174,8 +218,10 @@ json_t *foresee_diff(
 		if (want && p->broken && port_may_fall_back(p))
 			add_repair(changes, want, p);
 	}
-	warn_of_failure(d, desired, &ports, *ret_warnings);
-	*ret_fails = json_array_size(*ret_warnings) > 0;
+	json_t *fails = failures(d, desired, &ports);
+	*ret_fails = json_array_size(fails) > 0;
+	warn_of_failures(fails, *ret_warnings);
+	json_decref(fails);
 	warn_of_mtus(desired, *ret_warnings);
 	warn_of_troubles(d, desired, &ports, *ret_warnings);
 	port_changes_free(&ports, true);

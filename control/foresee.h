@@ -13,6 +13,13 @@ struct daemon;
 json_t *foresee_diff(
 	struct daemon *d, const struct desired *desired, json_t **ret_warnings, bool *ret_fails);
 
+// Does an apply of it start another switch?
+bool foresee_restart(const struct daemon *d, const struct desired *desired);
+// Is there room for that switch? 0, or -errno with a sentence in err.
+int foresee_room(struct daemon *d, const struct desired *desired, char *err, size_t err_size);
+// Would an apply of it fail, as far as is known before? 0, or -errno with the first reason in err.
+int foresee_check(struct daemon *d, const struct desired *desired, char *err, size_t err_size);
+
 // A sentence for each network whose MTU is larger than its uplink's.
 void warn_of_mtus(const struct desired *desired, json_t *warnings);
 

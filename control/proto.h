@@ -19,6 +19,8 @@ enum {
 	// What RUN_DIR/sessions takes: a page, and so many bytes for each session there may be.
 	PROTO_SESSION_FILE_HEADER = 4096,
 	PROTO_SESSION_SIZE = 128,
+	// What RUN_DIR/mappings takes when it is full.
+	PROTO_MAPPING_FILE_SIZE = 4096 + 65536 * 64,
 };
 
 // Packet memory of a switch with so many workers, unless it is told otherwise: a worker's own pools

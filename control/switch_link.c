@@ -196,7 +196,17 @@ int switch_link_up(struct daemon *d, const struct switch_settings *settings, boo
 		r = loop_add(d->loop, d->proc.pidfd, EPOLLIN, on_death, d, &d->proc_source);
 	if (r < 0)
 		switch_link_down(d);
+	else
+		d->no_switch[0] = 0;
 	return r;
+}
+
+void switch_link_retry(struct daemon *d, const char *why)
+{
+	if (strcmp(d->no_switch, why) != 0)
+		log_error("%s; trying again every second", why);
+	snprintf(d->no_switch, sizeof(d->no_switch), "%s", why);
+	loop_timer_arm(d->respawn_timer, 1000000000);
 }
 
 void switch_link_leave(struct daemon *d)
@@ -311,8 +321,7 @@ static void respawn(void *arg)
 		switch_settings_fill(&same);
 		r = switch_link_up(d, &same, &adopted, err, sizeof(err));
 		if (r < 0) {
-			log_error("%s", err);
-			loop_timer_arm(d->respawn_timer, 1000000000);
+			switch_link_retry(d, err);
 			return;
 		}
 		ports_all_out(d);

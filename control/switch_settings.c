@@ -107,27 +107,33 @@ void switch_settings_of(pid_t pid, struct switch_settings *ret)
 	*ret = s;
 }
 
-// The table grows as sessions come; there has to be room for it all the same.
+static uint64_t blocks_of(const char *run_dir, const char *name)
+{
+	char path[128];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/%s", run_dir, name);
+	return stat(path, &st) == 0 ? (uint64_t)st.st_blocks * 512 : 0;
+}
+
+// The tables grow as sessions come; there has to be room for them all the same. A table that
+// becomes smaller gives its pages back first.
 static int check_sessions(
 	const struct switch_settings *s, const char *run_dir, char *err, size_t err_size)
 {
-	uint64_t need = PROTO_SESSION_FILE_HEADER + (uint64_t)s->sessions * PROTO_SESSION_SIZE;
-	uint64_t have = 0, free_bytes;
+	uint64_t need = PROTO_SESSION_FILE_HEADER + (uint64_t)s->sessions * PROTO_SESSION_SIZE +
+			PROTO_MAPPING_FILE_SIZE;
+	uint64_t have = blocks_of(run_dir, "sessions") + blocks_of(run_dir, "mappings"), free_bytes;
 	struct statvfs fs;
-	struct stat st;
-	char path[128];
 
-	snprintf(path, sizeof(path), "%s/sessions", run_dir);
-	if (stat(path, &st) == 0)
-		have = (uint64_t)st.st_blocks * 512;
 	if (statvfs(run_dir, &fs) < 0)
 		return log_reason(-errno, err, err_size, "%s: %m", run_dir);
 	free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
 	if (fs.f_blocks == 0 || need <= have + free_bytes)
 		return 0;
 	return log_reason(-ENOSPC, err, err_size,
-		"%" PRIu32 " sessions need %llu KiB in %s, which has %llu KiB: take fewer, or "
-		"`mount -o remount,size=%lluk %s`",
+		"%" PRIu32 " sessions and SNAT's mappings need %llu KiB in %s, which has %llu KiB: "
+		"take fewer, or `mount -o remount,size=%lluk %s`",
 		s->sessions, (unsigned long long)need / 1024, run_dir,
 		(unsigned long long)(have + free_bytes) / 1024,
 		(unsigned long long)(fs.f_blocks * fs.f_frsize + need - have - free_bytes +

@@ -23,7 +23,9 @@
 #include "vswitch/tables.h"
 
 static_assert(sizeof(struct session_record) == PROTO_SESSION_SIZE &&
-		      (size_t)RECORD_HEADER_SIZE == PROTO_SESSION_FILE_HEADER,
+		      (size_t)RECORD_HEADER_SIZE == PROTO_SESSION_FILE_HEADER &&
+		      RECORD_HEADER_SIZE + TABLES_MAPPINGS_DEFAULT * sizeof(struct nat_mapping) ==
+			      PROTO_MAPPING_FILE_SIZE,
 	"insulad reckons with it");
 
 struct options {

@@ -174,7 +174,7 @@ def test_device(lab):
     check_fails(lab, changed_with(type="ethdev", devargs="0000:99:00.0"), "0000:99:00.0")
 
 
-# Another number of workers is another switch; the old one comes back.
+# Another number of workers is another switch, which is not started.
 def test_restarted_switch(lab):
     document = changed_with(netns="nowhere2") | {"settings": {"workers": 2}}
     check_foreseen(lab, document, "`ip netns add nowhere2`")
