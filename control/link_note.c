@@ -54,7 +54,7 @@ int link_note_take(struct store *s, const struct ports *ports, const struct pack
 {
 	struct search f = { .ifindex = link->ifindex, .ifname = link->name };
 	struct packet_link noted = *link;
-	char key[LINK_NOTE_KEY_SIZE], value[64];
+	char key[LINK_NOTE_KEY_SIZE], value[64], own[64];
 
 	store_each_note(s, LINK_NOTE, look, &f);
 	if (f.former.key[0] && !in_use(ports, f.former.link.ifindex)) {
@@ -67,6 +67,9 @@ int link_note_take(struct store *s, const struct ports *ports, const struct pack
 	}
 	link_note_key(link->ifindex, key);
 	packet_link_print(&noted, value, sizeof(value));
+	packet_link_print(&f.own.link, own, sizeof(own));
+	if (strcmp(f.own.key, key) == 0 && strcmp(own, value) == 0)
+		return 0; // what is noted needs no room on a full disk
 	int r = store_set_note(s, key, value);
 	if (r == 0 && f.own.key[0] && strcmp(f.own.key, key) != 0)
 		store_forget_note(s, f.own.key); // as a former version wrote it
