@@ -396,40 +396,47 @@ static void test_h25_full_call_fd(void **state)
 	end(40);
 }
 
-// The same on a thread that gets no asynchronous reads: it waits a little, once, and the ring
-// stops; a call fd that does not make it wait is written to.
-static void *run_without_aio(void *arg)
+// The same on a thread that gets no asynchronous reads, nor a timer: it waits a little, once, or
+// not at all, and the ring stops; a call fd that does not make it wait is written to.
+struct without {
+	bool timer, good;
+};
+
+static void *run_without(void *arg)
 {
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
-	bool *good = arg;
+	struct without *w = arg;
+	uint32_t action = SCMP_ACT_ERRNO(EAGAIN);
 
-	*good = filter != NULL &&
-		seccomp_rule_add(filter, SCMP_ACT_ERRNO(EAGAIN), SCMP_SYS(io_setup), 0) == 0 &&
-		seccomp_load(filter) == 0 && tx_one(60) == 1 && g.q.fault == VIRTQ_FAULT_NONE &&
-		guest_calls(&g) == 1 && fcntl(g.call_fd, F_SETFL, 0) == 0 &&
-		eventfd_write(g.call_fd, UINT64_MAX - 1) == 0 && tx_one(60) == 1 &&
-		g.q.fault == VIRTQ_FAULT_CALL && tx_one(60) == 0;
+	w->good = filter != NULL && seccomp_rule_add(filter, action, SCMP_SYS(io_setup), 0) == 0 &&
+		  (w->timer || seccomp_rule_add(filter, action, SCMP_SYS(timer_create), 0) == 0) &&
+		  seccomp_load(filter) == 0 && tx_one(60) == 1 && g.q.fault == VIRTQ_FAULT_NONE &&
+		  guest_calls(&g) == 1 && fcntl(g.call_fd, F_SETFL, 0) == 0 &&
+		  eventfd_write(g.call_fd, UINT64_MAX - 1) == 0 && tx_one(60) == 1 &&
+		  g.q.fault == VIRTQ_FAULT_CALL && tx_one(60) == 0;
 	seccomp_release(filter);
 	return NULL;
 }
 
 static void test_h25_without_aio(void **state)
 {
-	pthread_t thread;
-	bool good = false;
+	for (unsigned timer = 0; timer < 2; timer++) {
+		struct without w = { .timer = timer };
+		pthread_t thread;
 
-	begin();
-	for (unsigned i = 0; i < 3; i++)
-		offer(i, GUEST_DATA, 100);
-	alarm(20);
-	assert_int_equal(pthread_create(&thread, NULL, run_without_aio, &good), 0);
-	assert_int_equal(pthread_join(thread, NULL), 0);
-	alarm(0);
-	assert_true(good);
-	assert_int_equal(fcntl(g.call_fd, F_SETFL, O_NONBLOCK), 0);
-	guest_calls(&g);
-	g.q.fault = VIRTQ_FAULT_NONE;
-	end(2);
+		begin();
+		for (unsigned i = 0; i < 3; i++)
+			offer(i, GUEST_DATA, 100);
+		alarm(20);
+		assert_int_equal(pthread_create(&thread, NULL, run_without, &w), 0);
+		assert_int_equal(pthread_join(thread, NULL), 0);
+		alarm(0);
+		assert_true(w.good);
+		assert_int_equal(fcntl(g.call_fd, F_SETFL, O_NONBLOCK), 0);
+		guest_calls(&g);
+		g.q.fault = VIRTQ_FAULT_NONE;
+		end(2);
+	}
 }
 
 // For every distance between index and event, across the wrap: called if and only if the event
