@@ -79,7 +79,8 @@ static bool selects(const char *devargs)
 	return false;
 }
 
-// All drivers of network devices are called so; a bus before the name would be split off by DPDK.
+// Drivers of network devices are called so (of virtio_user0 there is net_virtio_user0, too); a bus
+// before the name would be split off by DPDK.
 static bool is_driver(const char *devargs, size_t len)
 {
 	return len <= NAME_MAX_LEN &&
