@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
+# beside: yes
 # timeout: 300
 # See pci_device.py.
 set -euo pipefail

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
+# beside: yes
 # timeout: 900
 # long-timeout: 7200
 # See power_loss.py.

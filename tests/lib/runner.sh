@@ -7,6 +7,9 @@
 #   run_begin LOG_FOLDER
 #   run_one NAME SECONDS COMMAND...   exit 0 passed; 77 skipped, last line of output says why
 #   run_tap NAME SECONDS COMMAND...   the same, but each TAP line counts (cmocka: one per case)
+#   run_beside NAME SECONDS COMMAND...   as run_one, but later: by run_pool, beside another one
+#   run_pool                          runs what run_beside kept, two at a time, the longest limits
+#                                     first
 #   run_skip NAME REASON
 #   run_end                           the last line; returns 1 if anything failed or nothing ran
 
@@ -16,7 +19,8 @@ run_begin()
 	RUN_PASSED=0
 	RUN_FAILED=0
 	RUN_SKIPPED=0
-	RUN_CHILD=
+	RUN_CHILDREN=()
+	RUN_WAITING=()
 	RUN_FAILURES=()
 	mkdir -p "$RUN_LOGS"
 	trap 'run_interrupted' INT TERM HUP
@@ -25,9 +29,9 @@ run_begin()
 run_interrupted()
 {
 	trap '' INT TERM HUP
-	if [ -n "$RUN_CHILD" ]; then
-		kill -TERM "$RUN_CHILD" 2>/dev/null || true
-		wait "$RUN_CHILD" 2>/dev/null || true
+	if [ ${#RUN_CHILDREN[@]} -gt 0 ]; then
+		kill -TERM "${RUN_CHILDREN[@]}" 2>/dev/null || true
+		wait "${RUN_CHILDREN[@]}" 2>/dev/null || true
 	fi
 	echo "interrupted"
 	RUN_FAILED=$((RUN_FAILED + 1))
@@ -66,20 +70,34 @@ run_show()
 	echo "     | all of it: ${1#"$PWD"/}"
 }
 
-# run_command LOG SECONDS COMMAND...: sets run_status and run_time (ms). The command gets a process
-# group of its own, no stdin, and default signals (bash ignores INT for what it starts with &). At
-# the time limit the group gets TERM, and KILL ten seconds later.
-run_command()
+# run_start LOG SECONDS COMMAND...: in the background; its pid in run_pid. The command gets a
+# process group of its own, no stdin, and default signals (bash ignores INT for what it starts with
+# &). At the time limit the group gets TERM, and KILL ten seconds later.
+run_start()
 {
-	local log=$1 limit=$2 start=${EPOCHREALTIME/[.,]/}
+	local log=$1 limit=$2
 	shift 2
 	timeout --kill-after=10 "$limit" env --default-signal=INT,QUIT,PIPE,HUP,TERM "$@" \
 		</dev/null >"$log" 2>&1 9<&- &
-	RUN_CHILD=$!
+	run_pid=$!
+}
+
+# run_since MICROSECONDS: sets run_time, the milliseconds since then.
+run_since()
+{
+	run_time=$(((${EPOCHREALTIME/[.,]/} - $1) / 1000))
+}
+
+# run_command LOG SECONDS COMMAND...: sets run_status and run_time (ms).
+run_command()
+{
+	local start=${EPOCHREALTIME/[.,]/}
+	run_start "$@"
+	RUN_CHILDREN=("$run_pid")
 	run_status=0
-	wait "$RUN_CHILD" || run_status=$?
-	RUN_CHILD=
-	run_time=$(((${EPOCHREALTIME/[.,]/} - start) / 1000))
+	wait "$run_pid" || run_status=$?
+	RUN_CHILDREN=()
+	run_since "$start"
 }
 
 # run_why SECONDS: why the command of run_command failed; nothing if it did not.
@@ -99,21 +117,59 @@ run_log_of()
 	echo "$RUN_LOGS/${1//[ \/]/_}.log"
 }
 
-run_one()
+# run_judge NAME SECONDS: counts the command that set run_status and run_time.
+run_judge()
 {
-	local name=$1 limit=$2 log why
-	shift 2
-	log=$(run_log_of "$name")
-	run_command "$log" "$limit" "$@"
-	why=$(run_why "$limit")
+	local log why
+	log=$(run_log_of "$1")
+	why=$(run_why "$2")
 	if [ "$run_status" -eq 77 ]; then
-		run_skip "$name" "$(tail -n 1 "$log")"
+		run_skip "$1" "$(tail -n 1 "$log")"
 	elif [ -n "$why" ]; then
-		run_fail "$name: $why"
+		run_fail "$1: $why"
 		run_show "$log"
 	else
-		run_pass "$name ($run_time ms)"
+		run_pass "$1 ($run_time ms)"
 	fi
+}
+
+run_one()
+{
+	local name=$1 limit=$2
+	shift 2
+	run_command "$(run_log_of "$name")" "$limit" "$@"
+	run_judge "$name" "$limit"
+}
+
+run_beside()
+{
+	local IFS=$'\x1f'
+	RUN_WAITING+=("$*")
+}
+
+run_pool()
+{
+	local -A names=() limits=() starts=()
+	local words pid next=0
+	mapfile -t RUN_WAITING < <(printf '%s\n' "${RUN_WAITING[@]}" |
+		sort --stable --field-separator=$'\x1f' --key=2,2nr | grep .)
+	while [ "$next" -lt ${#RUN_WAITING[@]} ] || [ ${#names[@]} -gt 0 ]; do
+		if [ "$next" -lt ${#RUN_WAITING[@]} ] && [ ${#names[@]} -lt 2 ]; then
+			IFS=$'\x1f' read -r -a words <<<"${RUN_WAITING[next]}"
+			next=$((next + 1))
+			run_start "$(run_log_of "${words[0]}")" "${words[@]:1}"
+			names[$run_pid]=${words[0]} limits[$run_pid]=${words[1]}
+			starts[$run_pid]=${EPOCHREALTIME/[.,]/}
+		else
+			run_status=0
+			wait -n -p pid "${!names[@]}" || run_status=$?
+			run_since "${starts[$pid]}"
+			run_judge "${names[$pid]}" "${limits[$pid]}"
+			unset "names[$pid]"
+		fi
+		RUN_CHILDREN=("${!names[@]}")
+	done
+	RUN_WAITING=()
 }
 
 # Prints "pass|fail|skip NAME<TAB>REASON" for each TAP result and "plan N" for each plan. cmocka

@@ -83,14 +83,15 @@ head_of()
 
 run_script()
 {
-	local kind=$1 script=$2 dir label limit name
+	local kind=$1 script=$2 dir label limit name run=run_one
+	[ -z "$(head_of "$script" beside)" ] || run=run_beside
 	name=$(basename "${script%.*}")
 	limit=$(head_of "$script" "${INSULA_TEST_LONG:+long-}timeout")
 	[ -n "$limit" ] || limit=$(head_of "$script" timeout)
 	for dir in $(head_of "$script" build | grep . || echo build); do
 		label="$kind $name"
 		[ "$dir" = build ] || label="$kind-${dir#build-} $name"
-		INSULA_BUILD=$PWD/$dir run_one "$label" "${limit:-120}" "./$script"
+		"$run" "$label" "${limit:-120}" env "INSULA_BUILD=$PWD/$dir" "./$script"
 	done
 }
 
@@ -133,7 +134,8 @@ kind_fuzz()
 	for target in build-fuzz/tests/fuzz/fuzz_*; do
 		name=${target##*/}
 		if [ -x "$target" ] && [ ! -d "$target" ] && wanted "$name"; then
-			run_one "fuzz $name" $((seconds + 60)) tests/lib/fuzz.sh "$name" "$seconds"
+			run_beside "fuzz $name" $((seconds + 60)) \
+				tests/lib/fuzz.sh "$name" "$seconds"
 		fi
 	done
 }
@@ -159,6 +161,11 @@ kind_kvm()
 kind_e2e()
 {
 	run_scripts e2e tests/e2e
+}
+
+tests_so_far()
+{
+	echo $((RUN_PASSED + RUN_FAILED + RUN_SKIPPED + ${#RUN_WAITING[@]}))
 }
 
 # The builds the kinds asked for need; a build that fails is a failed test and ends the run.
@@ -213,12 +220,13 @@ main()
 	fi
 	mkdir -p "$RUN_LOGS"
 	for kind in "${kinds[@]}"; do
-		before=$((RUN_PASSED + RUN_FAILED + RUN_SKIPPED))
+		before=$(tests_so_far)
 		"kind_$kind"
-		if [ "$before" -eq $((RUN_PASSED + RUN_FAILED + RUN_SKIPPED)) ]; then
+		if [ "$before" -eq "$(tests_so_far)" ]; then
 			run_say none "$kind: there is no such test yet"
 		fi
 	done
+	run_pool
 	echo "took $((SECONDS - started)) s"
 	run_end
 }

@@ -71,6 +71,23 @@ expect "a run that is interrupted" 130 "1 passed, 1 failed, 0 skipped" <<-'EOF'
 	run_one c 5 true
 EOF
 
+expect "two that wait for each other" 1 "3 passed, 1 failed, 1 skipped" <<-EOF
+	run_beside a 5 sh -c 'echo > $tmp/meet; cat $tmp/meet2; exit 0'
+	run_beside "b d" 5 sh -c 'cat $tmp/meet; echo > $tmp/meet2; exit 4'
+	run_beside c 5 sh -c 'echo needs y; exit 77'
+	run_beside d 5 true
+	run_one e 5 mkfifo $tmp/meet $tmp/meet2
+	run_pool
+	run_pool
+EOF
+expect_output '^FAIL b d: exit status 4$'
+expect_output '^skip c: needs y$'
+expect "beside, interrupted" 130 "0 passed, 1 failed, 0 skipped" <<-'EOF'
+	run_beside a 50 sleep 40
+	run_beside b 50 sh -c 'kill -TERM '$$'; sleep 40'
+	run_pool
+EOF
+
 tap "1..3
 noise
 ok 1 - one

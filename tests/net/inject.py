@@ -27,7 +27,7 @@ import netns
 import sandbox
 
 LONG = bool(os.environ.get("INSULA_TEST_LONG"))
-BUDGET_S, MIN_CASES = 45, 20  # of the sample
+BUDGET_S, MIN_CASES = 75, 20  # of the sample
 SPACES = ("web", "db", "gone", "fresh")
 PAGE = 4096
 HEAD = struct.Struct("=IIQQQII32s")  # fault.c: struct page

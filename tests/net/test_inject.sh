@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
+# beside: yes
 # timeout: 240
 # long-timeout: 14400
 # See inject.py, which runs in a sandbox. INSULA_SEED repeats a sample.
