@@ -171,7 +171,7 @@ static enum drop_reason icmp_error(struct worker *w, struct burst *b, struct rte
 	if (!is_party(&rec->d, dir, &q, packet_l3(m)))
 		return DROP_POLICY_NOT_FIRST;
 	routed = session_is_routed(b, m);
-	if (!session_decide_again(w, b, id, rec) || routed != !!(rec->d.flags & SESSION_F_ROUTED))
+	if (!session_is_allowed(w, b, id, rec) || routed != !!(rec->d.flags & SESSION_F_ROUTED))
 		return DROP_POLICY_NOT_FIRST;
 	// Whoever sends an error may be anyone on the way, but nobody outside has an inside
 	// address.

@@ -5,33 +5,19 @@
 #include <stdlib.h>
 #include "vswitch/nexthop.h"
 
-enum { ID_INDEX_BITS = 18, ID_INDEX_MASK = (1 << ID_INDEX_BITS) - 1 };
-
-struct nexthop_table {
-	uint32_t capacity, mask;
-	uint32_t epoch; // upper bits of every id of this process
-	uint64_t seed;
-	_Atomic uint32_t n; // entries in use; written under the lock
-	pthread_mutex_t lock;
-	uint32_t n_kind[NEXTHOP_KIND_COUNT]; // entries of each kind; under the lock
-	_Atomic uint32_t *heads; // chain heads by hash: index + 1
-	uint32_t *next; // index + 1 of the next in the chain; immutable once published
-	struct nexthop *entries;
-};
-
 struct nexthop_table *nexthop_table_new(uint32_t capacity, uint64_t seed)
 {
 	struct nexthop_table *t = calloc(1, sizeof(*t));
 	uint32_t slots = 1;
 
-	if (!t || capacity > ID_INDEX_MASK)
+	if (!t || capacity > NEXTHOP_INDEX_MASK)
 		goto fail;
 	while (slots < capacity)
 		slots *= 2;
 	t->capacity = capacity;
 	t->mask = slots - 1;
 	t->seed = seed | 1;
-	t->epoch = (uint32_t)(seed >> 20) << ID_INDEX_BITS;
+	t->epoch = (uint32_t)(seed >> 20) << NEXTHOP_INDEX_BITS;
 	t->heads = calloc(slots, sizeof(*t->heads));
 	t->next = calloc(capacity, sizeof(*t->next));
 	t->entries = calloc(capacity, sizeof(*t->entries));
@@ -52,18 +38,6 @@ void nexthop_table_free(struct nexthop_table *t)
 	free(t->next);
 	free(t->entries);
 	free(t);
-}
-
-struct nexthop *nexthop_get(struct nexthop_table *t, uint32_t id)
-{
-	uint32_t i = id & ID_INDEX_MASK;
-
-	// acquire: pairs with the release in make(), an id read from a session may be newer than we
-	// are
-	if (id == NEXTHOP_NONE || (id & ~(uint32_t)ID_INDEX_MASK) != t->epoch ||
-		i >= atomic_load_explicit(&t->n, memory_order_acquire))
-		return NULL;
-	return &t->entries[i];
 }
 
 static uint32_t hash(const struct nexthop_table *t, const struct nexthop *k)

@@ -9,6 +9,7 @@
 // while the process lives.
 #pragma once
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include "vlan/wire.h"
 
@@ -35,13 +36,37 @@ struct nexthop {
 	uint32_t neighbour; // neighbour: index of its state (neighbour.h)
 };
 
-struct nexthop_table;
+// The lower bits of an id say which entry; the upper ones are the table's epoch.
+enum { NEXTHOP_INDEX_BITS = 18, NEXTHOP_INDEX_MASK = (1 << NEXTHOP_INDEX_BITS) - 1 };
+
+// A chained hash over a fixed array; see nexthop.c. Only nexthop_get below looks into it.
+struct nexthop_table {
+	uint32_t capacity, mask;
+	uint32_t epoch; // upper bits of every id of this process
+	uint64_t seed;
+	_Atomic uint32_t n; // entries in use; written under the lock
+	pthread_mutex_t lock;
+	uint32_t n_kind[NEXTHOP_KIND_COUNT]; // entries of each kind; under the lock
+	_Atomic uint32_t *heads; // chain heads by hash: index + 1
+	uint32_t *next; // index + 1 of the next in the chain; immutable once published
+	struct nexthop *entries;
+};
 
 struct nexthop_table *nexthop_table_new(uint32_t capacity, uint64_t seed);
 void nexthop_table_free(struct nexthop_table *t);
 
 // The entry of an id that this process gave out, else NULL.
-struct nexthop *nexthop_get(struct nexthop_table *t, uint32_t id);
+static inline struct nexthop *nexthop_get(struct nexthop_table *t, uint32_t id)
+{
+	uint32_t i = id & NEXTHOP_INDEX_MASK;
+
+	// acquire: pairs with the release in make(), an id read from a session may be newer than we
+	// are
+	if (id == NEXTHOP_NONE || (id & ~(uint32_t)NEXTHOP_INDEX_MASK) != t->epoch ||
+		i >= atomic_load_explicit(&t->n, memory_order_acquire))
+		return NULL;
+	return &t->entries[i];
+}
 // Finds or makes an entry. NEXTHOP_NONE when the table, or the kind's share of it, is full.
 uint32_t nexthop_bridged(struct nexthop_table *t, uint32_t segment_id, const struct mac *mac);
 uint32_t nexthop_host(struct nexthop_table *t, uint32_t zone, be32 address, uint32_t segment_id);

@@ -25,7 +25,8 @@ static enum drop_reason parse_ethernet(struct packet *pkt, const uint8_t *data, 
 static enum drop_reason parse_ipv4(struct packet *pkt, const uint8_t *data, uint32_t size);
 static enum drop_reason parse_ipv6(struct packet *pkt, const uint8_t *data, uint32_t size);
 static enum drop_reason parse_arp(struct packet *pkt, const uint8_t *data, uint32_t size);
-static enum drop_reason parse_l4(struct packet *pkt, const uint8_t *data);
+static inline __attribute__((always_inline)) enum drop_reason parse_l4(
+	struct packet *pkt, const uint8_t *l4, uint32_t l4_size, bool is_v6);
 static enum drop_reason parse_offload(struct packet *pkt, const uint8_t *data);
 static int gather_headers(struct rte_mbuf *m);
 static void trim(struct rte_mbuf *m, uint32_t size);
@@ -141,7 +142,7 @@ static enum drop_reason parse_ipv4(struct packet *pkt, const uint8_t *data, uint
 		pkt->flags |= PACKET_FRAGMENT;
 		return DROP_NONE;
 	}
-	return parse_l4(pkt, data);
+	return parse_l4(pkt, (const uint8_t *)(ip + 1), total_len - (uint32_t)sizeof(*ip), false);
 }
 
 static bool ipv6_martian(const uint8_t src[16], const uint8_t dst[16])
@@ -170,7 +171,7 @@ static enum drop_reason parse_ipv6(struct packet *pkt, const uint8_t *data, uint
 	pkt->l3_len = (uint16_t)total_len;
 	pkt->proto = ip->next_header;
 	pkt->l4_off = (uint16_t)(pkt->l3_off + sizeof(*ip));
-	return parse_l4(pkt, data);
+	return parse_l4(pkt, (const uint8_t *)(ip + 1), total_len - (uint32_t)sizeof(*ip), true);
 }
 
 // RFC 826, for Ethernet and IPv4 only. What it says is guard's and the service stage's business.
@@ -245,11 +246,9 @@ static enum drop_reason parse_icmp(
 	return DROP_NONE;
 }
 
-static enum drop_reason parse_l4(struct packet *pkt, const uint8_t *data)
+static inline __attribute__((always_inline)) enum drop_reason parse_l4(
+	struct packet *pkt, const uint8_t *l4, uint32_t l4_size, bool is_v6)
 {
-	uint32_t l4_size = pkt->l3_len - (uint32_t)(pkt->l4_off - pkt->l3_off);
-	bool is_v6 = (pkt->flags & PACKET_IPV6) != 0;
-	const uint8_t *l4 = data + pkt->l4_off;
 	enum drop_reason r;
 
 	if (pkt->proto == IPPROTO_TCP_)

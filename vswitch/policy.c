@@ -116,7 +116,7 @@ static int add_port(struct policy *pol, const struct policy_part *part, uint32_t
 	uint32_t index = pol->n_ports;
 	struct policy_prt *prt = &pol->ports[index];
 
-	if (pol->port_index[p->id])
+	if (pol->port[p->id])
 		return policy_refuse(err, err_size, "port %s: id %u is taken", p->name, p->id);
 	*prt = (struct policy_prt){
 		.p = p, .segment = POLICY_NO_SEGMENT, .revision = (uint32_t)part->revision
@@ -142,7 +142,7 @@ static int add_port(struct policy *pol, const struct policy_part *part, uint32_t
 				err, err_size, "uplink %s: zone is not its port's", p->name);
 	}
 	pol->n_ports++;
-	pol->port_index[p->id] = (uint16_t)(index + 1);
+	pol->port[p->id] = prt;
 	if (p->mode != POLICY_PORT_ACCESS || !p->address)
 		return 0;
 	return host_add(pol, pol->segments[prt->segment].s->zone, p->address, index, err, err_size);

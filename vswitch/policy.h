@@ -55,15 +55,13 @@ struct policy {
 	struct policy_host *hosts; // open-addressed by (zone, address); port UINT32_MAX = empty
 	uint32_t vlan_segment[4096]; // VLAN -> segment index or POLICY_NO_SEGMENT
 	uint32_t tenant_segment[POLICY_MAX_SECTIONS]; // tenant -> its first segment; others follow
-	uint16_t port_index[POLICY_MAX_PORT_ID + 1]; // port id -> index + 1, 0 = unknown
+	const struct policy_prt *port[POLICY_MAX_PORT_ID + 1]; // by id; NULL = unknown
 };
 
 // The policy of a port, or NULL.
 static inline const struct policy_prt *policy_port(const struct policy *pol, uint32_t port_id)
 {
-	uint32_t i = port_id <= POLICY_MAX_PORT_ID ? pol->port_index[port_id] : 0;
-
-	return i ? &pol->ports[i - 1] : NULL;
+	return port_id <= POLICY_MAX_PORT_ID ? pol->port[port_id] : NULL;
 }
 
 // The port whose guest owns `address` in `zone`, or NULL.

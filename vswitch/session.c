@@ -5,31 +5,6 @@
 #include <errno.h>
 #include "vswitch/session.h"
 
-bool session_key_of(struct rte_mbuf *m, struct session_key *ret_key)
-{
-	const struct packet *p = packet_of(m);
-	const struct ipv4_hdr *ip;
-
-	if ((p->flags & (PACKET_IPV4 | PACKET_FRAGMENT | PACKET_MULTICAST | PACKET_ICMP_ERROR)) !=
-		PACKET_IPV4)
-		return false;
-	ip = packet_l3(m);
-	*ret_key = (struct session_key){ .zone = p->zone,
-		.src = ip->src,
-		.dst = ip->dst,
-		.src_port = p->src_port,
-		.dst_port = p->dst_port,
-		.proto = p->proto };
-	return true;
-}
-
-bool session_is_routed(const struct burst *b, struct rte_mbuf *m)
-{
-	const struct policy_seg *seg = packet_segment(b, packet_of(m));
-
-	return !seg || (seg->s->gateway && mac_equal(&packet_eth(m)->dst, &seg->s->gateway_mac));
-}
-
 static _Atomic uint32_t *tenant_count(struct switch_ *sw, uint32_t zone)
 {
 	return &sw->tenant_sessions[zone % (sizeof(sw->tenant_sessions) / sizeof(uint32_t))];
@@ -82,9 +57,6 @@ bool session_decide_again(
 	const struct policy_prt *src = policy_port(b->policy, rec->d.src_port);
 	const struct policy_prt *dst = policy_port(b->policy, rec->d.dst_port);
 
-	if (src && dst && __atomic_load_n(&rec->d.revision[0], __ATOMIC_RELAXED) == src->revision &&
-		__atomic_load_n(&rec->d.revision[1], __ATOMIC_RELAXED) == dst->revision)
-		return true;
 	if (!still_allowed(b->policy, &rec->d, src, dst)) {
 		session_end(w->sw, id, b->now_ns);
 		return false;
@@ -96,48 +68,48 @@ bool session_decide_again(
 }
 
 // Whether the session decides the packet, and knows where it goes.
-static bool hit(struct worker *w, struct burst *b, struct rte_mbuf *m, uint32_t id, uint8_t dir)
+static bool hit(
+	struct worker *w, struct burst *b, struct rte_mbuf *m, const struct session_found *found)
 {
+	struct session_record *rec = found->record;
 	struct packet *p = packet_of(m);
-	struct session_record *rec = session_get(w->sw->sessions, id);
 	const struct nexthop *nh;
 	bool routed = session_is_routed(b, m);
+	uint32_t nexthop;
 
-	if (!session_decide_again(w, b, id, rec) || routed != !!(rec->d.flags & SESSION_F_ROUTED))
+	if (!session_is_allowed(w, b, found->id, rec) ||
+		routed != !!(rec->d.flags & SESSION_F_ROUTED))
 		return false;
-	p->session = id;
-	p->flags |= PACKET_HIT | (dir == SESSION_REVERSE ? PACKET_REVERSE : 0) |
-		    (routed ? PACKET_ROUTED : 0);
-	p->nexthop = __atomic_load_n(&rec->d.nexthop[dir], __ATOMIC_RELAXED);
-	nh = nexthop_get(w->sw->nexthops, p->nexthop);
+	nexthop = __atomic_load_n(&rec->d.nexthop[found->dir], __ATOMIC_RELAXED);
+	nh = nexthop_get(w->sw->nexthops, nexthop);
 	// A bridged next hop is this MAC and no other; what is stale is resolved again.
 	if (!nh || (nh->kind == NEXTHOP_BRIDGED && !mac_equal(&nh->mac, &packet_eth(m)->dst)))
-		p->nexthop = NEXTHOP_NONE;
-	session_touch(w->sw->sessions, id, dir, p->tcp_flags, m->pkt_len, b->now_ns);
-	return p->nexthop != NEXTHOP_NONE;
+		nexthop = NEXTHOP_NONE;
+	p->session = found->id;
+	p->nexthop = nexthop;
+	p->flags |= PACKET_HIT | (found->dir == SESSION_REVERSE ? PACKET_REVERSE : 0) |
+		    (routed ? PACKET_ROUTED : 0);
+	session_touch(rec, found->dir, p->tcp_flags, m->pkt_len, b->now_ns);
+	return nexthop != NEXTHOP_NONE;
 }
 
 void stage_session(struct worker *w, struct burst *b)
 {
 	struct session_key keys[BURST_MAX];
-	const struct session_key *key_of[BURST_MAX];
+	struct session_found found[BURST_MAX];
 	struct rte_mbuf *pkt_of[BURST_MAX];
-	uint32_t ids[BURST_MAX];
-	uint8_t dirs[BURST_MAX];
 	unsigned n = 0, n_settled = 0;
 
 	for (uint16_t i = 0; i < b->n; i++) {
-		if (!session_key_of(b->pkts[i], &keys[n]))
-			continue;
-		key_of[n] = &keys[n];
-		pkt_of[n++] = b->pkts[i];
+		if (session_key_of(b->pkts[i], &keys[n]))
+			pkt_of[n++] = b->pkts[i];
 	}
 	if (n == 0)
 		return;
-	session_lookup_bulk(w->sw->sessions, key_of, n, ids, dirs);
+	session_lookup_bulk(w->sw->sessions, keys, n, found);
 	for (unsigned i = 0; i < n; i++)
-		if (ids[i] != SESSION_NONE)
-			n_settled += hit(w, b, pkt_of[i], ids[i], dirs[i]);
+		if (found[i].record)
+			n_settled += hit(w, b, pkt_of[i], &found[i]);
 	b->settled = n_settled == b->n;
 }
 
@@ -189,6 +161,7 @@ static enum drop_reason new_session(struct worker *w, struct burst *b, struct rt
 {
 	struct packet *p = packet_of(m);
 	struct session_desc d = { 0 };
+	struct session_record *rec;
 	uint32_t id = SESSION_NONE;
 	int r;
 
@@ -201,17 +174,17 @@ static enum drop_reason new_session(struct worker *w, struct burst *b, struct rt
 		r = -EINVAL;
 	else
 		r = session_insert(w->sw->sessions, &d, b->now_ns, &id);
+	rec = session_get(w->sw->sessions, id);
 	if (r == 0)
-		session_counted(w->sw, session_get(w->sw->sessions, id));
+		session_counted(w->sw, rec);
 	if (r < 0 && p->mapping != MAPPING_NONE)
 		nat_unref(w->sw->mappings, p->mapping, b->now_ns);
-	if (r == -EEXIST && (d.flags & SESSION_F_SNAT) &&
-		!(session_get(w->sw->sessions, id)->d.flags & SESSION_F_SNAT))
+	if (r == -EEXIST && (d.flags & SESSION_F_SNAT) && !(rec->d.flags & SESSION_F_SNAT))
 		return DROP_SESSION_FULL; // the tuple is taken by a session of another kind
 	if (r < 0 && r != -EEXIST)
 		return DROP_SESSION_FULL;
 	p->session = id;
-	session_touch(w->sw->sessions, id, SESSION_FORWARD, p->tcp_flags, m->pkt_len, b->now_ns);
+	session_touch(rec, SESSION_FORWARD, p->tcp_flags, m->pkt_len, b->now_ns);
 	return DROP_NONE;
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // A session's life: what each packet does to its state, how long it may be silent, and the scans
-// that end it. session_touch runs on any worker for every packet; the scans have one owner, the
+// that end it. session_advance runs on any worker; the scans have one owner, the
 // control thread.
 #include "vswitch/session_private.h"
 
@@ -67,14 +67,11 @@ static uint32_t other_next(uint32_t state, enum session_dir dir)
 	return state;
 }
 
-static void advance(struct session_record *r, enum session_dir dir, uint8_t tcp_flags)
+void session_advance(struct session_record *r, enum session_dir dir, uint8_t tcp_flags)
 {
 	uint32_t old = __atomic_load_n(&r->state, __ATOMIC_RELAXED), next;
 	bool tcp = r->d.key[0].proto == IPPROTO_TCP;
 
-	// Nearly every packet: established, and nothing that could change it.
-	if ((old & 0xff) == SESSION_ESTABLISHED && (!tcp || (tcp_flags & (TCP_FIN | TCP_RST)) == 0))
-		return;
 	do {
 		next = tcp ? tcp_next(old, dir, tcp_flags) : other_next(old, dir);
 		if (next == old)
@@ -83,20 +80,6 @@ static void advance(struct session_record *r, enum session_dir dir, uint8_t tcp_
 		// made.
 	} while (!__atomic_compare_exchange_n(
 		&r->state, &old, next, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
-}
-
-void session_touch(struct session_table *t, uint32_t id, enum session_dir dir, uint8_t tcp_flags,
-	uint32_t bytes, uint64_t now_ns)
-{
-	struct session_record *r = &t->records[id];
-	uint32_t now_s = (uint32_t)(now_ns / 1000000000);
-	uint64_t packets = __atomic_load_n(&r->packets[dir], __ATOMIC_RELAXED) + 1;
-	uint64_t sum = __atomic_load_n(&r->bytes[dir], __ATOMIC_RELAXED) + bytes;
-
-	__atomic_store_n(&r->packets[dir], packets, __ATOMIC_RELAXED);
-	__atomic_store_n(&r->bytes[dir], sum, __ATOMIC_RELAXED);
-	__atomic_store_n(&r->last_s, now_s, __ATOMIC_RELAXED);
-	advance(r, dir, tcp_flags);
 }
 
 uint32_t session_timeout_s(const struct session_record *r, const struct session_timeouts *to)

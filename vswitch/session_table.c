@@ -40,9 +40,11 @@ static inline bool value_matches(const void *arg, uint32_t value, const void *ke
 
 	if (commit == 0)
 		return false;
-	// Acquire each: the second look at the commit word comes after all of them. If any word was
-	// of a later record, that record's release store (record_store) makes the zero that went
-	// before it visible here, and the second look sees zero or a later number: never the same.
+		// Acquire each: the second look at the commit word comes after all of them. If any
+		// word was of a later record, that record's release store (record_store) makes the
+		// zero that went before it visible here, and the second look sees zero or a later
+		// number: never the same.
+#pragma GCC unroll 5
 	for (unsigned i = 0; i < TUPLE_KEY_SIZE / sizeof(uint32_t); i++)
 		diff |= __atomic_load_n(&have[i], __ATOMIC_ACQUIRE) ^ want[i];
 	return diff == 0 && __atomic_load_n(&r->commit, __ATOMIC_RELAXED) == commit;
@@ -65,14 +67,14 @@ uint32_t session_lookup(
 }
 
 // Three passes, so that the memory of all packets is on its way at once: buckets, records, compare.
-void session_lookup_bulk(const struct session_table *t, const struct session_key *const keys[],
-	unsigned n, uint32_t ret_ids[], uint8_t ret_dirs[])
+void session_lookup_bulk(const struct session_table *t, const struct session_key keys[], unsigned n,
+	struct session_found ret_found[])
 {
 	uint64_t hash[LOOKUP_BULK_MAX];
 	uint32_t first[LOOKUP_BULK_MAX]; // of the home bucket whose tag fits: nearly always the one
 
 	for (unsigned i = 0; i < n; i++) {
-		hash[i] = tuple_hash(&t->index, keys[i]);
+		hash[i] = tuple_hash(&t->index, &keys[i]);
 		__builtin_prefetch(tuple_home(&t->index, hash[i]));
 	}
 	for (unsigned i = 0; i < n; i++) {
@@ -89,10 +91,11 @@ void session_lookup_bulk(const struct session_table *t, const struct session_key
 	for (unsigned i = 0; i < n; i++) {
 		uint32_t value = first[i];
 
-		if (value == TUPLE_NONE || !value_matches(t, value, keys[i]))
-			value = find(t, hash[i], keys[i]);
-		ret_ids[i] = value == TUPLE_NONE ? SESSION_NONE : value >> 1;
-		ret_dirs[i] = value == TUPLE_NONE ? 0 : (uint8_t)(value & 1);
+		if (value == TUPLE_NONE || !value_matches(t, value, &keys[i]))
+			value = find(t, hash[i], &keys[i]);
+		ret_found[i].record = value == TUPLE_NONE ? NULL : &t->records[value >> 1];
+		ret_found[i].id = value >> 1;
+		ret_found[i].dir = (enum session_dir)(value & 1);
 	}
 }
 

@@ -89,9 +89,14 @@ uint32_t session_table_lost(const struct session_table *t);
 // even when removed meanwhile, until the caller's next quiescent state (see session_reclaim).
 uint32_t session_lookup(
 	const struct session_table *t, const struct session_key *key, enum session_dir *ret_dir);
-// Bulk form, with prefetch: ret_ids[i] = id or SESSION_NONE, ret_dirs[i] likewise. n <= 64.
-void session_lookup_bulk(const struct session_table *t, const struct session_key *const keys[],
-	unsigned n, uint32_t ret_ids[], uint8_t ret_dirs[]);
+struct session_found {
+	struct session_record *record; // NULL: unknown, and the rest says nothing
+	uint32_t id;
+	enum session_dir dir;
+};
+// Bulk form, with prefetch: n <= 64.
+void session_lookup_bulk(const struct session_table *t, const struct session_key keys[], unsigned n,
+	struct session_found ret_found[]);
 
 // Inserts; if either direction's key exists already nothing changes and -EEXIST is returned with
 // *ret_id = the existing one (two workers may race). -ENOSPC when full, -EDQUOT when the source
@@ -111,8 +116,10 @@ struct session_record *session_get(struct session_table *t, uint32_t id);
 void session_revise(struct session_table *t, uint32_t id, const uint32_t nexthop[2],
 	const uint32_t revision[2]);
 // Accounts one packet and advances the state machine. tcp_flags: 0 unless TCP.
-void session_touch(struct session_table *t, uint32_t id, enum session_dir dir, uint8_t tcp_flags,
+static inline void session_touch(struct session_record *r, enum session_dir dir, uint8_t tcp_flags,
 	uint32_t bytes, uint64_t now_ns);
+// The state machine alone: its slow part.
+void session_advance(struct session_record *r, enum session_dir dir, uint8_t tcp_flags);
 
 struct session_timeouts { // seconds; defaults in session_timeouts_default
 	uint32_t tcp_new, tcp_established, tcp_closing, tcp_closed, udp_new, udp_established, icmp,
@@ -139,3 +146,17 @@ uint32_t session_count(const struct session_table *t);
 void session_set_port_quota(struct session_table *t, uint32_t max_per_port);
 // Sessions that name this port at either end: its id is not reused before this is 0.
 uint32_t session_port_count(const struct session_table *t, uint32_t port);
+
+static inline void session_touch(struct session_record *r, enum session_dir dir, uint8_t tcp_flags,
+	uint32_t bytes, uint64_t now_ns)
+{
+	uint64_t packets = __atomic_load_n(&r->packets[dir], __ATOMIC_RELAXED) + 1;
+	uint64_t sum = __atomic_load_n(&r->bytes[dir], __ATOMIC_RELAXED) + bytes;
+
+	__atomic_store_n(&r->packets[dir], packets, __ATOMIC_RELAXED);
+	__atomic_store_n(&r->bytes[dir], sum, __ATOMIC_RELAXED);
+	__atomic_store_n(&r->last_s, (uint32_t)(now_ns / 1000000000), __ATOMIC_RELAXED);
+	// Nearly every packet: established, and nothing that could change it.
+	if (session_state_of(r) != SESSION_ESTABLISHED || (tcp_flags & (TCP_FIN | TCP_RST)) != 0)
+		session_advance(r, dir, tcp_flags);
+}

@@ -3,15 +3,12 @@
 // port that does not carry its segment. Replicated frames get theirs copy by copy in tx. Workers.
 #include "vswitch/vlan_egress.h"
 
-// Makes room for n tags behind the MACs; every offset moves with them.
-static enum drop_reason push(struct rte_mbuf *m, const struct vlan_tags *tags)
+enum drop_reason vlan_push(struct rte_mbuf *m, const struct vlan_tags *tags)
 {
 	struct packet *p = packet_of(m);
 	uint16_t size = (uint16_t)(tags->n * VLAN_TAG_SIZE);
 	uint8_t *data;
 
-	if (size == 0)
-		return DROP_NONE;
 	data = (uint8_t *)rte_pktmbuf_prepend(m, size);
 	if (!data)
 		return DROP_NO_MEMORY;
@@ -25,24 +22,6 @@ static enum drop_reason push(struct rte_mbuf *m, const struct vlan_tags *tags)
 	p->l4_off = (uint16_t)(p->l4_off + size);
 	p->csum_start = (uint16_t)(p->csum_start + size);
 	return DROP_NONE;
-}
-
-enum drop_reason vlan_egress(
-	const struct burst *b, const struct policy_prt *out, struct rte_mbuf *m)
-{
-	const struct packet *p = packet_of(m);
-	const struct policy_seg *seg = packet_segment(b, p);
-	struct vlan_tags tags = { 0 };
-
-	if (!out)
-		return DROP_TX_NO_PORT;
-	if (out->uplink)
-		return seg ? DROP_TX_VLAN : DROP_NONE;
-	if (!seg || (out->segment != POLICY_NO_SEGMENT && out->segment != p->segment))
-		return DROP_TX_VLAN;
-	if (vlan_tags_egress(&out->vlan, seg->s->vlan, p->pcp, &tags) != VLAN_OK)
-		return DROP_TX_VLAN;
-	return push(m, &tags);
 }
 
 static enum drop_reason egress(struct worker *w, struct burst *b, struct rte_mbuf *m)

@@ -214,21 +214,21 @@ static void many_and_bulk(void **state)
 		assert_true(session_remove(x.t, id[i]));
 	for (uint32_t first = 0; first < N; first += 50) {
 		struct session_desc d[50];
-		const struct session_key *keys[50];
-		uint32_t found[50];
-		uint8_t dirs[50];
+		struct session_key keys[50];
+		struct session_found found[50];
 
 		for (uint32_t i = 0; i < 50; i++) {
 			d[i] = flow(first + i, IPPROTO_TCP);
-			keys[i] = &d[i].key[i & 1];
+			keys[i] = d[i].key[i & 1];
 		}
-		session_lookup_bulk(x.t, keys, 50, found, dirs);
+		session_lookup_bulk(x.t, keys, 50, found);
 		for (uint32_t i = 0; i < 50; i++) {
 			if ((first + i) % 3 == 0) {
-				assert_int_equal(found[i], SESSION_NONE);
+				assert_null(found[i].record);
 			} else {
-				assert_int_equal(found[i], id[first + i]);
-				assert_int_equal(dirs[i], i & 1);
+				assert_int_equal(found[i].id, id[first + i]);
+				assert_int_equal(found[i].dir, i & 1);
+				assert_ptr_equal(found[i].record, session_get(x.t, found[i].id));
 			}
 		}
 	}
@@ -268,7 +268,7 @@ static void reopen_finds_all(void **state)
 		id[i] = must_insert(&x, i, IPPROTO_UDP, i * (uint64_t)SECOND);
 	for (uint32_t i = 1; i < N; i += 2)
 		assert_true(session_remove(x.t, id[i]));
-	session_touch(x.t, id[10], SESSION_REVERSE, 0, 100, 5000 * (uint64_t)SECOND);
+	session_touch(session_get(x.t, id[10]), SESSION_REVERSE, 0, 100, 5000 * (uint64_t)SECOND);
 	table_reopen(&x, 12345);
 
 	assert_int_equal(session_count(x.t), N / 2);
@@ -353,7 +353,7 @@ static void run_steps(uint8_t proto, const struct step *steps, size_t n)
 
 	assert_int_equal(session_state_of(session_get(x.t, id)), SESSION_NEW);
 	for (size_t i = 0; i < n; i++) {
-		session_touch(x.t, id, steps[i].dir, steps[i].flags, 60, 0);
+		session_touch(session_get(x.t, id), steps[i].dir, steps[i].flags, 60, 0);
 		assert_int_equal(session_state_of(session_get(x.t, id)), steps[i].then);
 	}
 	table_free(&x);
@@ -414,8 +414,8 @@ static void expiry(void **state)
 	uint32_t icmp = must_insert(&x, 5, IPPROTO_ICMP, 0);
 
 	for (unsigned dir = 0; dir < 2; dir++) {
-		session_touch(x.t, udp, (enum session_dir)dir, 0, 1, 0);
-		session_touch(x.t, tcp, (enum session_dir)dir, TCP_ACK, 1, 0);
+		session_touch(session_get(x.t, udp), (enum session_dir)dir, 0, 1, 0);
+		session_touch(session_get(x.t, tcp), (enum session_dir)dir, TCP_ACK, 1, 0);
 	}
 	assert_true(to->udp_new >= 120 && to->udp_established >= 120); // RFC 4787 REQ-5
 	assert_true(to->tcp_established >= 7440 && to->tcp_closed >= 240); // RFC 5382 REQ-5

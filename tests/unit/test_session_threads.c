@@ -124,29 +124,28 @@ static void *session_writer(void *arg)
 static void read_burst(struct worker *w)
 {
 	struct session_desc d[BURST];
-	const struct session_key *keys[BURST];
-	uint32_t ids[BURST], n[BURST];
-	uint8_t dirs[BURST];
+	struct session_key keys[BURST];
+	struct session_found found[BURST];
+	uint32_t n[BURST];
 
 	for (unsigned i = 0; i < BURST; i++) {
 		n[i] = rnd(w, FLOWS);
 		d[i] = flow(n[i]);
-		keys[i] = &d[i].key[rnd(w, 2)];
+		keys[i] = d[i].key[rnd(w, 2)];
 	}
-	session_lookup_bulk(sessions, keys, BURST, ids, dirs);
+	session_lookup_bulk(sessions, keys, BURST, found);
 	sched_yield(); // a worker may lose its core at any time, and still hold its ids
 	for (unsigned i = 0; i < BURST; i++) {
-		const struct session_record *r;
+		struct session_record *r = found[i].record;
 
-		if (ids[i] == SESSION_NONE) {
+		if (!r) {
 			w->missed += n[i] < STABLE;
 			continue;
 		}
-		r = session_get(sessions, ids[i]);
-		session_touch(sessions, ids[i], (enum session_dir)dirs[i], (uint8_t)rnd(w, 64), 60,
-			SECOND);
-		w->wrong += memcmp(&r->d.key[dirs[i]], keys[i], sizeof(*keys[i])) != 0 ||
-			    r->d.mapping != n[i] || session_state_of(r) >= SESSION_STATE_COUNT;
+		session_touch(r, found[i].dir, (uint8_t)rnd(w, 64), 60, SECOND);
+		w->wrong += memcmp(&r->d.key[found[i].dir], &keys[i], sizeof(keys[i])) != 0 ||
+			    r != session_get(sessions, found[i].id) || r->d.mapping != n[i] ||
+			    session_state_of(r) >= SESSION_STATE_COUNT;
 	}
 }
 
