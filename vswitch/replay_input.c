@@ -163,32 +163,79 @@ static int compare(const void *a, const void *b)
 	return x->number < y->number ? -1 : x->number > y->number;
 }
 
+// Merges v[0..middle) and v[middle..n), both in order, into `to`.
+static void merge(const struct replay_frame *v, size_t middle, size_t n, struct replay_frame *to)
+{
+	size_t a = 0, b = middle;
+
+	for (size_t i = 0; i < n; i++)
+		to[i] = b == n || (a < middle && compare(&v[a], &v[b]) < 0) ? v[a++] : v[b++];
+}
+
+// Each input's frames lie behind those of the one before, and mostly in order: neighbours are
+// merged until one is left. ends[i]: where input i's end; used up. 0 or -ENOMEM.
+static int sort(struct replay_frames *f, size_t *ends, unsigned n_runs)
+{
+	struct replay_frame *other = malloc((f->n + 1) * sizeof(*other));
+
+	if (!other)
+		return -ENOMEM;
+	for (unsigned i = 0; i < n_runs; i++) {
+		size_t first = i ? ends[i - 1] : 0;
+		bool sorted = true;
+
+		for (size_t k = first + 1; k < ends[i] && sorted; k++)
+			sorted = compare(&f->v[k - 1], &f->v[k]) < 0;
+		if (!sorted)
+			qsort(&f->v[first], ends[i] - first, sizeof(*f->v), compare);
+	}
+	for (; n_runs > 1; n_runs = (n_runs + 1) / 2) {
+		struct replay_frame *v = f->v;
+		size_t first = 0;
+
+		for (unsigned i = 0; i < n_runs; i += 2) {
+			size_t middle = ends[i], end = i + 1 < n_runs ? ends[i + 1] : middle;
+
+			merge(&v[first], middle - first, end - first, &other[first]);
+			ends[i / 2] = first = end;
+		}
+		f->v = other;
+		other = v;
+	}
+	free(other);
+	return 0;
+}
+
 int replay_frames_load(const struct replay_input *inputs, unsigned n_inputs,
 	struct replay_frames *ret_frames, char *err, size_t err_size)
 {
 	struct replay_frames f = { .inputs = inputs, .n_inputs = n_inputs };
 	struct loading l = { .f = &f, .err = err, .err_size = err_size };
-	bool sorted = true;
+	size_t *ends = calloc(n_inputs + 1, sizeof(*ends));
 	int r = 0;
 
 	f.bytes = calloc(n_inputs + 1, sizeof(*f.bytes));
-	if (!f.bytes || n_inputs > UINT16_MAX) {
-		snprintf(err, err_size, "%s", f.bytes ? "too many captures" : "out of memory");
+	if (!f.bytes || !ends || n_inputs > UINT16_MAX) {
+		snprintf(err, err_size, "%s",
+			f.bytes && ends ? "too many captures" : "out of memory");
 		free(f.bytes);
+		free(ends);
 		return -ENOMEM;
 	}
 	for (; r == 0 && l.input < n_inputs; l.input++) {
 		l.bytes = l.bytes_room = 0;
 		r = load_one(&l);
+		ends[l.input] = f.n;
 	}
+	if (r == 0 && sort(&f, ends, n_inputs) < 0) {
+		snprintf(err, err_size, "out of memory");
+		r = -ENOMEM;
+	}
+	free(ends);
 	if (r < 0) {
 		replay_frames_free(&f);
 		return r;
 	}
-	for (size_t i = 1; i < f.n && sorted; i++)
-		sorted = compare(&f.v[i - 1], &f.v[i]) < 0;
-	if (!sorted)
-		qsort(f.v, f.n, sizeof(*f.v), compare);
 	*ret_frames = f;
 	return 0;
 }

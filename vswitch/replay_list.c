@@ -12,10 +12,29 @@ struct port_sum {
 	uint64_t *drops; // DROP_COUNT
 };
 
+// What all but a packet's number and time say, as it was written last: most packets of a port have
+// the same fate.
+struct fate {
+	const char *stage; // NULL: none yet
+	uint32_t in_port, segment, port;
+	uint8_t outcome, rule, drop, n_out;
+	uint16_t out;
+};
+
+enum { FATES = 64, FATE_ROOM = 1024 }; // FATES: a power of two
+static_assert(FATE_ROOM > 256 + 6 * REPLAY_NAME_SIZE, "names, and words of ours");
+
+struct fate_text {
+	struct fate fate;
+	uint16_t n_source, n_end;
+	char source[FATE_ROOM], end[FATE_ROOM];
+};
+
 struct replay_list {
 	uint64_t n, outcomes[REPLAY_OUTCOME_COUNT];
 	struct port_sum *ports[POLICY_MAX_PORT_ID + 1]; // by id; NULL: nothing seen there
 	const char *path;
+	struct fate_text fates[FATES]; // by port in
 	struct replay_text text;
 };
 
@@ -86,22 +105,18 @@ static void outs(struct replay_list *l, const struct replay *r, const struct rep
 	text_word(&l->text, "]");
 }
 
-static void write_one(struct replay_list *l, const struct replay *r, const struct replay_verdict *v)
+static void source(struct replay_list *l, const struct replay *r, const struct replay_verdict *v)
+{
+	text_word(&l->text, "\"");
+	string(&l->text, "in", sum_of(l, r, v->in_port)->name);
+	key(&l->text, "packet");
+}
+
+static void end(struct replay_list *l, const struct replay *r, const struct replay_verdict *v)
 {
 	struct replay_text *t = &l->text;
 	char rule[REPLAY_RULE_SIZE];
 
-	text_word(t, v->number > 1 ? ",\n{\"number\":" : "\n{\"number\":");
-	text_number(t, v->number, 1);
-	key(t, "time");
-	text_word(t, "\"");
-	text_number(t, v->frame->ts_ns / 1000000000, 1);
-	text_word(t, ".");
-	text_number(t, v->frame->ts_ns % 1000000000, 9);
-	text_word(t, "\"");
-	string(t, "in", sum_of(l, r, v->in_port)->name);
-	key(t, "packet");
-	text_number(t, v->frame->number, 1);
 	string(t, "verdict", replay_outcome_name(v->outcome));
 	string(t, "stage", v->stage);
 	if (v->rule != REPLAY_RULE_NONE)
@@ -119,6 +134,59 @@ static void write_one(struct replay_list *l, const struct replay *r, const struc
 		text_word(t, "\"}");
 	}
 	text_word(t, "}");
+}
+
+// The remembered text of such a verdict, written anew if it is another's. NULL: too much to keep.
+static const struct fate_text *fate_of(
+	struct replay_list *l, const struct replay *r, const struct replay_verdict *v)
+{
+	struct fate_text *text = &l->fates[v->in_port & (FATES - 1)];
+	struct fate *f = &text->fate;
+	uint16_t out = v->n_out ? replay_out(v)[0] : 0;
+	size_t begin = l->text.n;
+
+	if (v->n_out > 1 || v->to.known)
+		return NULL;
+	if (f->stage == v->stage && f->in_port == v->in_port && f->segment == v->segment &&
+		f->port == v->port && f->outcome == v->outcome && f->rule == v->rule &&
+		f->drop == v->drop && f->n_out == v->n_out && f->out == out)
+		return text;
+	*f = (struct fate){ v->stage, v->in_port, v->segment, v->port, v->outcome, v->rule, v->drop,
+		(uint8_t)v->n_out, out };
+	source(l, r, v);
+	text->n_source = (uint16_t)(l->text.n - begin);
+	memcpy(text->source, l->text.buf + begin, text->n_source);
+	l->text.n = begin;
+	end(l, r, v);
+	text->n_end = (uint16_t)(l->text.n - begin);
+	memcpy(text->end, l->text.buf + begin, text->n_end);
+	l->text.n = begin;
+	return text;
+}
+
+static void write_one(struct replay_list *l, const struct replay *r, const struct replay_verdict *v)
+{
+	struct replay_text *t = &l->text;
+	const struct fate_text *fate;
+
+	text_reserve(t, 4 * FATE_ROOM);
+	fate = fate_of(l, r, v);
+	text_word(t, v->number > 1 ? ",\n{\"number\":" : "\n{\"number\":");
+	text_number(t, v->number, 1);
+	key(t, "time");
+	text_word(t, "\"");
+	text_number(t, v->frame->ts_ns / 1000000000, 1);
+	text_word(t, ".");
+	text_number(t, v->frame->ts_ns % 1000000000, 9);
+	if (fate)
+		text_bytes(t, fate->source, fate->n_source);
+	else
+		source(l, r, v);
+	text_number(t, v->frame->number, 1);
+	if (fate)
+		text_bytes(t, fate->end, fate->n_end);
+	else
+		end(l, r, v);
 }
 
 void replay_list_add(void *list, const struct replay *r, const struct replay_verdict *v)

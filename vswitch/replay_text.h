@@ -22,6 +22,13 @@ static inline void text_flush(struct replay_text *t)
 	t->n = 0;
 }
 
+// What follows, up to n bytes (<= REPLAY_TEXT_SIZE), will lie in the buffer in one piece.
+static inline void text_reserve(struct replay_text *t, size_t n)
+{
+	if (t->n + n > sizeof(t->buf))
+		text_flush(t);
+}
+
 static inline void text_bytes(struct replay_text *t, const char *s, size_t n)
 {
 	if (t->n + n > sizeof(t->buf))
