@@ -411,9 +411,10 @@ static void finish(struct apply *a)
 	for (uint32_t id = 1; id <= d->ports->max_id; id++)
 		if (d->ports->by_id[id])
 			port_set_mtu_back(d->ports->by_id[id]);
-	// At start, what the file does not name may be what the next one does.
 	if (a->mode == APPLY_NEW)
 		remains_sweep(d->store, d->ports);
+	else
+		remains_after_start(d->store, d->ports);
 	free(d->held);
 	d->held = NULL;
 	desired_free(d->desired);

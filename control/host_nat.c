@@ -210,7 +210,9 @@ void host_nat_down(struct store *s)
 	char err[256];
 
 	store_each_note(s, NOTE, found, &noted);
-	if (!noted)
+	// Of one that was killed, another insulad may have it by now: not before that one lets it
+	// go.
+	if (!noted || own_table(err, sizeof(err)) == -EADDRINUSE)
 		return;
 	if (run_nft("add table ip insula\ndelete table ip insula\n", err, sizeof(err)) < 0) {
 		log_warning("%s", err);

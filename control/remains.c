@@ -15,6 +15,8 @@
 #include "control/tap.h"
 
 #define TAP STORE_HOST "tap:"
+// There from the loss of a state until the next apply, which says what is still wanted.
+#define FORMER STORE_HOST "former"
 
 struct note {
 	char key[128], value[128];
@@ -147,6 +149,7 @@ void remains_sweep(struct store *s, const struct ports *ports)
 	store_each_note(s, TAP, collect, &l);
 	if (!mark_used(&l, ports))
 		host_nat_down(s);
+	store_forget_note(s, FORMER);
 	bool ok = store_begin(s) == 0; // else they are looked at again
 	for (size_t i = 0; i < l.n; i++) {
 		if (l.v[i].used)
@@ -157,4 +160,23 @@ void remains_sweep(struct store *s, const struct ports *ports)
 	if (ok)
 		store_commit(s);
 	free(l.v);
+}
+
+static void found(void *arg, const char *key, const char *value)
+{
+	*(bool *)arg = true;
+}
+
+void remains_after_start(struct store *s, const struct ports *ports)
+{
+	bool any = false, former = false;
+
+	if (store_is_new(s)) {
+		store_each_note(s, STORE_HOST, found, &any);
+		if (any)
+			store_note(s, FORMER, "");
+	}
+	store_each_note(s, FORMER, found, &former);
+	if (!former)
+		remains_sweep(s, ports);
 }

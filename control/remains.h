@@ -12,3 +12,7 @@ int remains_note_tap(struct store *s, const struct port *p);
 bool remains_has_tap(struct store *s, const struct port_spec *spec, char ret_port[128]);
 // Takes back what no port uses; ports NULL: everything. What cannot be taken back is logged.
 void remains_sweep(struct store *s, const struct ports *ports);
+// At start, when the ports are as the state has them: takes back what a killed apply left behind,
+// or had begun to make. Without its state, what no port uses may be what the next apply names: it
+// stays.
+void remains_after_start(struct store *s, const struct ports *ports);
