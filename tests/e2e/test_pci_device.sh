@@ -5,8 +5,6 @@
 # See pci_device.py.
 set -euo pipefail
 cd "$(dirname "$0")"
-export INSULA_BUILD=${INSULA_BUILD:-$(realpath ../../build)}
-lacks=$(PYTHONPATH=../lib /usr/bin/python3 -c 'import outer; print(outer.lacks())')
-[ -z "$lacks" ] || { echo "$lacks"; exit 77; }
-kernel=$(../lib/guest_kernel.sh outer) || { echo "$kernel"; exit 77; }
+# shellcheck source=tests/lib/outer.sh
+. ../lib/outer.sh
 exec /usr/bin/python3 pci_device.py
