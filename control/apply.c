@@ -2,36 +2,17 @@
 // All or nothing: brings ports, policy and store from what is to what is desired, or puts
 // everything back. The order: changed ports leave the switch, new devices are made and added, the
 // policy is switched over, the store commits, what is not desired any more goes. Everything up to
-// the store's commit has its undo. Called by daemon.c, main thread.
+// the store's commit has its undo (apply_undo.c). Called by daemon.c, main thread.
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include "control/daemon_internal.h"
+#include "control/apply_internal.h"
 #include "control/foresee.h"
 #include "control/host_address.h"
-#include "control/host_nat.h"
 #include "control/log.h"
-#include "control/port_changes.h"
 #include "control/remains.h"
 #include "control/resolv.h"
-#include "control/tap.h"
-
-struct apply {
-	struct daemon *d;
-	struct desired *desired;
-	enum apply_mode mode;
-	json_t *notes;
-	char *err;
-	size_t err_size;
-	struct port_changes ports;
-	struct compiled *compiled;
-	be32 dns[POLICY_MAX_DNS];
-	unsigned n_dns;
-	bool restarted, pushed;
-	bool unconfirmed; // what follows the commit is not all done; err says what
-	struct switch_settings old_settings;
-};
 
 static void add_note(struct apply *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
@@ -86,17 +67,20 @@ static int step_restart(struct apply *a)
 	if (r < 0)
 		return r;
 	a->restarted = true;
+	a->had_policy = false;
 	switch_link_down(d);
 	r = switch_link_up(d, &m->settings, &adopted, why, sizeof(why));
 	ports_all_out(d);
 	return r < 0 ? step_error(a, r, "start insula-switch", why) : 0;
 }
 
+// From here on ports are made for the policy that this makes.
 static int step_rest(struct apply *a)
 {
 	char why[512];
 	int r = 0;
 
+	a->d->switch_has_policy = false;
 	for (unsigned i = 0; r == 0 && i < a->ports.n; i++) {
 		struct port_change *c = &a->ports.v[i];
 		if (c->old)
@@ -219,6 +203,18 @@ static int step_nat(struct apply *a)
 	return 0;
 }
 
+static bool is_in_force(struct apply *a)
+{
+	const struct compiled *c = a->d->compiled;
+	struct proto_hello hello;
+	char why[512];
+
+	if (c)
+		return a->had_policy && c->generation == a->compiled->generation;
+	return !a->restarted && switch_hello(a->d->client, &hello, why, sizeof(why)) == 0 &&
+	       memcmp(hello.root_hash, a->compiled->root.hash, POLICY_HASH_SIZE) == 0;
+}
+
 static int step_policy(struct apply *a)
 {
 	struct daemon *d = a->d;
@@ -244,16 +240,10 @@ static int step_policy(struct apply *a)
 	free(stored_root);
 	if (r < 0)
 		return step_error(a, r, "compile the policy", why);
-	bool has = d->switch_has_policy && !a->restarted;
-	if (has && d->compiled && d->compiled->generation == a->compiled->generation)
-		return 0;
-	struct proto_hello hello;
-	if (!d->compiled && !a->restarted &&
-		switch_hello(d->client, &hello, why, sizeof(why)) == 0 &&
-		memcmp(hello.root_hash, a->compiled->root.hash, POLICY_HASH_SIZE) == 0)
+	if (!d->ports_held && is_in_force(a))
 		return 0;
 	a->pushed = true;
-	r = switch_link_push(d, a->compiled, has ? d->compiled : NULL, why, sizeof(why));
+	r = switch_link_push(d, a->compiled, a->had_policy ? d->compiled : NULL, why, sizeof(why));
 	return r < 0 ? step_error(a, r, "insula-switch refuses the policy", why) : 0;
 }
 
@@ -428,107 +418,6 @@ static void finish(struct apply *a)
 		loop_timer_arm(d->repair_timer, 1000000000);
 }
 
-// A device that was handed on gets its MAC, MTU and alias back.
-static void reset_device(struct apply *a, struct port *p)
-{
-	const struct port_spec *s = port_spec_of(p);
-	const struct tap_params params = { .netns = s->netns,
-		.ifname = s->ifname,
-		.port = p->name,
-		.mac = s->mac,
-		.mtu = s->mtu,
-		.n_queues = p->n_fds };
-	char why[512] = "";
-	int r = 0;
-
-	// One that others renamed or moved was not touched.
-	if (s->kind == PROTO_PORT_TAP && p->n_fds && !p->oddity[0])
-		r = tap_open(&params, p->fds, p->n_fds, why, sizeof(why));
-	if (r == 0 && s->nat_host && p->n_fds)
-		r = host_nat_up(a->d->store, s, s->ifname, why, sizeof(why));
-	if (s->kind == PROTO_PORT_PACKET && p->n_fds && !p->renamed) {
-		port_close(p);
-		r = port_open(a->d, p, NULL, why, sizeof(why));
-	}
-	if (r == 0 && !p->in_switch && !p->broken)
-		r = port_add(a->d, p, why, sizeof(why));
-	if (r == -ENOTCONN || r == -EPIPE || r == -ETIMEDOUT)
-		return; // the device is; the switch gets it when it is spoken with again
-	if (r < 0) {
-		log_error("port %s: cannot be put back: %s", p->name, why);
-		p->broken = true;
-		loop_timer_arm(a->d->repair_timer, 0);
-	}
-}
-
-// The former switch again, or as soon as it can be had.
-static void undo_restart(struct apply *a)
-{
-	struct daemon *d = a->d;
-	size_t used = strlen(a->err);
-	char why[512];
-	bool adopted;
-
-	switch_link_down(d);
-	if (switch_link_up(d, &a->old_settings, &adopted, why, sizeof(why)) < 0) {
-		d->proc.settings = a->old_settings; // not those of the file that is refused
-		switch_link_retry(d, why);
-		snprintf(a->err + used, a->err_size - used,
-			"; the former insula-switch cannot be started again: %s; it is tried every "
-			"second",
-			why);
-	}
-	ports_all_out(d);
-}
-
-static void undo(struct apply *a)
-{
-	struct daemon *d = a->d;
-	char why[512];
-
-	if (a->restarted)
-		undo_restart(a);
-	for (unsigned i = a->ports.n; i-- > 0;) {
-		struct port_change *c = &a->ports.v[i];
-		if (c->made && !a->restarted && port_del(d, c->new, why, sizeof(why)) < 0)
-			log_warning("port %s: %s", c->new->name, why);
-		port_close(c->new);
-		if (c->made)
-			port_restore_host(d, d->ports, c->new);
-	}
-	for (unsigned i = a->ports.n; i-- > 0;) {
-		struct port_change *c = &a->ports.v[i];
-		if (c->old)
-			reset_device(a, c->old);
-		if (c->donor && c->donor != c->old && !c->donor->in_switch)
-			reset_device(a, c->donor);
-		if (c->evicted && c->evicted != c->old && !c->evicted->in_switch)
-			reset_device(a, c->evicted);
-	}
-	if (a->restarted)
-		ports_add_all(d);
-	// What a port that came and went could not put back, and what was noted of its tap.
-	if (a->mode == APPLY_NEW && d->compiled)
-		remains_sweep(d->store, d->ports);
-	for (unsigned i = 0; i < a->ports.n; i++) {
-		const struct port_change *c = &a->ports.v[i];
-		if (c->old)
-			remains_note_tap(d->store, c->old);
-		if (c->donor)
-			remains_note_tap(d->store, c->donor);
-	}
-	if (d->compiled && (a->pushed || a->restarted) &&
-		switch_link_push(d, d->compiled, NULL, why, sizeof(why)) < 0)
-		log_error("policy: cannot put generation %llu back: %s",
-			(unsigned long long)d->compiled->generation, why);
-	if (store_begin(d->store) == 0) {
-		if (store_round_reject(d->store, a->desired->round) < 0)
-			store_rollback(d->store);
-		else
-			store_commit(d->store);
-	}
-}
-
 static void apply_free(struct apply *a, int r)
 {
 	if (r < 0) {
@@ -546,7 +435,8 @@ int apply_desired(struct daemon *d, struct desired *desired, enum apply_mode mod
 		.mode = mode,
 		.notes = notes,
 		.err = err,
-		.err_size = err_size };
+		.err_size = err_size,
+		.had_policy = d->switch_has_policy };
 	int r = step_addresses(&a);
 
 	if (r == 0)
@@ -572,7 +462,7 @@ int apply_desired(struct daemon *d, struct desired *desired, enum apply_mode mod
 	if (r == 0)
 		finish(&a);
 	else
-		undo(&a);
+		apply_undo(&a);
 	if (a.unconfirmed) // perhaps it was the connection only
 		a.unconfirmed = !switch_link_reconnect(d);
 	bool made_anew = a.restarted || a.ports.n > 0; // their leases went with the old ones

@@ -41,7 +41,10 @@ struct daemon {
 	unsigned n_reconnects; // failed in a row
 	uint64_t n_respawns;
 	struct log_limit lost_limit, again_limit; // of its connection
-	bool switch_has_policy; // daemon.compiled is in force there
+	// daemon.compiled is in force there, and what is made now is made for it; else ports are
+	// held until the policy they are made for comes.
+	bool switch_has_policy;
+	bool ports_held; // some are
 	char no_switch[512]; // why none can be started; "" = one runs, or was not tried yet
 
 	struct {

@@ -56,7 +56,7 @@ static struct port *as_it_is(const struct proto_port_entry *e)
 	p->n_want = 1;
 	snprintf(p->name, sizeof(p->name), "%.*s", (int)sizeof(e->name), e->name);
 	s->kind = e->kind;
-	s->flags = e->flags;
+	s->flags = e->flags & (uint16_t)~PROTO_PORT_HELD;
 	s->mtu = e->mtu;
 	s->n_queues = e->n_queues;
 	snprintf(s->arg, sizeof(s->arg), "%.*s", (int)sizeof(e->arg) - 1, e->arg);

@@ -241,7 +241,7 @@ int port_add(struct daemon *d, struct port *p, char *err, size_t err_size)
 	const struct port_spec *s = port_spec_of(p);
 	struct proto_port_add request = { .id = p->id,
 		.kind = s->kind,
-		.flags = s->flags,
+		.flags = (uint16_t)(s->flags | (d->switch_has_policy ? 0 : PROTO_PORT_HELD)),
 		.mtu = s->mtu,
 		.n_queues = s->n_queues };
 
@@ -251,6 +251,7 @@ int port_add(struct daemon *d, struct port *p, char *err, size_t err_size)
 			? add_ethdev(d, &request, err, err_size)
 			: switch_port_add(d->client, &request, p->fds, p->n_fds, err, err_size);
 	p->in_switch = r == 0;
+	d->ports_held = d->ports_held || (request.flags & PROTO_PORT_HELD);
 	vhost_watch_port(d->vhost_watch, p);
 	return r;
 }

@@ -43,8 +43,8 @@ static bool is_as_wanted(const struct port *p, const struct proto_port_entry *e)
 {
 	const struct port_spec *s = port_spec_of(p);
 
-	return s->kind == e->kind && s->flags == e->flags && s->mtu == e->mtu &&
-	       s->n_queues == e->n_queues && strcmp(s->arg, e->arg) == 0;
+	return s->kind == e->kind && s->flags == (e->flags & ~PROTO_PORT_HELD) &&
+	       s->mtu == e->mtu && s->n_queues == e->n_queues && strcmp(s->arg, e->arg) == 0;
 }
 
 // Is the switch's port one of the candidates? Then it is the one chosen before.
@@ -67,6 +67,7 @@ int port_adopt(struct daemon *d, struct port *p, const struct proto_port_entry *
 		return r;
 	p->in_switch = true;
 	p->up = e->up != 0;
+	d->ports_held = d->ports_held || (e->flags & PROTO_PORT_HELD);
 	vhost_watch_port(d->vhost_watch, p);
 	const struct port_spec *s = port_spec_of(p);
 	bool needs_fds = s->kind == PROTO_PORT_TAP || s->kind == PROTO_PORT_PACKET;

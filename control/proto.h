@@ -96,6 +96,9 @@ enum proto_port_kind {
 
 enum proto_port_flags {
 	PROTO_PORT_VHOST_SERVER = 1, // the switch listens; else it connects and retries for ever
+	// Made for a policy that comes: carries nothing before the next one that names it is in
+	// force. In a list: it still waits.
+	PROTO_PORT_HELD = 2,
 };
 
 struct proto_port_add {

@@ -68,7 +68,7 @@ static void forget(struct daemon *d, char *how, size_t size)
 	d->proc_source = NULL;
 	switch_client_free(d->client);
 	d->client = NULL;
-	d->switch_has_policy = false;
+	d->switch_has_policy = d->ports_held = false;
 	d->n_reconnects = 0;
 	switch_log_drain(d->switch_log);
 	switch_proc_reap(&d->proc, how, size);
@@ -281,6 +281,7 @@ static int reconnect(struct daemon *d)
 	}
 	d->n_reconnects = 0;
 	// It may have done what it was asked for after we gave up waiting.
+	d->switch_has_policy = false;
 	int r = ports_resync(d, err, sizeof(err));
 	if (r == 0 && d->compiled)
 		r = switch_link_push(d, d->compiled, NULL, err, sizeof(err));
@@ -382,6 +383,8 @@ int switch_link_push(struct daemon *d, const struct compiled *c, const struct co
 	// It may have lost what we think it has.
 	if (r == -ENOENT && in_force)
 		r = push(d, c, NULL, err, err_size);
+	if (r == 0)
+		d->ports_held = false;
 	return r;
 }
 

@@ -56,7 +56,7 @@ void control_port_list(struct control *c)
 		e = &l->e[l->n++];
 		*e = (struct proto_port_entry){ .id = id,
 			.kind = (uint16_t)p->params.kind,
-			.flags = p->params.flags,
+			.flags = (uint16_t)(p->params.flags | (p->held ? PROTO_PORT_HELD : 0)),
 			.mtu = p->params.mtu,
 			.n_queues = p->n_queues,
 			.up = atomic_load(&p->up),

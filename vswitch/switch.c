@@ -168,6 +168,8 @@ static struct port *port_new(
 		return NULL;
 	p->id = params->id;
 	p->params = *params;
+	p->params.flags &= (uint16_t)~PROTO_PORT_HELD;
+	p->held = params->flags & PROTO_PORT_HELD;
 	p->n_queues = (uint16_t)params->n_queues;
 	p->ops = ops;
 	for (unsigned i = 0; i <= sw->n_workers; i++) {
@@ -196,7 +198,7 @@ static int give_queues(struct switch_ *sw, struct port *p)
 {
 	int r = 0;
 
-	if (p->served || !policy_port(sw->policy, p->id))
+	if (p->served || p->held || !policy_port(sw->policy, p->id))
 		return 0;
 	for (uint16_t q = 0; r == 0 && q < p->n_queues; q++)
 		r = worker_add_queue(sw->workers[(p->id + q) % sw->n_workers], p, q);
@@ -211,6 +213,12 @@ static int set_static(struct switch_ *sw, const struct policy *pol, const struct
 	if (prt->segment == POLICY_NO_SEGMENT || mac_is_zero(&prt->p->mac))
 		return 0;
 	return fdb_set_static(sw->fdb, pol->segments[prt->segment].s->id, &prt->p->mac, prt->p->id);
+}
+
+static void announce_uplinks(struct switch_ *sw)
+{
+	atomic_fetch_add(&sw->announce, 1);
+	worker_wake(sw->workers[0]);
 }
 
 static void close_fds(const struct port_params *params)
@@ -299,8 +307,8 @@ int switch_port_add_kind(struct switch_ *sw, const struct port_params *params,
 		switch_port_del(sw, p->id);
 		return r;
 	}
-	atomic_fetch_add(&sw->announce, 1);
-	worker_wake(sw->workers[0]);
+	if (!p->held)
+		announce_uplinks(sw);
 	return 0;
 }
 
@@ -441,6 +449,28 @@ static void prune_sessions(struct switch_ *sw, const struct policy *old, const s
 			sw, pol, (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec });
 }
 
+// Opens the ports that waited for this policy. Not before every worker goes by it: under the one
+// before, another device had the port's id. What waited for a neighbour meanwhile was addressed for
+// that device.
+static void open_held(struct switch_ *sw)
+{
+	const struct policy *pol = sw->policy;
+	bool graced = false;
+
+	for (uint32_t i = 0; i < pol->n_ports; i++) {
+		struct port *p = sw->ports[pol->ports[i].p->id];
+
+		if (!p || !p->held)
+			continue;
+		if (!graced)
+			switch_grace(sw);
+		graced = true;
+		neighbours_forget(sw->neighbours, p->id);
+		// release: the policy, and what follows it, before the port
+		atomic_store_explicit(&p->held, false, memory_order_release);
+	}
+}
+
 static void retire_policy(void *pol)
 {
 	policy_free(pol);
@@ -455,10 +485,10 @@ void switch_policy_publish(struct switch_ *sw, struct policy *pol)
 	// release: everything the policy points to is complete before workers see it
 	atomic_store_explicit(&sw->policy, pol, memory_order_release);
 	prune_sessions(sw, old, pol);
-	switch_serve_ports(sw);
 	nexthop_each(sw->nexthops, refresh_nexthop, &r);
+	open_held(sw);
+	switch_serve_ports(sw);
 	if (old != policy_empty())
 		switch_retire(sw, (void *)(uintptr_t)old, retire_policy);
-	atomic_fetch_add(&sw->announce, 1);
-	worker_wake(sw->workers[0]);
+	announce_uplinks(sw);
 }

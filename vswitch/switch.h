@@ -62,7 +62,8 @@ int switch_port_del(struct switch_ *sw, uint32_t id); // waits for a grace perio
 // Gives the workers the queues of ports that the policy names and they do not have yet: at
 // publication, and by the housekeeping what failed then.
 void switch_serve_ports(struct switch_ *sw);
-// Publishes `pol` (owned from now on) and retires the old one after a grace period.
+// Publishes `pol` (owned from now on) and retires the old one after a grace period. Ports that
+// were held for it carry packets from then on.
 void switch_policy_publish(struct switch_ *sw, struct policy *pol);
 // Frees `object` by `release` once no worker can hold it. Control thread, does not wait.
 void switch_retire(struct switch_ *sw, void *object, void (*release)(void *));
@@ -74,8 +75,19 @@ void switch_expire(struct switch_ *sw, uint64_t now_ns);
 // Waits until every worker has passed a quiescent state.
 void switch_grace(struct switch_ *sw);
 
+// For looking at; what is to be sent asks switch_open_port.
 static inline struct port *switch_port(struct switch_ *sw, uint32_t id)
 {
 	return id <= POLICY_MAX_PORT_ID ? atomic_load_explicit(&sw->ports[id], memory_order_acquire)
 					: NULL;
+}
+
+// The port, if it carries packets; else NULL.
+static inline struct port *switch_open_port(struct switch_ *sw, uint32_t id)
+{
+	struct port *p = switch_port(sw, id);
+
+	// acquire: pairs with open_held's release: who sees it open goes by the policy it waited
+	// for
+	return p && !atomic_load_explicit(&p->held, memory_order_acquire) ? p : NULL;
 }

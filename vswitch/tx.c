@@ -111,7 +111,7 @@ static void flood(struct worker *w, struct burst *b, struct rte_mbuf *m)
 	for (uint32_t i = 0; i < seg->n_members; i++) {
 		uint32_t id = b->policy->members[seg->first_member + i];
 		const struct policy_prt *out = policy_port(b->policy, id);
-		struct out o = { .port = switch_port(w->sw, id) };
+		struct out o = { .port = switch_open_port(w->sw, id) };
 		struct rte_mbuf *c;
 		enum drop_reason r;
 
@@ -152,7 +152,7 @@ void stage_tx(struct worker *w, struct burst *b)
 			continue;
 		}
 		out_port = packet_of(b->pkts[i])->out_port;
-		o.port = switch_port(w->sw, out_port);
+		o.port = switch_open_port(w->sw, out_port);
 		o.n = 0;
 		for (uint16_t k = i; k < b->n; k++) { // this port's packets, in their order
 			struct rte_mbuf *m = b->pkts[k];

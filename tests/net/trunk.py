@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # VLAN trunks and access ports on kernel interfaces, seen from the far end of their cables by frames
 # made by hand: allowed list, native VLAN, priority tags, 802.1ad; learning and its limit; who is
-# flooded with what; the storm limit. Runs in a sandbox.
+# flooded with what; the storm limit; a trunk that moves. Runs in a sandbox.
 import os
+import subprocess
 import sys
 import time
+
+import yaml
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "lib"))
@@ -48,7 +51,8 @@ class TrunkLab(labs.Lab):
     def build(self):
         super().build()
         netns.create("insdemo-green-1")
-        for name in self.wires:
+        netns.create("insdemo-many")
+        for name in self.wires + ("moved",):
             netns.create(f"insdemo-far-{name}")
             netns.veth("", f"ins-{name}", f"insdemo-far-{name}", "eth0")
 
@@ -273,6 +277,49 @@ def test_storm(bench):
     dropped = labs.drops(bench.lab, "lab")["guard_storm"] - before
     let_in = 2000 - dropped
     assert 0 < let_in <= 64 + STORM_PPS * (took + 0.5), f"{let_in} of 2000 in {took:.2f} s"
+
+
+# A file in which the first trunk is on another interface, with another tenant's VLAN, and which
+# makes so many taps before its policy that a leak has time to show; with a tap that cannot be.
+def moved_file(lab, fails):
+    with open(lab.policy_file, encoding="utf-8") as file:
+        document = yaml.safe_load(file)
+    document["trunks"][0] |= {"interface": "ins-moved", "allowed": [BLUE]}
+    del document["trunks"][0]["native_vlan"]
+    document["tenants"][1]["instances"] += [
+        {"name": f"many-{n}", "nics": [{"network": "lan", "netns": "insdemo-many",
+                                        "interface": f"m{n}"}]} for n in range(80)]
+    if fails:
+        document["tenants"][1]["instances"][-1]["nics"][0]["netns"] = "insdemo-nowhere"
+    path = os.path.join(lab.directory, "moved.yaml")
+    with open(path, "w", encoding="utf-8") as file:
+        yaml.safe_dump(document, file)
+    return path
+
+
+# A trunk that moves to another interface carries nothing there by the policy of the old one, in
+# neither direction: while an apply is under way, nor when it fails and is undone.
+def test_moved_trunk(bench):
+    moved = frames.Wire("insdemo-far-moved", "eth0")
+    inward, outward = bench.mark(), bench.mark()
+    into = ip_frame(bench.macs["red-1"], [tag(RED)], src=FAR3)(inward)
+    out = ip_frame("0e:ff:00:00:00:02", src=BOX_MAC, ip_src=BOX)(outward)
+    for fails in (True, False):
+        bench.drain()
+        words = [bench.lab.insula_program, "apply", "-f", moved_file(bench.lab, fails)]
+        with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as apply:
+            while apply.poll() is None:
+                moved.send(into)
+                bench.box.send(out)
+                assert not any(inward in f.data for f in bench.ends["red-1"].drain()), "inward"
+                assert not any(outward in f.data for f in moved.drain()), "outward"
+                bench.metro.drain()
+            assert (apply.returncode != 0) == fails, apply.stderr.read()
+    before = labs.drops(bench.lab, "lab")["vlan_not_allowed"]
+    moved.send(into)  # and it is in service
+    frame = ip_frame(bench.macs["blue-1"], [tag(BLUE)], src=FAR3)
+    assert list(bench.seen(moved, frame, ["blue-1"])) == ["blue-1"]
+    assert labs.drops(bench.lab, "lab")["vlan_not_allowed"] > before
 
 
 def main():

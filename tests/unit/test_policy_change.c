@@ -182,6 +182,89 @@ static void port_made_anew(void **state)
 	assert_null(fixture_received(TRUNK, NULL));
 }
 
+static void add_held(uint32_t id)
+{
+	struct port_params params = { .id = id,
+		.kind = PROTO_PORT_PCAP,
+		.flags = PROTO_PORT_HELD,
+		.mtu = 1500,
+		.n_queues = 1 };
+	char err[256];
+
+	assert_int_equal(switch_port_del(fx.sw, id), 0);
+	assert_int_equal(switch_port_add_kind(fx.sw, &params, &wire_ops, err, sizeof(err)), 0);
+}
+
+// A trunk's new device carries nothing, in neither direction, before the policy made for it.
+static void a_held_port_waits_for_its_policy(void **state)
+{
+	static const struct mac all = { { 255, 255, 255, 255, 255, 255 } };
+	struct datagram d = udp(mac_of(RED_1), all, "10.0.0.11", 1, "10.0.0.255", 2);
+
+	add_held(TRUNK);
+	send_udp(RED_1, &d);
+	assert_null(fixture_received(TRUNK, NULL));
+	switch_serve_ports(fx.sw); // the housekeeping's
+	wires[TRUNK]->n_in = 1;
+	wires[TRUNK]->in_size[0] = 60;
+	fixture_round();
+	assert_int_equal(wires[TRUNK]->n_in, 1);
+	fixture_publish(2, 1);
+	fixture_round();
+	assert_int_equal(wires[TRUNK]->n_in, 0);
+	fixture_clear();
+	send_udp(RED_1, &d);
+	assert_non_null(fixture_received(TRUNK, NULL));
+}
+
+static void assert_announced(const char *address)
+{
+	uint8_t frame[ARP_FRAME_SIZE];
+	struct mac mac = mac_of(UPLINK);
+	size_t size;
+	const uint8_t *got = fixture_received(UPLINK, &size);
+
+	arp_build_announce(&mac, addr(address), frame);
+	assert_non_null(got);
+	assert_int_equal(size, sizeof(frame));
+	assert_memory_equal(got, frame, sizeof(frame));
+}
+
+// RFC 5227 §3: who has a neighbour's old device or address in his cache hears of the new one.
+static void uplinks_announce_themselves(void **state)
+{
+	fixture_publish(2, 1);
+	fixture_round();
+	assert_announced("198.51.100.2");
+	fixture_round();
+	assert_null(fixture_received(UPLINK, NULL));
+	assert_int_equal(switch_port_del(fx.sw, UPLINK), 0);
+	fixture_add_port(UPLINK);
+	fixture_round();
+	assert_announced("198.51.100.2");
+}
+
+// An uplink that moves says nothing of its former address on the new link, and what waited for a
+// neighbour on the old one is not sent there.
+static void an_uplink_that_moves(void **state)
+{
+	struct datagram d = udp(mac_of(RED_1), red_gw, "10.0.0.11", 5000, "203.0.113.9", 53);
+
+	add_held(UPLINK);
+	atomic_fetch_add(&fx.sw->announce, 1); // another port's making
+	fixture_round();
+	send_udp(RED_1, &d);
+	fx.now_ns += 2 * SECOND; // it asks again
+	fixture_round();
+	assert_null(fixture_received(UPLINK, NULL));
+	fixture_publish(2, 1);
+	fixture_round();
+	assert_announced("198.51.100.2");
+	fx.now_ns += 2 * SECOND;
+	fixture_round();
+	assert_null(fixture_received(UPLINK, NULL)); // nor does it ask for the packet's neighbour
+}
+
 static bool epoll_full;
 
 static int two_queues(struct port *p, const struct port_params *params, char *err, size_t err_size)
@@ -282,6 +365,9 @@ int main(void)
 		T(sessions_end_with_their_tenant),
 		T(gateways_leave_the_fdb),
 		T(port_made_anew),
+		T(a_held_port_waits_for_its_policy),
+		T(uplinks_announce_themselves),
+		T(an_uplink_that_moves),
 		T(fds_of_a_failed_port),
 		T(a_port_is_served_later),
 		T(a_death_is_told_until_heard),
