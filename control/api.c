@@ -276,10 +276,19 @@ static struct MHD_Response *response_of(char *text)
 	return response;
 }
 
+enum MHD_Result api_queue(struct api_request *r, unsigned status, struct MHD_Response *response)
+{
+	enum MHD_Result result;
+
+	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
+	result = MHD_queue_response(r->connection, status, response);
+	MHD_destroy_response(response);
+	return result;
+}
+
 enum MHD_Result api_reply(struct api_request *r, unsigned status, json_t *object)
 {
 	struct MHD_Response *response;
-	enum MHD_Result result;
 	char *text = object != NULL ? dump(object) : NULL;
 
 	json_decref(object);
@@ -290,12 +299,7 @@ enum MHD_Result api_reply(struct api_request *r, unsigned status, json_t *object
 			return MHD_NO;
 	}
 	response = response_of(text);
-	if (response == NULL)
-		return MHD_NO;
-	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
-	result = MHD_queue_response(r->connection, status, response);
-	MHD_destroy_response(response);
-	return result;
+	return response != NULL ? api_queue(r, status, response) : MHD_NO;
 }
 
 enum MHD_Result api_reply_error(struct api_request *r, unsigned status, const char *format, ...)

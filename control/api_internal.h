@@ -32,6 +32,8 @@ enum MHD_Result api_get_status(struct api_request *r);
 enum MHD_Result api_post_stop(struct api_request *r);
 enum MHD_Result api_get_kind(struct api_request *r, enum daemon_kind kind);
 
+// Answers with this response of JSON, which is taken.
+enum MHD_Result api_queue(struct api_request *r, unsigned status, struct MHD_Response *response);
 // Answers with a JSON object, which is taken. NULL becomes 500.
 enum MHD_Result api_reply(struct api_request *r, unsigned status, json_t *object);
 // {"errors": [text]}

@@ -68,6 +68,20 @@ long cli_timeout_s(const char *method)
 	return strcmp(method, "GET") == 0 ? ASK_TIMEOUT : CHANGE_TIMEOUT;
 }
 
+// A list is as long as it is: it may take its time as long as it goes on.
+static void set_timeout(CURL *curl, const char *method)
+{
+	long seconds = cli_timeout_s(method);
+
+	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, seconds);
+	if (strcmp(method, "GET") != 0) {
+		curl_easy_setopt(curl, CURLOPT_TIMEOUT, seconds);
+		return;
+	}
+	curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
+	curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, seconds);
+}
+
 static int perform(CURL *curl, struct cli_reply *r)
 {
 	CURLcode code = curl_easy_perform(curl);
@@ -107,7 +121,7 @@ int cli_request(const struct cli *c, const char *method, const char *path, const
 	curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, c->socket);
 	curl_easy_setopt(curl, CURLOPT_PROXY, ""); // the environment's is not for this
 	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-	curl_easy_setopt(curl, CURLOPT_TIMEOUT, cli_timeout_s(method));
+	set_timeout(curl, method);
 	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
 	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
 	curl_easy_setopt(curl, CURLOPT_WRITEDATA, ret_reply);
@@ -186,7 +200,8 @@ bool cli_ask(const struct cli *c, const char *method, const char *path, const ch
 		cli_explain(c, r);
 		return false;
 	}
-	if (ret_reply->status == 200)
+	// A list that ended early says so in its last words.
+	if (ret_reply->status == 200 && json_object_get(ret_reply->json, "errors") == NULL)
 		return true;
 	if (c->output == CLI_TABLE || ret_reply->json == NULL)
 		print_errors(ret_reply);

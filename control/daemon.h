@@ -9,6 +9,7 @@
 
 #include <jansson.h>
 #include <stddef.h>
+#include <sys/types.h>
 #include "control/loop.h"
 
 struct daemon;
@@ -40,8 +41,20 @@ int daemon_diff(struct daemon *d, const char *file, const char *yaml, size_t siz
 int daemon_get_config(
 	struct daemon *d, const char **ret_file, const char **ret_yaml, size_t *ret_size);
 
-// {"<kind>": [{flat object}, …]}
+// {"<kind>": [{flat object}, …]}. Not leases and sessions: those are streams.
 int daemon_list(struct daemon *d, enum daemon_kind kind, json_t **ret);
+// Sessions and leases are guests' to multiply: their list is text in pieces, between which insulad
+// does what else there is to do. Its rows are those that were there all the time, each once; what
+// came or went meanwhile may be among them. name: NULL, or of leases an address or a port that has
+// several. 0; -EOPNOTSUPP: what is asked for is short, daemon_list and daemon_show give it; else
+// -errno with a result in *ret (NULL for want of memory).
+struct daemon_stream;
+int daemon_stream_open(struct daemon *d, enum daemon_kind kind, const char *name,
+	struct daemon_stream **ret_stream, json_t **ret);
+// Fills buf with the next bytes: their number, 0 at the end, or -errno. A list that ends early has
+// {"errors": […]} beside its rows.
+ssize_t daemon_stream_read(struct daemon_stream *s, char *buf, size_t size);
+void daemon_stream_close(struct daemon_stream *s);
 // One object: tenants by name; networks by TENANT/NAME; ports by TENANT/INSTANCE.NIC, an uplink's
 // or trunk's name, or the numeric id; leases by address or TENANT/INSTANCE.NIC (several:
 // {"leases": […]}); sessions by id; drops by port name (that port's counters: {"drops": [...]}).

@@ -115,3 +115,7 @@ int daemon_new(const char *run_dir, const char *state_dir, bool with_state,
 	struct daemon **ret_daemon, char *err, size_t err_size);
 // stop_all: the switch, taps, mounts, the nft table and sysctls go; else all of it runs on.
 void daemon_free(struct daemon *d);
+
+// daemon_stream.c: the one of this number (-ENOENT), the first of this address or port (-ENOENT).
+int daemon_session(struct daemon *d, uint32_t id, json_t **ret, char *err, size_t err_size);
+int daemon_lease(struct daemon *d, const char *name, json_t **ret);

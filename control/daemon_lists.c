@@ -124,55 +124,7 @@ static int list_ports(struct daemon *d, bool uplinks_only, json_t *list, char *e
 	return 0;
 }
 
-// --- sessions and drops ---
-
-struct session_list {
-	const struct daemon *d;
-	json_t *list;
-};
-
-static const char *port_name(const struct daemon *d, uint32_t id)
-{
-	const struct desired_port *p = desired_port_by_id(d->desired, id);
-
-	return p ? p->name : "";
-}
-
-static void endpoint(be32 address, be16 port, char *text, size_t size)
-{
-	char a[INET_ADDRSTRLEN];
-
-	describe_address(address, a);
-	snprintf(text, size, "%s:%u", a[0] ? a : "0.0.0.0", ntohs(port));
-}
-
-static void add_session(void *arg, const struct proto_session_entry *e)
-{
-	static const char *const states[] = { "new", "established", "closing", "closed" };
-	const struct session_list *s = arg;
-	char src[32], dst[32], back_src[32], back_dst[32], proto[8];
-
-	endpoint(e->src[0], e->src_port[0], src, sizeof(src));
-	endpoint(e->dst[0], e->dst_port[0], dst, sizeof(dst));
-	endpoint(e->src[1], e->src_port[1], back_src, sizeof(back_src));
-	endpoint(e->dst[1], e->dst_port[1], back_dst, sizeof(back_dst));
-	snprintf(proto, sizeof(proto), "%u", e->proto);
-	json_array_append_new(s->list,
-		json_pack("{s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, "
-			  "s:I}",
-			"id", (json_int_t)e->id, "proto",
-			e->proto == 6    ? "tcp"
-			: e->proto == 17 ? "udp"
-			: e->proto == 1  ? "icmp"
-					 : proto,
-			"src", src, "dst", dst, "reply_src", back_src, "reply_dst", back_dst,
-			"state", e->state < 4 ? states[e->state] : "?", "from",
-			port_name(s->d, e->src_switch_port), "to",
-			port_name(s->d, e->dst_switch_port), "age_s", (json_int_t)e->age_s,
-			"idle_s", (json_int_t)e->idle_s, "packets", (json_int_t)e->packets[0],
-			"bytes", (json_int_t)e->bytes[0], "reply_packets",
-			(json_int_t)e->packets[1], "reply_bytes", (json_int_t)e->bytes[1]));
-}
+// --- drops ---
 
 // The sentence for a reason's name, from the list that makes the counters.
 static const char *reason_text(const char *reason)
@@ -207,26 +159,8 @@ static void list_networks(const struct daemon *d, json_t *to)
 	}
 }
 
-// Networks are TENANT/NETWORK wherever they are named.
-static void list_leases(struct daemon *d, json_t *to)
-{
-	size_t i;
-	json_t *o;
-
-	leases_list(d->leases, to);
-	json_array_foreach(to, i, o) {
-		const char *network = json_string_value(json_object_get(o, "network"));
-		if (network && !strchr(network, '/'))
-			json_object_set_new(o, "network",
-				json_sprintf("%s/%s",
-					json_string_value(json_object_get(o, "tenant")), network));
-	}
-}
-
 static int list(struct daemon *d, enum daemon_kind kind, json_t *to, char *err, size_t err_size)
 {
-	struct session_list sessions = { d, to };
-
 	switch (kind) {
 	case DAEMON_TENANTS:
 		for (unsigned i = 0; i < d->desired->n_tenants; i++)
@@ -240,13 +174,10 @@ static int list(struct daemon *d, enum daemon_kind kind, json_t *to, char *err, 
 		return list_ports(d, false, to, err, err_size);
 	case DAEMON_UPLINKS:
 		return list_ports(d, true, to, err, err_size);
-	case DAEMON_LEASES:
-		list_leases(d, to);
-		return 0;
-	case DAEMON_SESSIONS:
-		return switch_sessions(d->client, add_session, &sessions, err, err_size);
 	case DAEMON_DROPS:
 		return switch_drops(d->client, 0, add_drop, to, err, err_size);
+	case DAEMON_LEASES: // both: daemon_stream.c
+	case DAEMON_SESSIONS:
 	case DAEMON_KIND_COUNT:
 		break;
 	}
@@ -268,20 +199,13 @@ int daemon_list(struct daemon *d, enum daemon_kind kind, json_t **ret)
 	return 0;
 }
 
-static bool is_named(const json_t *o, enum daemon_kind kind, const char *name)
+static bool is_named(const json_t *o, const char *name)
 {
-	static const char *const keys[] = { "name", "address", "port" };
+	const char *value = json_string_value(json_object_get(o, "name"));
 	char id[16];
 
 	snprintf(id, sizeof(id), "%lld", (long long)json_integer_value(json_object_get(o, "id")));
-	if (strcmp(id, name) == 0)
-		return true;
-	for (size_t i = kind == DAEMON_LEASES ? 1 : 0; i < (kind == DAEMON_LEASES ? 3 : 1); i++) {
-		const char *value = json_string_value(json_object_get(o, keys[i]));
-		if (value && strcmp(value, name) == 0)
-			return true;
-	}
-	return false;
+	return strcmp(id, name) == 0 || (value && strcmp(value, name) == 0);
 }
 
 static int show_drops(struct daemon *d, const char *name, json_t **ret)
@@ -346,32 +270,45 @@ static int not_there(const char *one, const json_t *all, const char *name, json_
 	return -ENOENT;
 }
 
+static int show_session(struct daemon *d, const char *name, json_t **ret)
+{
+	char err[256] = "out of memory", *end;
+	unsigned long id = strtoul(name, &end, 10);
+	int r = name[0] >= '0' && name[0] <= '9' && !*end && id < UINT32_MAX
+			? daemon_session(d, (uint32_t)id, ret, err, sizeof(err))
+			: -ENOENT;
+
+	if (r == -ENOENT)
+		return not_there("session", NULL, name, ret);
+	if (r < 0)
+		*ret = json_pack("{s:[s]}", "errors", err);
+	return r;
+}
+
 int daemon_show(struct daemon *d, enum daemon_kind kind, const char *name, json_t **ret)
 {
 	static const char *const singular[DAEMON_KIND_COUNT] = { "tenant", "network", "port",
 		"lease", "session", "drop", "uplink" };
-	json_t *all, *o, *found;
+	json_t *all, *o;
 	size_t i;
 
 	if (kind == DAEMON_DROPS)
 		return show_drops(d, name, ret);
+	if (kind == DAEMON_SESSIONS)
+		return show_session(d, name, ret);
+	if (kind == DAEMON_LEASES)
+		return daemon_lease(d, name, ret) < 0 ? not_there("lease", NULL, name, ret) : 0;
 	int r = daemon_list(d, kind, &all);
 	if (r < 0) {
 		*ret = all;
 		return r;
 	}
-	found = json_array();
+	*ret = NULL;
 	json_array_foreach(json_object_get(all, kind_names[kind]), i, o)
-		if (is_named(o, kind, name))
-			json_array_append(found, o);
-	// Tenants share addresses, and a port may have many leases: all of them then.
-	if (kind == DAEMON_LEASES && json_array_size(found) > 1)
-		*ret = json_pack("{s:O}", kind_names[kind], found);
-	else if (json_array_size(found))
-		*ret = json_incref(json_array_get(found, 0));
-	else
+		if (!*ret && is_named(o, name))
+			*ret = json_incref(o);
+	if (!*ret)
 		r = not_there(singular[kind], json_object_get(all, kind_names[kind]), name, ret);
-	json_decref(found);
 	json_decref(all);
 	return r;
 }

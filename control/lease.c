@@ -409,49 +409,72 @@ static json_t *object(struct leases *l, const struct desired_port *p, be32 addre
 	const char *hostname)
 {
 	const struct desired *d = l->d->desired;
+	const char *tenant = d->tenants[p->tenant].tenant->name;
 	char a[INET_ADDRSTRLEN], m[18];
 
 	describe_address(address, a);
 	describe_mac(mac, m);
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:s}", "address", a, "port",
-		p->name, "tenant", d->tenants[p->tenant].tenant->name, "network", p->nic->network,
-		"mac", m, "kind", kind, "state", state, "expires_s",
-		(json_int_t)(expires_s > 0 ? expires_s : 0), "hostname", hostname);
+	return json_pack("{s:s, s:s, s:s, s:o, s:s, s:s, s:s, s:I, s:s}", "address", a, "port",
+		p->name, "tenant", tenant, "network",
+		json_sprintf("%s/%s", tenant, p->nic->network), "mac", m, "kind", kind, "state",
+		state, "expires_s", (json_int_t)(expires_s > 0 ? expires_s : 0), "hostname",
+		hostname);
 }
 
-void leases_list(struct leases *l, json_t *array)
+static json_t *configured_object(struct leases *l, const struct desired_port *p)
+{
+	const struct bound *b = bounds_get(l->bounds, p->id);
+	uint32_t lease_s = l->d->desired->segments[p->segment].network->lease_s;
+	int64_t expires = b ? b->at + lease_s - lease_time_of_day_s() : 0;
+
+	return object(l, p, p->address, &p->mac, "configured",
+		!b            ? "reserved"
+		: expires > 0 ? "bound"
+			      : "expired",
+		expires, b ? b->hostname : "");
+}
+
+static json_t *next_configured(struct leases *l, struct lease_cursor *c)
 {
 	const struct desired *d = l->d->desired;
-	int64_t now = lease_now_s();
 
-	for (unsigned i = 0; d && i < d->n_ports; i++) {
-		const struct desired_port *p = &d->ports[i];
-		if (p->kind != DESIRED_NIC || !p->address)
-			continue;
-		const struct model_network *n = d->segments[p->segment].network;
-		if (!n->gateway) // no DHCP
-			continue;
-		const struct bound *b = bounds_get(l->bounds, p->id);
-		int64_t expires = b ? b->at + n->lease_s - lease_time_of_day_s() : 0;
-		json_t *o = object(l, p, p->address, &p->mac, "configured",
-			!b            ? "reserved"
-			: expires > 0 ? "bound"
-				      : "expired",
-			expires, b ? b->hostname : "");
-		json_array_append_new(array, o);
+	while (c->n_configured < d->n_ports) {
+		const struct desired_port *p = &d->ports[c->n_configured++];
+
+		if (p->kind == DESIRED_NIC && p->address &&
+			d->segments[p->segment].network->gateway && // else no DHCP
+			(!c->address || p->address == c->address) && (!c->port || p->id == c->port))
+			return configured_object(l, p);
 	}
-	const struct lease *x;
-	TAILQ_FOREACH(x, &l->index.all, all)
-	{
+	return NULL;
+}
+
+static json_t *next_dynamic(struct leases *l, struct lease_cursor *c)
+{
+	struct lease *x = lease_behind(&l->index, c->segment, c->behind);
+
+	for (; x; x = lease_next(x)) {
 		const struct store_lease *s = &x->s;
-		const struct desired_port *p = d ? desired_port_by_id(d, s->port) : NULL;
-		if (!p || p->kind != DESIRED_NIC)
+		const struct desired_port *p;
+
+		c->segment = s->segment;
+		c->behind = s->address;
+		if ((c->address && s->address != c->address) || (c->port && s->port != c->port))
 			continue;
-		json_t *o = object(l, p, s->address, &s->mac, "dynamic",
-			s->declined  ? "declined"
-			: x->offered ? "offered"
-				     : "bound",
-			x->ends_s - now, s->hostname);
-		json_array_append_new(array, o);
+		p = desired_port_by_id(l->d->desired, s->port);
+		if (p && p->kind == DESIRED_NIC)
+			return object(l, p, s->address, &s->mac, "dynamic",
+				s->declined  ? "declined"
+				: x->offered ? "offered"
+					     : "bound",
+				x->ends_s - lease_now_s(), s->hostname);
 	}
+	return NULL;
+}
+
+json_t *leases_next(struct leases *l, struct lease_cursor *c)
+{
+	json_t *o = l->d->desired ? next_configured(l, c) : NULL;
+
+	return o || !l->d->desired ? o : next_dynamic(l, c);
 }

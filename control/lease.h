@@ -23,5 +23,15 @@ void leases_on_apply(struct leases *l);
 // A switch that knows nothing: tells it all valid leases.
 void leases_restore(struct leases *l);
 
-// Appends flat objects: dynamic leases and configured ports' addresses.
-void leases_list(struct leases *l, json_t *array);
+// Where a walk over configured ports' addresses and dynamic leases is, and which of them are
+// wanted. All zero: before the first of all. It stays right whatever comes and goes meanwhile.
+struct lease_cursor {
+	be32 address; // only this one's; 0: any
+	uint32_t port; // only this switch port's; 0: any
+	unsigned n_configured; // looked at
+	uint32_t segment; // behind this lease
+	be32 behind;
+};
+
+// The next one as a flat object; NULL: none is left, or no memory.
+json_t *leases_next(struct leases *l, struct lease_cursor *c);

@@ -273,3 +273,16 @@ struct lease *lease_next_of_segment(struct lease *x)
 
 	return next && next->s.segment == x->s.segment ? next : NULL;
 }
+
+struct lease *lease_behind(struct lease_index *ix, uint32_t segment, be32 address)
+{
+	struct lease key = { .s = { .segment = segment, .address = address } };
+	struct lease *x = RB_NFIND(lease_address_tree, &ix->by_address, &key);
+
+	return x && compare_address(x, &key) == 0 ? lease_next(x) : x;
+}
+
+struct lease *lease_next(struct lease *x)
+{
+	return RB_NEXT(lease_address_tree, NULL, x);
+}

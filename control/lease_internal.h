@@ -93,6 +93,9 @@ bool lease_mac_elsewhere(struct lease_index *ix, const struct proto_lease_event 
 struct lease_holder *lease_holder_of(struct lease_index *ix, uint32_t segment, uint32_t port);
 struct lease *lease_first_of_segment(struct lease_index *ix, uint32_t segment); // by address
 struct lease *lease_next_of_segment(struct lease *x);
+// All, by segment and address: the first behind this one, be there such a lease or not; the next.
+struct lease *lease_behind(struct lease_index *ix, uint32_t segment, be32 address);
+struct lease *lease_next(struct lease *x);
 
 // lease_space.c: free addresses.
 // NULL: no memory, or the segment has no pool.

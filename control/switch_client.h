@@ -44,9 +44,15 @@ int switch_policy_commit(struct switch_client *c, int memfd, char *err, size_t e
 int switch_sync(struct switch_client *c, char *err, size_t err_size);
 int switch_stats(struct switch_client *c, void (*fn)(void *arg, const struct proto_stats_entry *e),
 	void *arg, char *err, size_t err_size);
-int switch_sessions(struct switch_client *c,
-	void (*fn)(void *arg, const struct proto_session_entry *e), void *arg, char *err,
-	size_t err_size);
+// A page of them, by id, from this id on; *ret_next: where the next begins, 0 = it was the last. A
+// page may be empty and not the last.
+enum {
+	SWITCH_SESSIONS_PAGE = (PROTO_MAX_SIZE - sizeof(struct proto_session_list)) /
+			       sizeof(struct proto_session_entry)
+};
+int switch_sessions(struct switch_client *c, uint32_t from,
+	struct proto_session_entry ret_page[SWITCH_SESSIONS_PAGE], unsigned *ret_n,
+	uint32_t *ret_next, char *err, size_t err_size);
 int switch_drops(struct switch_client *c, uint32_t id,
 	void (*fn)(void *arg, const char *name, uint64_t count), void *arg, char *err,
 	size_t err_size);

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The requests of control/proto.h, one function each; see switch_client.h. Main thread only.
 #include <errno.h>
+#include <string.h>
 #include "control/log.h"
 #include "control/switch_call.h"
+
+#define CIRCLES "insula-switch: a list that goes in circles"
 
 int switch_hello(struct switch_client *c, struct proto_hello *ret_hello, char *err, size_t err_size)
 {
@@ -47,17 +50,14 @@ static int each(struct switch_client *c, uint16_t type, size_t entry_size,
 		if (r < 0)
 			return r;
 		const struct proto_port_list *l = (const void *)reply->bytes; // all begin alike
-		static_assert(
-			sizeof(struct proto_port_list) == sizeof(struct proto_stats_list) &&
-				sizeof(struct proto_port_list) == sizeof(struct proto_session_list),
+		static_assert(sizeof(struct proto_port_list) == sizeof(struct proto_stats_list),
 			"lists begin alike");
 		for (uint32_t i = 0; i < l->n; i++)
 			give(arg, reply->bytes + sizeof(*l) + i * entry_size);
 		if (l->next == 0)
 			return 0;
 		if (l->next <= request.cursor)
-			return log_reason(-EBADMSG, err, err_size,
-				"insula-switch: a list that goes in circles");
+			return log_reason(-EBADMSG, err, err_size, CIRCLES);
 		request.cursor = l->next;
 	}
 }
@@ -82,7 +82,26 @@ static int each(struct switch_client *c, uint16_t type, size_t entry_size,
 
 LIST(switch_port_list, PROTO_PORT_LIST, proto_port_entry)
 LIST(switch_stats, PROTO_PORT_STATS, proto_stats_entry)
-LIST(switch_sessions, PROTO_SESSIONS, proto_session_entry)
+
+int switch_sessions(struct switch_client *c, uint32_t from,
+	struct proto_session_entry ret_page[SWITCH_SESSIONS_PAGE], unsigned *ret_n,
+	uint32_t *ret_next, char *err, size_t err_size)
+{
+	struct proto_cursor request = { .cursor = from };
+	struct proto_message *reply;
+	int r = switch_call(
+		c, &request.h, PROTO_SESSIONS, sizeof(request), NULL, 0, &reply, err, err_size);
+
+	if (r < 0)
+		return r;
+	const struct proto_session_list *l = (const void *)reply->bytes;
+	if (l->next != 0 && l->next <= from) // for ever
+		return log_reason(-EBADMSG, err, err_size, CIRCLES);
+	memcpy(ret_page, l->e, l->n * sizeof(l->e[0])); // proto_check_reply: no more than fit
+	*ret_n = l->n;
+	*ret_next = l->next;
+	return 0;
+}
 
 int switch_port_fds(struct switch_client *c, uint32_t id, int ret_fds[PROTO_MAX_QUEUES],
 	unsigned *ret_n, char *err, size_t err_size)

@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include "vswitch/control.h"
 
+// Records that a page of sessions looks at: some ms, also where the table is empty.
+enum { PAGE_LOOKS = 65536 };
+
 // A list reply of up to PROTO_MAX_SIZE bytes, allocated once per request.
 static void *list_begin(struct control *c)
 {
@@ -165,13 +168,15 @@ void control_sessions(struct control *c)
 	struct proto_session_list *l = list_begin(c);
 	size_t max = (PROTO_MAX_SIZE - sizeof(*l)) / sizeof(l->e[0]);
 	uint64_t now_ns = control_now_ns(CLOCK_MONOTONIC);
-	uint32_t cursor = cursor_of(c), id;
+	uint32_t cursor = cursor_of(c), end, id;
 	struct session_record rec;
 
 	if (!l)
 		return;
-	while (l->n < max && session_next(c->sw->sessions, &cursor, &id, &rec))
+	end = cursor < UINT32_MAX - PAGE_LOOKS ? cursor + PAGE_LOOKS : UINT32_MAX;
+	while (l->n < max && session_next(c->sw->sessions, &cursor, end, &id, &rec))
 		session_entry(id, &rec, now_ns, &l->e[l->n++]);
-	l->next = l->n == max ? cursor : 0;
+	// Not the last page: it is full, or there is more than may be looked at for one.
+	l->next = l->n == max || cursor == end ? cursor : 0;
 	list_end(c, l, sizeof(*l) + l->n * sizeof(l->e[0]));
 }

@@ -271,11 +271,12 @@ void session_revise(
 		__atomic_store_n(&r->d.revision[dir], revision[dir], __ATOMIC_RELEASE);
 }
 
-bool session_next(struct session_table *t, uint32_t *cursor, uint32_t *ret_id,
+bool session_next(struct session_table *t, uint32_t *cursor, uint32_t end, uint32_t *ret_id,
 	struct session_record *ret_copy)
 {
-	uint32_t end = session_high_water(t);
+	uint32_t used = session_high_water(t);
 
+	end = end < used ? end : used;
 	for (uint32_t id = *cursor; id < end; id++) {
 		const struct session_record *r = &t->records[id];
 		struct session_record copy;

@@ -138,8 +138,9 @@ uint32_t session_remove_if(struct session_table *t,
 	bool (*match)(void *arg, const struct session_record *r),
 	void (*removed)(void *arg, const struct session_record *r), void *arg);
 
-// Iterates for listing: copies a consistent record at or after *cursor; false at the end.
-bool session_next(struct session_table *t, uint32_t *cursor, uint32_t *ret_id,
+// Iterates for listing: copies a consistent record at or after *cursor and before `end`; false if
+// there is none.
+bool session_next(struct session_table *t, uint32_t *cursor, uint32_t end, uint32_t *ret_id,
 	struct session_record *ret_copy);
 uint32_t session_count(const struct session_table *t);
 // max_per_port: sessions that name it as source; 0 = no limit.

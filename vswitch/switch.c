@@ -59,7 +59,7 @@ static void count_sessions(struct switch_ *sw)
 	struct session_record rec;
 	uint32_t cursor = 0, id;
 
-	while (session_next(sw->sessions, &cursor, &id, &rec))
+	while (session_next(sw->sessions, &cursor, UINT32_MAX, &id, &rec))
 		session_counted(sw, &rec);
 }
 

@@ -271,7 +271,7 @@ static void join(struct tables *t)
 	struct session_record r;
 	uint32_t cursor = 0, id;
 
-	while (session_next(t->sessions, &cursor, &id, &r)) {
+	while (session_next(t->sessions, &cursor, UINT32_MAX, &id, &r)) {
 		if (r.d.mapping == MAPPING_NONE)
 			continue;
 		if (mapping_fits(&r.d, nat_get(t->mappings, r.d.mapping))) {

@@ -143,6 +143,24 @@ struct MHD_Response *MHD_create_response_from_buffer(
 	return r;
 }
 
+// The whole of it at once, in pieces of any size.
+struct MHD_Response *MHD_create_response_from_callback(uint64_t size, size_t piece,
+	MHD_ContentReaderCallback read, void *arg, MHD_ContentReaderFreeCallback end)
+{
+	struct MHD_Response *r = calloc(1, sizeof(*r));
+	ssize_t n;
+
+	do {
+		r->data = realloc(r->data, r->size + 1000);
+		n = read(arg, r->size, r->data + r->size, 1 + (size_t)rq.piece);
+		CHECK(n != 0 && n <= 1 + (ssize_t)rq.piece);
+		r->size += n > 0 ? (size_t)n : 0;
+	} while (n > 0);
+	CHECK(n == MHD_CONTENT_READER_END_OF_STREAM);
+	end(arg);
+	return r;
+}
+
 enum MHD_Result MHD_add_response_header(
 	struct MHD_Response *r, const char *header, const char *content)
 {
@@ -265,24 +283,26 @@ const char *daemon_run_dir(const struct daemon *d)
 	return d->run.path;
 }
 
-void leases_list(struct leases *l, json_t *array)
+json_t *leases_next(struct leases *l, struct lease_cursor *c)
 {
-	json_array_append_new(
-		array, json_pack("{s:s, s:s, s:s, s:s}", "address", "10.0.0.11", "tenant", "red",
-			       "network", "lan", "port", "red/web.eth0"));
-	json_array_append_new(array, json_pack("{s:s, s:s, s:s}", "address", "10.0.0.11", "tenant",
-					     "blue", "network", "lan"));
+	static const char *const tenants[] = { "red", "blue" };
+
+	return c->n_configured < 2 ? json_pack("{s:s, s:s}", "address", "10.0.0.11", "tenant",
+					     tenants[c->n_configured++])
+				   : NULL;
 }
 
 void tap_care_check(struct daemon *d)
 {
 }
 
-int switch_sessions(struct switch_client *c,
-	void (*fn)(void *arg, const struct proto_session_entry *e), void *arg, char *err,
-	size_t err_size)
+int switch_sessions(struct switch_client *c, uint32_t from,
+	struct proto_session_entry ret_page[SWITCH_SESSIONS_PAGE], unsigned *ret_n,
+	uint32_t *ret_next, char *err, size_t err_size)
 {
-	fn(arg, &(struct proto_session_entry){ .id = 5, .proto = IPPROTO_TCP });
+	ret_page[0] = (struct proto_session_entry){ .id = from, .proto = IPPROTO_TCP };
+	*ret_n = 1;
+	*ret_next = from < 5 ? from + 1 : 0;
 	snprintf(err, err_size, "the switch does not answer");
 	return rq.result;
 }

@@ -210,7 +210,11 @@ def test_foreseen(lab, site):
     assert foreseen[0] == 2 and failed[0] == 1 and "nothing has been changed" in failed[1], failed
     assert failed[1].splitlines()[0].removeprefix("insula: ") in foreseen[1], (failed, foreseen)
     assert only("insula-switch") == switch, "the switch was started anew"
-    assert len(lab.list("session")) >= 1500
+    ids = [session["id"] for session in lab.list("session")]  # some pages of the switch's
+    assert len(ids) >= 1500 and ids == sorted(set(ids))
+    one = netns.run(lab.insula_program, "show", "session", str(ids[-1]), "-o", "json").stdout
+    one = json.loads(one)
+    assert one["id"] == ids[-1], one
 
 
 # The old switch cannot be started meanwhile: it comes back as soon as it can, as it was; `status`

@@ -34,6 +34,11 @@ struct daemon {
 	enum daemon_kind kind;
 	unsigned n_stops;
 	unsigned busy_s; // how long an apply takes
+	unsigned n_pieces, n_closed; // of the stream
+	ssize_t piece_error; // what follows its last piece
+	unsigned n_rounds, rounds_seen; // of the loop; when the last piece was given
+	unsigned n_at_once, most_at_once; // pieces in one round of the loop
+	struct loop_source *ticker;
 	int late; // a connection that asks while the apply is at work
 };
 
@@ -46,6 +51,8 @@ struct client {
 	size_t in_size;
 	struct loop_source *source;
 };
+
+enum { PIECES = 100, PIECE_SIZE = 1000 };
 
 static struct daemon fake;
 static const char late[] = "GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -87,6 +94,8 @@ int daemon_kind_from_name(const char *name, enum daemon_kind *ret_kind)
 {
 	if (strcmp(name, "ports") == 0)
 		*ret_kind = DAEMON_PORTS;
+	else if (strcmp(name, "sessions") == 0)
+		*ret_kind = DAEMON_SESSIONS;
 	else if (strcmp(name, "tenants") == 0)
 		*ret_kind = DAEMON_TENANTS;
 	else
@@ -100,6 +109,37 @@ int daemon_list(struct daemon *d, enum daemon_kind kind, json_t **ret)
 	snprintf(d->name, sizeof(d->name), "(all)");
 	*ret = answer(d->result);
 	return d->result;
+}
+
+// A list of sessions in pieces.
+int daemon_stream_open(struct daemon *d, enum daemon_kind kind, const char *name,
+	struct daemon_stream **ret_stream, json_t **ret)
+{
+	if (kind != DAEMON_SESSIONS)
+		return -EOPNOTSUPP;
+	*ret = d->result < 0 ? answer(d->result) : NULL;
+	d->n_pieces = 0;
+	*ret_stream = (struct daemon_stream *)d;
+	return d->result;
+}
+
+ssize_t daemon_stream_read(struct daemon_stream *s, char *buf, size_t size)
+{
+	struct daemon *d = (struct daemon *)s;
+
+	if (d->n_pieces == PIECES)
+		return d->piece_error;
+	d->n_pieces++;
+	d->n_at_once = d->n_rounds == d->rounds_seen ? d->n_at_once + 1 : 1;
+	d->most_at_once = d->n_at_once > d->most_at_once ? d->n_at_once : d->most_at_once;
+	d->rounds_seen = d->n_rounds;
+	memset(buf, 'p', PIECE_SIZE < size ? PIECE_SIZE : size);
+	return PIECE_SIZE < size ? PIECE_SIZE : (ssize_t)size;
+}
+
+void daemon_stream_close(struct daemon_stream *s)
+{
+	((struct daemon *)s)->n_closed++;
 }
 
 int daemon_show(struct daemon *d, enum daemon_kind kind, const char *name, json_t **ret)
@@ -285,6 +325,42 @@ static void lists(void **state)
 	ask("GET /v1/tenants/green", "", "", 404, "because");
 	fake.result = -ENOMEM;
 	ask("GET /v1/status", "", "", 500, "Cannot allocate memory");
+}
+
+static void on_tick(void *arg)
+{
+	fake.n_rounds++;
+	loop_timer_arm(fake.ticker, 0);
+}
+
+// A stream's end, once all of it was given to the client, is the connection's or, after an error,
+// the connection ends without it.
+static void streams(void **state)
+{
+	static const char get[] =
+		"GET /v1/sessions HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+
+	assert_int_equal(loop_add_timer(fake.loop, on_tick, NULL, &fake.ticker), 0);
+	loop_timer_arm(fake.ticker, 0);
+	for (int error = 0; error >= -EIO; error -= EIO) {
+		char *in;
+		size_t n = 0;
+
+		fake.piece_error = error;
+		in = talk(get, sizeof(get) - 1);
+		assert_memory_equal(in, "HTTP/1.1 200 ", 13);
+		for (const char *p = strstr(in, "\r\n\r\n"); *p; p++)
+			n += *p == 'p';
+		assert_int_equal(n, PIECES * PIECE_SIZE);
+		assert_int_equal(strcmp(in + strlen(in) - 5, "0\r\n\r\n") == 0, error == 0);
+		free(in);
+	}
+	assert_in_range(fake.most_at_once, 1, 2); // the next is made ready while one is sent
+	assert_int_equal(fake.n_closed, 2);
+	loop_remove(fake.loop, fake.ticker);
+	fake.result = -EIO;
+	ask("GET /v1/sessions", "", "", 500, "{\"errors\":[\"because\"]}");
+	assert_int_equal(fake.n_closed, 2);
 }
 
 static void wrong_requests(void **state)
@@ -500,6 +576,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(replaces_stale_socket, start, stop),
 		cmocka_unit_test_setup_teardown(config, start, stop),
 		cmocka_unit_test_setup_teardown(lists, start, stop),
+		cmocka_unit_test_setup_teardown(streams, start, stop),
 		cmocka_unit_test_setup_teardown(wrong_requests, start, stop),
 		cmocka_unit_test_setup_teardown(refuses_early, start, stop),
 		cmocka_unit_test_setup_teardown(large_bodies, start, stop),

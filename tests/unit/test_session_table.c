@@ -277,7 +277,7 @@ static void reopen_finds_all(void **state)
 	assert_int_equal(session_get(x.t, id[10])->packets[SESSION_REVERSE], 1);
 	assert_int_equal(session_get(x.t, id[10])->bytes[SESSION_REVERSE], 100);
 	assert_int_equal(session_get(x.t, id[10])->last_s, 5000);
-	while (session_next(x.t, &cursor, &other, &copy)) {
+	while (session_next(x.t, &cursor, UINT32_MAX, &other, &copy)) {
 		assert_int_equal(copy.d.key[0].src, session_get(x.t, other)->d.key[0].src);
 		seen++;
 	}

@@ -203,7 +203,7 @@ static void check_listing(void)
 	struct session_record r;
 	uint32_t cursor = 0, id;
 
-	while (session_next(sessions, &cursor, &id, &r)) {
+	while (session_next(sessions, &cursor, UINT32_MAX, &id, &r)) {
 		struct session_desc want = flow(r.d.mapping);
 
 		assert_memory_equal(&r.d, &want, offsetof(struct session_desc, flags));
@@ -220,7 +220,7 @@ static void check_sessions(void *mem, uint32_t capacity, uint32_t expected)
 		uint32_t cursor = 0, id, n = 0;
 
 		memset(seen, 0, sizeof(seen));
-		while (session_next(sessions, &cursor, &id, &r)) {
+		while (session_next(sessions, &cursor, UINT32_MAX, &id, &r)) {
 			enum session_dir dir;
 
 			assert_false(seen[r.d.mapping]);

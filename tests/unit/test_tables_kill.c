@@ -142,7 +142,7 @@ static void check_sessions(struct tables *t, uint32_t refs[CAPACITY])
 	uint32_t cursor = 0, id, seen = 0;
 	uint64_t commits[CAPACITY];
 
-	while (session_next(t->sessions, &cursor, &id, &r)) {
+	while (session_next(t->sessions, &cursor, UINT32_MAX, &id, &r)) {
 		const struct nat_mapping *m = nat_get(t->mappings, r.d.mapping);
 		struct session_desc want;
 
@@ -209,7 +209,7 @@ static void check_acks(struct tables *t)
 	struct session_record r;
 	uint32_t cursor = 0, id;
 
-	while (session_next(t->sessions, &cursor, &id, &r)) {
+	while (session_next(t->sessions, &cursor, UINT32_MAX, &id, &r)) {
 		assert_true(flow_number(&r) < THREADS * FLOWS);
 		present[flow_number(&r)] = true;
 	}
@@ -287,7 +287,7 @@ static void writer_process(int ready, uint64_t random)
 		w[i] = (struct writer){ .t = &t, .first = i * FLOWS, .random = random + i };
 		memset(w[i].id, 0xff, sizeof(w[i].id));
 	}
-	while (session_next(t.sessions, &cursor, &id, &r))
+	while (session_next(t.sessions, &cursor, UINT32_MAX, &id, &r))
 		w[flow_number(&r) / FLOWS].id[flow_number(&r) % FLOWS] = id;
 	for (uint32_t i = 0; i < THREADS; i++) {
 		if (pthread_create(&thread, NULL, writer_run, &w[i]) != 0)
