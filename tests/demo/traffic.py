@@ -47,7 +47,11 @@ class IperfServer:
 def _gbps(space, address):
     command = ("iperf3", "-c", address, "-t", str(ROUND_S), "-J", "--connect-timeout", "3000")
     done = netns.run(*netns.inside(space), *command, timeout=ROUND_S + 20)
-    return json.loads(done.stdout)["end"]["sum_received"]["bits_per_second"] / 1e9
+    try:
+        return json.loads(done.stdout)["end"]["sum_received"]["bits_per_second"] / 1e9
+    except (ValueError, KeyError) as e:
+        reason = json.loads(done.stdout or "{}").get("error", done.stderr.strip())
+        raise netns.CommandFailed(f"iperf3 from {space} to {address}: {reason}") from e
 
 
 # Medians of alternated rounds: {"gbps", "bridge_gbps"}.
