@@ -19,11 +19,12 @@ static void reset_device(struct apply *a, struct port *p)
 		.mtu = s->mtu,
 		.n_queues = p->n_fds };
 	char why[512] = "";
+	bool made;
 	int r = 0;
 
 	// One that others renamed or moved was not touched.
 	if (s->kind == PROTO_PORT_TAP && p->n_fds && !p->oddity[0])
-		r = tap_open(&params, p->fds, p->n_fds, why, sizeof(why));
+		r = tap_open(&params, p->fds, p->n_fds, &made, why, sizeof(why));
 	if (r == 0 && s->nat_host && p->n_fds)
 		r = host_nat_up(a->d->store, s, s->ifname, why, sizeof(why));
 	if (s->kind == PROTO_PORT_PACKET && p->n_fds && !p->renamed) {

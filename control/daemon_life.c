@@ -95,7 +95,7 @@ static void stop_all(struct daemon *d)
 	for (uint32_t id = 1; id <= d->ports->max_id; id++)
 		if (d->ports->by_id[id])
 			port_close(d->ports->by_id[id]);
-	remains_sweep(d->store, NULL);
+	remains_take_back_all(d->store, d->ports);
 }
 
 void daemon_free(struct daemon *d)

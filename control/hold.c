@@ -73,7 +73,7 @@ static struct port *as_it_is(const struct proto_port_entry *e)
 static int hold_port(struct daemon *d, const struct proto_port_entry *e)
 {
 	struct port *p = as_it_is(e);
-	char name[128];
+	struct tap_note noted;
 
 	if (!p)
 		return -ENOMEM;
@@ -84,8 +84,8 @@ static int hold_port(struct daemon *d, const struct proto_port_entry *e)
 	}
 	if (p->want[0].kind != PROTO_PORT_TAP)
 		return 0;
-	if (remains_has_tap(d->store, &p->want[0], name)) // the switch's may be shortened
-		snprintf(p->name, sizeof(p->name), "%.95s", name);
+	if (remains_has_tap(d->store, &p->want[0], &noted)) // the switch's may be shortened
+		snprintf(p->name, sizeof(p->name), "%.95s", noted.port);
 	p->want[0].host_nat = !p->want[0].netns[0] && host_nat_uses(d->store, p->want[0].ifname);
 	return tap_mac(p->fds[0], &p->want[0].mac);
 }

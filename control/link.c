@@ -64,14 +64,8 @@ void link_socket_close(struct nl_sock *s)
 		nl_socket_free(s);
 }
 
-int link_get(struct nl_sock *s, const char *ifname, struct link_info *ret_info)
+static void read_link(struct rtnl_link *link, struct link_info *ret_info)
 {
-	struct rtnl_link *link = NULL;
-	int r = rtnl_link_get_kernel(s, 0, ifname, &link);
-	if (r < 0)
-		return nl_errno(r);
-	if (!link) // an answer without an interface in it
-		return -EIO;
 	*ret_info = (struct link_info){ .ifindex = rtnl_link_get_ifindex(link),
 		.flags = rtnl_link_get_flags(link),
 		.mtu = rtnl_link_get_mtu(link) };
@@ -80,9 +74,50 @@ int link_get(struct nl_sock *s, const char *ifname, struct link_info *ret_info)
 		memcpy(&ret_info->mac, nl_addr_get_binary_addr(mac), sizeof(struct mac));
 	const char *alias = rtnl_link_get_ifalias(link);
 	const char *kind = rtnl_link_get_type(link);
+	const char *name = rtnl_link_get_name(link);
+	snprintf(ret_info->name, sizeof(ret_info->name), "%s", name ? name : "");
 	snprintf(ret_info->alias, sizeof(ret_info->alias), "%s", alias ? alias : "");
 	snprintf(ret_info->kind, sizeof(ret_info->kind), "%s", kind ? kind : "");
+}
+
+// By index, or by name if that is 0.
+static int ask(struct nl_sock *s, int ifindex, const char *ifname, struct link_info *ret_info)
+{
+	struct rtnl_link *link = NULL;
+	int r = rtnl_link_get_kernel(s, ifindex, ifname, &link);
+
+	if (r < 0)
+		return nl_errno(r);
+	if (!link) // an answer without an interface in it
+		return -EIO;
+	read_link(link, ret_info);
 	rtnl_link_put(link);
+	return 0;
+}
+
+int link_get(struct nl_sock *s, const char *ifname, struct link_info *ret_info)
+{
+	return ask(s, 0, ifname, ret_info);
+}
+
+int link_get_by_index(struct nl_sock *s, int ifindex, struct link_info *ret_info)
+{
+	return ask(s, ifindex, NULL, ret_info);
+}
+
+int link_each(struct nl_sock *s, void (*fn)(void *arg, const struct link_info *info), void *arg)
+{
+	struct link_info info;
+	struct nl_cache *all;
+	int r = rtnl_link_alloc_cache(s, AF_UNSPEC, &all);
+
+	if (r < 0)
+		return nl_errno(r);
+	for (struct nl_object *o = nl_cache_get_first(all); o; o = nl_cache_get_next(o)) {
+		read_link((struct rtnl_link *)o, &info);
+		fn(arg, &info);
+	}
+	nl_cache_free(all);
 	return 0;
 }
 

@@ -9,6 +9,7 @@
 struct nl_sock;
 
 struct link_info {
+	char name[16];
 	int ifindex;
 	unsigned flags; // IFF_*
 	uint32_t mtu;
@@ -31,6 +32,9 @@ void link_socket_close(struct nl_sock *s);
 
 // 0, -ENODEV, or another -errno.
 int link_get(struct nl_sock *s, const char *ifname, struct link_info *ret_info);
+int link_get_by_index(struct nl_sock *s, int ifindex, struct link_info *ret_info);
+// All of them: 0 or -errno.
+int link_each(struct nl_sock *s, void (*fn)(void *arg, const struct link_info *info), void *arg);
 int link_set(struct nl_sock *s, int ifindex, const struct link_change *change);
 // Adds an IPv4 address; -EEXIST if it is there already.
 int link_add_address(struct nl_sock *s, int ifindex, be32 address, unsigned prefix_len);

@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "control/log.h"
 
@@ -35,6 +36,22 @@ int netns_enter(const char *name, int *ret_back)
 	}
 	*ret_back = back;
 	return 0;
+}
+
+static int find(const char *name, struct stat *ret_st)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "/run/netns/%s", name);
+	return stat(name[0] ? path : "/proc/thread-self/ns/net", ret_st);
+}
+
+bool netns_is_same(const char *a, const char *b)
+{
+	struct stat sa, sb;
+
+	return find(a, &sa) == 0 && find(b, &sb) == 0 && sa.st_dev == sb.st_dev &&
+	       sa.st_ino == sb.st_ino;
 }
 
 void netns_leave(int back)

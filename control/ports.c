@@ -50,8 +50,9 @@ static int open_tap(
 	struct daemon *d, struct port *p, const struct port *donor, char *err, size_t err_size)
 {
 	const struct port_spec *s = port_spec_of(p);
-	char former[128];
-	bool ours = !p->temporary[0] && remains_has_tap(d->store, s, former);
+	struct tap_note noted = { 0 };
+	bool made = false, ours = !p->temporary[0] && remains_has_tap(d->store, s, &noted);
+	char now[16];
 	const struct tap_params params = { .netns = s->netns,
 		.ifname = p->temporary[0] ? p->temporary : s->ifname,
 		.down = p->temporary[0] != 0,
@@ -61,7 +62,8 @@ static int open_tap(
 		.n_queues = s->n_queues,
 		.host_nat = s->host_nat,
 		.adopt = p->adopt || ours,
-		.former = ours ? former : NULL };
+		.former = ours ? noted.port : NULL,
+		.ifindex = noted.ifindex };
 	unsigned n_have = 0;
 
 	// Fewer queues: the donor's other ones go when it is closed.
@@ -75,10 +77,12 @@ static int open_tap(
 				r, err, err_size, "cannot duplicate an fd: %s", strerror(-r));
 		}
 	}
-	int r = tap_open(&params, p->fds, n_have, err, err_size);
+	int r = tap_open(&params, p->fds, n_have, &made, err, err_size);
 	p->n_fds = r == 0 ? s->n_queues : n_have;
+	p->replaced = r == 0 && made && ours;
 	if (r == 0 && s->nat_host) // not known of one that is held
-		r = host_nat_up(d->store, s, params.ifname, err, err_size);
+		r = host_nat_up(d->store, s, tap_name(p->fds[0], now) == 0 ? now : params.ifname,
+			err, err_size);
 	if (r < 0)
 		port_close(p);
 	return r;
@@ -307,14 +311,15 @@ int port_make(
 static int check_candidate(struct daemon *d, const struct port *p, const struct port_spec *s,
 	const struct port *donor, char *err, size_t err_size)
 {
-	char former[128];
-	bool ours = !p->temporary[0] && remains_has_tap(d->store, s, former);
+	struct tap_note noted = { 0 };
+	bool ours = !p->temporary[0] && remains_has_tap(d->store, s, &noted);
 	const struct tap_params params = { .netns = s->netns,
 		.ifname = p->temporary[0] ? p->temporary : s->ifname,
 		.port = p->name,
 		.host_nat = s->host_nat,
 		.adopt = p->adopt || p->broken || ours,
-		.former = ours ? former : NULL };
+		.former = ours ? noted.port : NULL,
+		.ifindex = noted.ifindex };
 	struct tap_sight sight = { 0 };
 
 	switch ((enum proto_port_kind)s->kind) {

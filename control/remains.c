@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Notes of what is ours on this host, see remains.h. A tap's is "host:tap:NETNS/IFNAME" and names
-// the port, as its alias does: a device that someone else made under that name is not taken for it.
+// the port, as its alias does, and the device's index: a device that someone else made under that
+// name is not taken for it, and one that was renamed is found; and its MAC, for one that was moved.
+// "PORT #INDEX MAC"; former versions' notes have the port alone.
 // Called by apply.c, ports.c and daemon_life.c.
 #include "control/remains.h"
 
@@ -11,6 +13,7 @@
 #include "control/host_nat.h"
 #include "control/link_note.h"
 #include "control/log.h"
+#include "control/netns.h"
 #include "control/packet_socket.h"
 #include "control/tap.h"
 
@@ -19,8 +22,9 @@
 #define FORMER STORE_HOST "former"
 
 struct note {
-	char key[128], value[128];
+	char key[128], value[160];
 	bool used;
+	bool missing; // it is not where it was made
 };
 
 struct notes {
@@ -38,7 +42,8 @@ static void collect(void *arg, const char *key, const char *value)
 	l->v = grown;
 	snprintf(grown[l->n].key, sizeof(grown->key), "%s", key);
 	snprintf(grown[l->n].value, sizeof(grown->value), "%s", value);
-	grown[l->n++].used = false;
+	grown[l->n].used = grown[l->n].missing = false;
+	l->n++;
 }
 
 static int by_key(const void *a, const void *b)
@@ -54,15 +59,35 @@ static void key_of(const struct port_spec *s, struct note *ret_note)
 		snprintf(ret_note->key, sizeof(ret_note->key), TAP "%s/%s", s->netns, s->ifname);
 }
 
-int remains_note_tap(struct store *s, const struct port *p)
+static void parse(const char *value, struct tap_note *ret_note)
 {
-	struct note n;
+	const char *more = strstr(value, " #");
+	uint8_t *m = ret_note->mac.b;
 
-	key_of(port_spec_of(p), &n);
-	return port_spec_of(p)->kind == PROTO_PORT_TAP ? store_set_note(s, n.key, p->name) : 0;
+	*ret_note = (struct tap_note){ 0 };
+	snprintf(ret_note->port, sizeof(ret_note->port), "%.*s",
+		(int)(more ? (size_t)(more - value) : strlen(value)), value);
+	if (more)
+		sscanf(more, " #%d %hhx:%hhx:%hhx:%hhx:%hhx:%hhx", &ret_note->ifindex, &m[0], &m[1],
+			&m[2], &m[3], &m[4], &m[5]);
 }
 
-bool remains_has_tap(struct store *s, const struct port_spec *spec, char ret_port[128])
+int remains_note_tap(struct store *s, const struct port *p)
+{
+	const struct port_spec *spec = port_spec_of(p);
+	struct note n;
+
+	key_of(spec, &n);
+	if (spec->kind != PROTO_PORT_TAP)
+		return 0;
+	const uint8_t *m = spec->mac.b;
+	snprintf(n.value, sizeof(n.value), "%s #%d %02x:%02x:%02x:%02x:%02x:%02x", p->name,
+		p->n_fds ? tap_index(p->fds[0], spec->netns) : 0, m[0], m[1], m[2], m[3], m[4],
+		m[5]);
+	return store_set_note(s, n.key, n.value);
+}
+
+bool remains_has_tap(struct store *s, const struct port_spec *spec, struct tap_note *ret_note)
 {
 	struct notes l = { 0 };
 	struct note n;
@@ -72,7 +97,7 @@ bool remains_has_tap(struct store *s, const struct port_spec *spec, char ret_por
 	store_each_note(s, n.key, collect, &l);
 	for (size_t i = 0; i < l.n; i++)
 		if (strcmp(l.v[i].key, n.key) == 0) { // eth10 also begins with eth1
-			memcpy(ret_port, l.v[i].value, sizeof(l.v[i].value));
+			parse(l.v[i].value, ret_note);
 			found = true;
 		}
 	free(l.v);
@@ -97,7 +122,7 @@ static bool mark_used(struct notes *l, const struct ports *ports)
 {
 	bool nat = false;
 
-	for (uint32_t id = 1; ports && id <= ports->max_id; id++) {
+	for (uint32_t id = 1; id <= ports->max_id; id++) {
 		const struct port *p = ports->by_id[id];
 		struct note key, *n;
 		if (!p)
@@ -116,10 +141,11 @@ static bool mark_used(struct notes *l, const struct ports *ports)
 }
 
 // 0 if nothing is left of it, or nothing ever will be done about it.
-static int take_back(const struct note *n)
+static int take_back(struct note *n)
 {
 	char netns[64], *slash;
 	struct packet_link link;
+	struct tap_note tap;
 	int r;
 
 	if (strncmp(n->key, LINK_NOTE, strlen(LINK_NOTE)) == 0) {
@@ -132,34 +158,67 @@ static int take_back(const struct note *n)
 	if (!slash)
 		return 0;
 	*slash++ = 0;
-	r = tap_delete(netns, slash, n->value);
+	parse(n->value, &tap);
+	r = tap_delete(netns, slash, tap.ifindex, tap.port);
+	n->missing = r == -ENODEV;
 	if (r == 0)
-		log_info("tap %s of port %s, left behind, is removed", slash, n->value);
+		log_info("tap %s of port %s, left behind, is removed", slash, tap.port);
 	else if (r != -ENODEV)
 		log_warning(
-			"tap %s of port %s cannot be removed: %s", slash, n->value, strerror(-r));
+			"tap %s of port %s cannot be removed: %s", slash, tap.port, strerror(-r));
 	return r == -ENODEV ? 0 : r;
 }
 
-void remains_sweep(struct store *s, const struct ports *ports)
+static bool is_missing(void *arg, const char *netns, const char *port, const struct mac *mac)
+{
+	const struct notes *l = arg;
+	struct tap_note tap;
+
+	for (size_t i = 0; i < l->n; i++) {
+		if (!l->v[i].missing)
+			continue;
+		parse(l->v[i].value, &tap);
+		if (strcmp(tap.port, port) == 0 && mac_equal(&tap.mac, mac))
+			return true;
+	}
+	return false;
+}
+
+static void sweep(struct store *s, const struct ports *ports, bool all)
 {
 	struct notes l = { 0 };
+	bool missing = false;
 
 	store_each_note(s, LINK_NOTE, collect, &l);
 	store_each_note(s, TAP, collect, &l);
-	if (!mark_used(&l, ports))
+	if (!mark_used(&l, ports) || all)
 		host_nat_down(s);
 	store_forget_note(s, FORMER);
 	bool ok = store_begin(s) == 0; // else they are looked at again
 	for (size_t i = 0; i < l.n; i++) {
-		if (l.v[i].used)
+		struct note *n = &l.v[i];
+		if (n->used && !all)
 			continue;
-		if (take_back(&l.v[i]) == 0 && ok)
-			store_forget_note(s, l.v[i].key);
+		if (take_back(n) == 0 && ok)
+			store_forget_note(s, n->key);
+		n->missing = n->missing && !n->used; // its port has just let it go
+		missing = missing || n->missing;
 	}
 	if (ok)
 		store_commit(s);
+	if (missing && all)
+		tap_delete_strays(is_missing, &l);
 	free(l.v);
+}
+
+void remains_sweep(struct store *s, const struct ports *ports)
+{
+	sweep(s, ports, false);
+}
+
+void remains_take_back_all(struct store *s, const struct ports *ports)
+{
+	sweep(s, ports, true);
 }
 
 static void found(void *arg, const char *key, const char *value)
@@ -167,10 +226,49 @@ static void found(void *arg, const char *key, const char *value)
 	*(bool *)arg = true;
 }
 
-void remains_after_start(struct store *s, const struct ports *ports)
+static bool is_replaced(void *arg, const char *netns, const char *port, const struct mac *mac)
 {
-	bool any = false, former = false;
+	const struct ports *ports = arg;
 
+	for (uint32_t id = 1; id <= ports->max_id; id++) {
+		const struct port *p = ports->by_id[id];
+		if (p && p->replaced && strcmp(p->name, port) == 0)
+			return mac_equal(&port_spec_of(p)->mac, mac) &&
+			       !netns_is_same(port_spec_of(p)->netns, netns);
+	}
+	return false;
+}
+
+// Of what a former version noted there is no index; of what the switch kept, perhaps no note.
+static void note_again(struct store *s, const struct ports *ports)
+{
+	struct notes l = { 0 };
+	bool ok = store_each_note(s, TAP, collect, &l) == 0 && store_begin(s) == 0;
+
+	for (uint32_t id = 1; ok && id <= ports->max_id; id++) {
+		const struct port *p = ports->by_id[id];
+		struct note key, *n;
+		if (!p || !p->n_fds || port_spec_of(p)->kind != PROTO_PORT_TAP)
+			continue;
+		key_of(port_spec_of(p), &key);
+		n = bsearch(&key, l.v, l.n, sizeof(key), by_key);
+		if (!n || !strstr(n->value, " #"))
+			remains_note_tap(s, p);
+	}
+	if (ok)
+		store_commit(s);
+	free(l.v);
+}
+
+void remains_after_start(struct store *s, struct ports *ports)
+{
+	bool any = false, former = false, replaced = false;
+
+	note_again(s, ports);
+	for (uint32_t id = 1; id <= ports->max_id; id++)
+		replaced = replaced || (ports->by_id[id] && ports->by_id[id]->replaced);
+	if (replaced)
+		tap_delete_strays(is_replaced, ports);
 	if (store_is_new(s)) {
 		store_each_note(s, STORE_HOST, found, &any);
 		if (any)

@@ -6,13 +6,22 @@
 
 #include "control/daemon_internal.h"
 
+struct tap_note {
+	char port[128];
+	int ifindex; // 0 = not known
+	struct mac mac;
+};
+
 // Inside a transaction of the store: the port's tap, if it has one, is ours from now on.
 int remains_note_tap(struct store *s, const struct port *p);
-// Was the tap that `spec` names made by us, whatever the state says? For which port, in ret_port.
-bool remains_has_tap(struct store *s, const struct port_spec *spec, char ret_port[128]);
-// Takes back what no port uses; ports NULL: everything. What cannot be taken back is logged.
+// Was the tap that `spec` names made by us, whatever the state says? For which port, in ret_note.
+bool remains_has_tap(struct store *s, const struct port_spec *spec, struct tap_note *ret_note);
+// Takes back what no port uses. What cannot be taken back is logged.
 void remains_sweep(struct store *s, const struct ports *ports);
+// Takes back everything; the ports have just let go of theirs. Where they did not, because nobody
+// knew of them, taps that were moved to another namespace are looked for.
+void remains_take_back_all(struct store *s, const struct ports *ports);
 // At start, when the ports are as the state has them: takes back what a killed apply left behind,
 // or had begun to make. Without its state, what no port uses may be what the next apply names: it
 // stays.
-void remains_after_start(struct store *s, const struct ports *ports);
+void remains_after_start(struct store *s, struct ports *ports);

@@ -4,12 +4,14 @@
 // from the switch instead (PROTO_PORT_FDS) and open only what is missing.
 #include "control/tap.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -105,8 +107,13 @@ static bool is_of(const struct link_info *info, const char *port)
 	return strcmp(info->alias, alias) == 0;
 }
 
+static bool is_ours(const struct tap_params *p, const struct link_info *info)
+{
+	return p->adopt && (is_of(info, p->port) || (p->former && is_of(info, p->former)));
+}
+
 // Refuses a device that someone else made, before TUNSETIFF would attach to it. *ret_info: the one
-// that is there and ours; without ifindex there is none.
+// that is there and ours, perhaps renamed by others; without ifindex there is none.
 static int check_name(struct nl_sock *nl, const struct tap_params *p, struct link_info *ret_info,
 	char *err, size_t err_size)
 {
@@ -114,15 +121,20 @@ static int check_name(struct nl_sock *nl, const struct tap_params *p, struct lin
 	int r = link_get(nl, p->ifname, &info);
 
 	*ret_info = (struct link_info){ 0 };
-	if (r == -ENODEV)
-		return 0;
-	if (r < 0)
+	if (r < 0 && r != -ENODEV)
 		return log_reason(r, err, err_size, "cannot ask for interface %s in %s: %s",
 			p->ifname, where(p), strerror(-r));
-	if (!p->adopt || !(is_of(&info, p->port) || (p->former && is_of(&info, p->former))))
-		return refuse_name(p, &info, err, err_size);
-	*ret_info = info;
-	return 0;
+	if (r == 0 && is_ours(p, &info)) {
+		*ret_info = info;
+		return 0;
+	}
+	struct link_info renamed;
+	if (p->ifindex && link_get_by_index(nl, p->ifindex, &renamed) == 0 &&
+		is_ours(p, &renamed)) {
+		*ret_info = renamed;
+		return 0;
+	}
+	return r == 0 ? refuse_name(p, &info, err, err_size) : 0;
 }
 
 // MAC, MTU, alias, up: what is not so yet. Every question about a link and every change to one
@@ -159,8 +171,10 @@ static int adjust(struct nl_sock *nl, const struct tap_params *p, const struct l
 	return link_set(nl, (int)ifindex, &change);
 }
 
-static int make(const struct tap_params *p, int fds[], unsigned n_have, char *err, size_t err_size)
+static int make(const struct tap_params *p, int fds[], unsigned n_have, bool *ret_made, char *err,
+	size_t err_size)
 {
+	struct tap_params here = *p;
 	struct nl_sock *nl = NULL;
 	struct link_info found;
 	unsigned n = n_have;
@@ -174,16 +188,19 @@ static int make(const struct tap_params *p, int fds[], unsigned n_have, char *er
 	else if ((r = link_get(nl, p->ifname, &found)) < 0)
 		log_reason(r, err, err_size, "cannot ask for interface %s in %s: %s", p->ifname,
 			where(p), strerror(-r));
+	if (r == 0 && found.ifindex)
+		here.ifname = found.name;
 	while (r == 0 && n < p->n_queues) {
-		r = open_queue(p, &fds[n], err, err_size);
+		r = open_queue(&here, &fds[n], err, err_size);
 		n += r == 0;
 	}
 	if (r < 0)
 		goto out;
-	r = adjust(nl, p, &found);
+	*ret_made = !found.ifindex;
+	r = adjust(nl, &here, &found);
 	if (r < 0)
 		log_reason(r, err, err_size, "tap %s in %s: cannot set MAC, MTU %u and up: %s",
-			p->ifname, where(p), p->mtu, strerror(-r));
+			here.ifname, where(p), p->mtu, strerror(-r));
 out:
 	while (r < 0 && n > n_have)
 		close(fds[--n]);
@@ -191,8 +208,8 @@ out:
 	return r;
 }
 
-int tap_open(const struct tap_params *p, int fds[PROTO_MAX_QUEUES], unsigned n_have, char *err,
-	size_t err_size)
+int tap_open(const struct tap_params *p, int fds[PROTO_MAX_QUEUES], unsigned n_have, bool *ret_made,
+	char *err, size_t err_size)
 {
 	struct tap_sight sight;
 	int back;
@@ -204,7 +221,7 @@ int tap_open(const struct tap_params *p, int fds[PROTO_MAX_QUEUES], unsigned n_h
 	int r = netns_enter(p->netns, &back);
 	if (r < 0)
 		return refuse_netns(p, r, err, err_size);
-	r = make(p, fds, n_have, err, err_size);
+	r = make(p, fds, n_have, ret_made, err, err_size);
 	netns_leave(back);
 	return r;
 }
@@ -249,10 +266,11 @@ int tap_rename(const char *netns, const char *from, const char *to, char *err, s
 	return 0;
 }
 
-int tap_delete(const char *netns, const char *ifname, const char *port)
+int tap_delete(const char *netns, const char *ifname, int ifindex, const char *port)
 {
 	struct nl_sock *nl = NULL;
 	struct link_info info;
+	const char *name = info.name;
 	int back, r = netns_enter(netns, &back);
 
 	if (r < 0)
@@ -260,11 +278,68 @@ int tap_delete(const char *netns, const char *ifname, const char *port)
 	r = link_socket_open(&nl);
 	if (r == 0)
 		r = link_get(nl, ifname, &info);
+	if (ifindex && (r == -ENODEV || (r == 0 && !is_of(&info, port))))
+		r = link_get_by_index(nl, ifindex, &info);
 	if (r == 0)
-		r = is_of(&info, port) ? link_delete_many(nl, &ifname, 1) : -ENODEV;
+		r = is_of(&info, port) ? link_delete_many(nl, &name, 1) : -ENODEV;
 	link_socket_close(nl);
 	netns_leave(back);
 	return r;
+}
+
+struct ours {
+	struct link_info *v;
+	size_t n;
+};
+
+static void collect_ours(void *arg, const struct link_info *info)
+{
+	struct ours *l = arg;
+
+	if (strcmp(info->kind, "tun") != 0 ||
+		strncmp(info->alias, ALIAS_PREFIX, strlen(ALIAS_PREFIX)) != 0)
+		return;
+	struct link_info *grown = realloc(l->v, (l->n + 1) * sizeof(*grown));
+	if (!grown)
+		return;
+	l->v = grown;
+	grown[l->n++] = *info;
+}
+
+// Whoever owns the namespace can give any tap there our alias: it costs him that tap, no one
+// else's.
+static void delete_strays_in(const char *netns, tap_is_stray *is_stray, void *arg)
+{
+	struct ours l = { 0 };
+	struct nl_sock *nl = NULL;
+	int back;
+
+	if (netns_enter(netns, &back) < 0)
+		return;
+	if (link_socket_open(&nl) == 0)
+		link_each(nl, collect_ours, &l);
+	link_socket_close(nl);
+	netns_leave(back);
+	for (size_t i = 0; i < l.n; i++) {
+		const char *port = l.v[i].alias + strlen(ALIAS_PREFIX);
+		if (is_stray(arg, netns, port, &l.v[i].mac) &&
+			tap_delete(netns, l.v[i].name, 0, port) == 0)
+			log_warning("tap %s of port %s, moved to %s, is removed", l.v[i].name, port,
+				netns[0] ? netns : "the host");
+	}
+	free(l.v);
+}
+
+void tap_delete_strays(tap_is_stray *is_stray, void *arg)
+{
+	DIR *dir = opendir("/run/netns");
+
+	delete_strays_in("", is_stray, arg);
+	for (struct dirent *e; dir && (e = readdir(dir));)
+		if (e->d_name[0] != '.')
+			delete_strays_in(e->d_name, is_stray, arg);
+	if (dir)
+		closedir(dir);
 }
 
 int tap_name(int fd, char ret_ifname[16])
@@ -276,6 +351,18 @@ int tap_name(int fd, char ret_ifname[16])
 	memcpy(ret_ifname, ifr.ifr_name, 16);
 	ret_ifname[15] = 0;
 	return 0;
+}
+
+int tap_index(int fd, const char *netns)
+{
+	char ifname[16];
+	int back;
+
+	if (tap_name(fd, ifname) < 0 || netns_enter(netns, &back) < 0)
+		return 0;
+	int ifindex = (int)if_nametoindex(ifname);
+	netns_leave(back);
+	return ifindex;
 }
 
 int tap_mac(int fd, struct mac *ret_mac)

@@ -18,14 +18,16 @@ struct tap_params {
 	bool adopt; // a tap of ours with this name may be there already
 	bool host_nat; // the host's end of uplink mode nat
 	const char *former; // the port it then may have belonged to; NULL = this one only
+	int ifindex; // that it then had, by which it is known under another name; 0 = not known
 };
 
 // Makes (or adopts) the tap and fills fds[n_have..n_queues) with new queues; fds below n_have are
 // its queues already open. Sets MAC, MTU, alias, offloads and up. It goes with its last fd until
-// tap_set_persistent. A tap that was renamed or moved by others is left alone: -ENODEV. 0, or
-// -errno with a sentence in err; fds beyond n_have are closed then.
-int tap_open(const struct tap_params *p, int fds[PROTO_MAX_QUEUES], unsigned n_have, char *err,
-	size_t err_size);
+// tap_set_persistent. One that is adopted keeps the name that others gave it; with queues open, a
+// tap that was renamed or moved by others is left alone: -ENODEV. 0 and whether the device was made
+// just now, or -errno with a sentence in err; fds beyond n_have are closed then.
+int tap_open(const struct tap_params *p, int fds[PROTO_MAX_QUEUES], unsigned n_have, bool *ret_made,
+	char *err, size_t err_size);
 
 // Would tap_open fail, as far as can be seen without making anything? Its namespace is not there,
 // or the name somebody else's: -errno with the sentence that tap_open would say. Else 0.
@@ -37,8 +39,15 @@ int tap_rename(const char *netns, const char *from, const char *to, char *err, s
 int tap_name(int fd, char ret_ifname[16]);
 int tap_mac(int fd, struct mac *ret_mac);
 int tap_set_persistent(int fd, bool on);
-// Deletes the tap of that name if it is the port's by its alias. -ENODEV: there is none.
-int tap_delete(const char *netns, const char *ifname, const char *port);
+// The index of the device behind the queue, in its namespace; 0 if it cannot be told.
+int tap_index(int fd, const char *netns);
+// Deletes the tap of that name, or else of that index, if it is the port's by its alias. -ENODEV:
+// there is none.
+int tap_delete(const char *netns, const char *ifname, int ifindex, const char *port);
+// Deletes, in our own and every named namespace, the taps with an alias and the MAC of ours that
+// are strays there: others moved them.
+typedef bool tap_is_stray(void *arg, const char *netns, const char *port, const struct mac *mac);
+void tap_delete_strays(tap_is_stray *is_stray, void *arg);
 
 // What has become of a tap since it was made in network namespace `netns` ("" = our own).
 struct tap_sight {

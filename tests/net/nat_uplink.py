@@ -282,6 +282,24 @@ def test_killed(lab):
             assert lab.probe("tcp", guest, "internet", laptops.ROUTER) == laptops.OWN, guest
 
 
+# The tap under another name carries on, after the death of both too; it is not made a second time.
+def test_renamed_and_killed(lab):
+    for words in (("insula-nat0", "down"), ("insula-nat0", "name", "mine7"), ("mine7", "up")):
+        netns.ip("", "link", "set", *words)
+    for program in ("insulad", "insula-switch"):
+        lab.kill(program)
+    lab.start()
+    shown = netns.ip("", "-br", "link")
+    assert "mine7" in shown and "insula-nat0" not in shown, shown
+    wait_for("not told", lambda: "renamed to mine7" in str(lab.warnings()))
+    assert lab.probe("tcp", "red-1", "internet", laptops.ROUTER) == laptops.OWN
+    [uplink] = lab.list("uplink")
+    for command in uplink["trouble"].split("`")[1::2]:
+        netns.run(*command.split())
+    assert not lab.warnings(), lab.warnings()
+    assert lab.probe("tcp", "red-1", "internet", laptops.ROUTER) == laptops.OWN
+
+
 # Other addresses between the switch and the host, and another name; the old ones go.
 def test_own_addresses(lab):
     uplink = {"name": "internet", "mode": "nat", "interface": "guests0",

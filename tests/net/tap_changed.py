@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # What others do to taps in use. A network namespace is deleted and made again: its tap goes with it
 # and comes back in the new one, by itself or by an apply. A tap renamed, set down or moved inside
-# is told and left alone. A broken port is no change of the file: diff shows it as one only if apply
-# would fall back to another device, and it blocks no other change. Runs in a sandbox.
+# is told and left alone, and found again after a death. A broken port is no change of the file:
+# diff shows it as one only if apply would fall back to another device, and it blocks no other
+# change. Runs in a sandbox.
 import copy
 import os
 import sys
@@ -228,6 +229,54 @@ def test_moved(lab):
     netns.run("ip", "netns", "del", "elsewhere")
     check_whole(lab)
     enter_again(lab)
+
+
+# Both dead, nobody has an fd of it any more: not by its name is it found again then.
+def kill_both(lab):
+    for program in ("insulad", "insula-switch"):
+        lab.kill(program)
+
+
+def rename_tap(new):
+    for words in (("eth0", "down"), ("eth0", "name", new), (new, "up")):
+        netns.ip(SPACE, "link", "set", *words)
+    netns.ip(SPACE, "route", "replace", "default", "via", "10.0.0.1")
+
+
+# Under its new name, as if nobody had died; another of its old name is no obstacle.
+def test_renamed_and_killed(lab):
+    rename_tap("wan")
+    for stranger in (False, True):
+        kill_both(lab)
+        if stranger:
+            netns.ip(SPACE, "link", "add", "eth0", "type", "bridge")
+        lab.start()
+        assert "wan" in links(SPACE) and ("eth0" in links(SPACE)) == stranger, links(SPACE)
+        assert "renamed to wan" in port(lab)["trouble"], port(lab)
+        assert len(tap_holders()) == 4, tap_holders()
+        assert lab.probe("tcp", SPACE, "internet", laptops.ROUTER), "no way out"
+    netns.ip(SPACE, "link", "del", "eth0")
+    kill_both(lab)
+    lab.stop_insulad()
+    assert links(SPACE) == ["lo"], "stop has left it there"
+    lab.start()
+    check_whole(lab)
+    enter_again(lab)
+
+
+# In another namespace it is not the guest's: made anew where it belongs, and never there twice.
+def test_moved_and_killed(lab):
+    netns.create("elsewhere")
+    for stop in (False, True):
+        netns.ip(SPACE, "link", "set", "eth0", "netns", "elsewhere")
+        kill_both(lab)
+        if stop:
+            lab.stop_insulad()
+        lab.start()
+        assert links("elsewhere") == ["lo"], "there twice"
+        check_whole(lab)
+        enter_again(lab)
+    netns.run("ip", "netns", "del", "elsewhere")
 
 
 # The uplink's interface goes: an apply would fall back to nat, and says so as a repair.
