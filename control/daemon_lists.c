@@ -59,6 +59,17 @@ static void take_up(void *arg, const struct proto_port_entry *e)
 	p->sleepless = e->sleepless && !d->proc.settings.poll;
 }
 
+// What is no trouble, but good to know of a port that the switch has; NULL: nothing.
+static const char *note_of(const struct port *p)
+{
+	if (p->sleepless)
+		return "its driver has no rx interrupts: a worker polls it all the time, and takes "
+		       "a processor";
+	if (p->in_switch && !p->up && port_spec_of(p)->kind == PROTO_PORT_VHOST)
+		return "no guest runs behind its socket yet";
+	return NULL;
+}
+
 // heard: the switch answered.
 static void put_runtime(
 	json_t *o, const struct port *p, const struct proto_stats_entry *stats, bool heard)
@@ -84,10 +95,8 @@ static void put_runtime(
 		json_object_set_new(o, "trouble", json_string("insula-switch does not answer"));
 	if (p && !p->broken && p->fallback[0])
 		json_object_set_new(o, "reason", json_string(p->fallback));
-	if (p && !p->broken && p->sleepless)
-		json_object_set_new(o, "note",
-			json_string("its driver has no rx interrupts: a worker polls it all the "
-				    "time, and takes a processor"));
+	if (p && !p->broken && heard && note_of(p))
+		json_object_set_new(o, "note", json_string(note_of(p)));
 	if (stats)
 		json_object_update_new(
 			o, json_pack("{s:I, s:I, s:I, s:I, s:I}", "rx_packets",

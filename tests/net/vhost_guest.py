@@ -110,8 +110,10 @@ def others_untouched(lab, before):
 def test_switch_connects(lab, clients):
     assert vhost.port(lab, GUEST)["type"] == "vhost-user"
     assert vhost.port(lab, GUEST)["state"] == "down", "a port without a front end is not up"
+    assert vhost.port(lab, GUEST)["note"] == "no guest runs behind its socket yet"
     guest = vhost.Testpmd(lab, GUEST)
     vhost.wait_state(lab, GUEST, "up")
+    assert "note" not in vhost.port(lab, GUEST)
     lease(lab, clients)
     before = {name: vhost.port(lab, name)["tx_packets"] for name in OTHERS}
     probe(lab)
