@@ -14,6 +14,8 @@
 #include "control/remains.h"
 #include "control/resolv.h"
 
+enum { DELETED_AT_ONCE = 128 };
+
 static void add_note(struct apply *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 static void add_note(struct apply *a, const char *fmt, ...)
@@ -58,8 +60,6 @@ static int step_restart(struct apply *a)
 	char why[512];
 	bool adopted;
 
-	a->old_settings = d->proc.settings;
-	switch_settings_fill(&a->old_settings);
 	if (!foresee_restart(d, a->desired))
 		return 0;
 	int r = a->mode == APPLY_NEW ? foresee_check(d, a->desired, a->err, a->err_size)
@@ -172,10 +172,7 @@ static int step_readd(struct apply *a)
 
 	for (uint32_t id = 1; a->restarted && id <= a->d->ports->max_id; id++) {
 		struct port *p = a->d->ports->by_id[id];
-		bool changing = false;
-		for (unsigned i = 0; i < a->ports.n; i++)
-			changing = changing || a->ports.v[i].old == p || a->ports.v[i].donor == p ||
-				   a->ports.v[i].evicted == p;
+		bool changing = port_changes_touch(&a->ports, p);
 		for (unsigned i = 0; i < a->ports.n_removed; i++)
 			changing = changing || a->ports.removed[i] == p;
 		if (!p || changing || p->broken || p->in_switch)
@@ -283,14 +280,18 @@ static void set_leaving_persistent(struct apply *a, bool on)
 	free(gone);
 }
 
-// All at once: one by one, each would wait 20 ms for the kernel.
+// Many at once: one by one, each would wait 20 ms for the kernel. All of a thousand at once take
+// most of a second, in which a switch that dies is not replaced.
 static void delete_leaving_taps(struct apply *a)
 {
 	unsigned n;
 	struct port **gone = leaving(a, &n);
 
-	if (n)
-		ports_delete_taps(gone, n);
+	for (unsigned done = 0; done < n; done += DELETED_AT_ONCE) {
+		unsigned left = n - done;
+		ports_delete_taps(gone + done, left < DELETED_AT_ONCE ? left : DELETED_AT_ONCE);
+		switch_link_look(a->d);
+	}
 	free(gone);
 }
 
@@ -359,36 +360,76 @@ static void take_out(struct apply *a, struct port *p)
 	a->unconfirmed = true;
 }
 
-// Nothing fails any more; what does is logged.
-static void finish(struct apply *a)
+// From here on what the file says is what there has to be, also in a switch that must be started
+// anew while the rest is done.
+static void take_over(struct apply *a)
 {
 	struct daemon *d = a->d;
-	bool broken = false, unnamed = false;
-	char why[512];
 
+	for (unsigned i = 0; i < a->ports.n_removed; i++)
+		d->ports->by_id[a->ports.removed[i]->id] = NULL;
+	for (unsigned i = 0; i < a->ports.n; i++)
+		ports_put(d->ports, a->ports.v[i].new);
+	free(d->held);
+	d->held = NULL;
+	desired_free(d->desired);
+	compiled_free(d->compiled);
+	d->desired = a->desired;
+	d->compiled = a->compiled;
+	memcpy(d->dns, a->dns, sizeof(d->dns));
+	d->n_dns = a->n_dns;
+	d->switch_has_policy = true;
+	switch_link_look(d);
+}
+
+static void finish_removed(struct apply *a)
+{
 	delete_leaving_taps(a); // first: with its device gone, closing a tap's fd costs nothing
 	for (unsigned i = 0; i < a->ports.n_removed; i++) {
-		struct port *p = a->ports.removed[i];
-		d->ports->by_id[p->id] = NULL;
-		take_out(a, p);
+		switch_link_look(a->d);
+		take_out(a, a->ports.removed[i]);
 	}
-	for (unsigned i = 0; i < a->ports.n_removed; i++)
+	for (unsigned i = 0; i < a->ports.n_removed; i++) {
+		switch_link_look(a->d);
 		port_close(a->ports.removed[i]);
+	}
+}
+
+static void finish_made(struct apply *a)
+{
+	struct daemon *d = a->d;
+	bool again = false;
+	char why[512];
+
 	for (unsigned i = 0; i < a->ports.n; i++) {
 		struct port *new = a->ports.v[i].new, *old = a->ports.v[i].old;
-		ports_put(d->ports, new);
+		switch_link_look(d);
 		if (new->fallback[0] || (old && old->fallback[0]))
 			port_keep_fallback(d, new);
 		if (new->temporary[0] && port_take_name(new, why, sizeof(why)) < 0) {
 			log_error("port %s: %s; trying again every second", new->name, why);
-			unnamed = true;
+			again = true;
 		}
 		port_set_persistent(new, true);
-		broken = broken || new->broken;
+		again = again || new->broken;
 	}
-	for (unsigned i = 0; i < a->ports.n; i++)
+	if (again)
+		loop_timer_arm(d->repair_timer, 1000000000);
+}
+
+// Nothing fails any more; what does is logged.
+static void finish(struct apply *a)
+{
+	struct daemon *d = a->d;
+
+	take_over(a);
+	finish_removed(a);
+	finish_made(a);
+	for (unsigned i = 0; i < a->ports.n; i++) {
+		switch_link_look(d);
 		if (a->ports.v[i].old)
 			port_close(a->ports.v[i].old);
+	}
 	for (unsigned i = 0; i < a->ports.n; i++)
 		if (a->ports.v[i].old) {
 			port_restore_host(d, d->ports, a->ports.v[i].old);
@@ -405,17 +446,6 @@ static void finish(struct apply *a)
 		remains_sweep(d->store, d->ports);
 	else
 		remains_after_start(d->store, d->ports);
-	free(d->held);
-	d->held = NULL;
-	desired_free(d->desired);
-	compiled_free(d->compiled);
-	d->desired = a->desired;
-	d->compiled = a->compiled;
-	memcpy(d->dns, a->dns, sizeof(d->dns));
-	d->n_dns = a->n_dns;
-	d->switch_has_policy = true;
-	if (broken || unnamed)
-		loop_timer_arm(d->repair_timer, 1000000000);
 }
 
 static void apply_free(struct apply *a, int r)
@@ -437,6 +467,8 @@ int apply_desired(struct daemon *d, struct desired *desired, enum apply_mode mod
 		.err = err,
 		.err_size = err_size,
 		.had_policy = d->switch_has_policy };
+	a.old_settings = d->proc.settings;
+	switch_settings_fill(&a.old_settings);
 	int r = step_addresses(&a);
 
 	if (r == 0)
@@ -462,7 +494,7 @@ int apply_desired(struct daemon *d, struct desired *desired, enum apply_mode mod
 	if (r == 0)
 		finish(&a);
 	else
-		apply_undo(&a);
+		apply_undo(&a, r);
 	if (a.unconfirmed) // perhaps it was the connection only
 		a.unconfirmed = !switch_link_reconnect(d);
 	bool made_anew = a.restarted || a.ports.n > 0; // their leases went with the old ones

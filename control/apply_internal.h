@@ -22,5 +22,6 @@ struct apply {
 	struct switch_settings old_settings;
 };
 
-// Before the store's commit: everything as it was, or as soon as it can be had.
-void apply_undo(struct apply *a);
+// Before the store's commit: everything as it was, or as soon as it can be had. error: what ended
+// the apply.
+void apply_undo(struct apply *a, int error);

@@ -8,6 +8,8 @@
 #include "control/remains.h"
 #include "control/tap.h"
 
+enum { DYING_MS = 500 };
+
 // A device that was handed on gets its MAC, MTU and alias back.
 static void reset_device(struct apply *a, struct port *p)
 {
@@ -42,6 +44,20 @@ static void reset_device(struct apply *a, struct port *p)
 	}
 }
 
+// Forwarding goes on without waiting for the devices of those that changed. What fails here is
+// tried again by ports_add_all.
+static void add_untouched(struct apply *a)
+{
+	struct daemon *d = a->d;
+	char why[512];
+
+	for (uint32_t id = 1; d->client && id <= d->ports->max_id; id++) {
+		struct port *p = d->ports->by_id[id];
+		if (p && !p->broken && !port_changes_touch(&a->ports, p))
+			port_add(d, p, why, sizeof(why));
+	}
+}
+
 // The former switch again, or as soon as it can be had.
 static void undo_restart(struct apply *a)
 {
@@ -60,6 +76,7 @@ static void undo_restart(struct apply *a)
 			why);
 	}
 	ports_all_out(d);
+	add_untouched(a);
 }
 
 // No port of the former policy is served under the new one, nor the other way round.
@@ -102,11 +119,14 @@ static void undo_ports(struct apply *a)
 		ports_add_all(d);
 }
 
-void apply_undo(struct apply *a)
+void apply_undo(struct apply *a, int error)
 {
 	struct daemon *d = a->d;
 	char why[512];
 
+	// Its connection ends a moment before it does.
+	if (switch_link_died(d, error == -EPIPE || error == -ENOTCONN ? DYING_MS : 0))
+		a->restarted = true;
 	if (a->restarted)
 		undo_restart(a);
 	for (unsigned i = a->ports.n; !a->restarted && i-- > 0;)

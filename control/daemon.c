@@ -115,7 +115,9 @@ int daemon_apply(struct daemon *d, const char *file, const char *yaml, size_t si
 		desired_free(desired);
 		return fail(ret, r, "state: %s", store_error(d->store));
 	}
+	switch_link_look(d);
 	json_t *repairs, *changes = foresee_apply(d, desired, &repairs);
+	switch_link_look(d);
 	r = apply_desired(d, desired, APPLY_NEW, file, yaml, size, NULL, err, sizeof(err));
 	if (r < 0) {
 		json_decref(changes);

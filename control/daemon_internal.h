@@ -78,6 +78,11 @@ void switch_link_forget(struct daemon *d);
 void switch_link_retry(struct daemon *d, const char *why);
 // Lets go of it: it runs on.
 void switch_link_leave(struct daemon *d);
+// In the middle of something long, when daemon.ports and daemon.compiled are what is wanted: a
+// switch that has died is replaced at once, not when the loop comes to it.
+void switch_link_look(struct daemon *d);
+// Is it dead, or is so within the time? Then it is done with, and the caller starts the next.
+bool switch_link_died(struct daemon *d, int within_ms);
 // A request got no answer: is that made good over a new connection? Else the timer goes on trying.
 bool switch_link_reconnect(struct daemon *d);
 // The callback of d->respawn_timer.

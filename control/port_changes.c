@@ -96,6 +96,14 @@ bool port_changes_give(const struct port_changes *c, const struct port *p)
 	return false;
 }
 
+bool port_changes_touch(const struct port_changes *c, const struct port *p)
+{
+	for (unsigned i = 0; i < c->n; i++)
+		if (c->v[i].old == p || c->v[i].donor == p || c->v[i].evicted == p)
+			return true;
+	return false;
+}
+
 void port_changes_free(struct port_changes *c, bool new_too)
 {
 	for (unsigned i = 0; new_too && i < c->n; i++)

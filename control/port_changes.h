@@ -29,5 +29,7 @@ int port_changes_find(const struct ports *ports, const struct desired *desired, 
 	unsigned workers, bool adopt, struct port_changes *ret_changes);
 // Has this port's device become another's?
 bool port_changes_give(const struct port_changes *c, const struct port *p);
+// Is this port's device another's in it, or made otherwise?
+bool port_changes_touch(const struct port_changes *c, const struct port *p);
 // new_too: what was made as well, when it is nobody else's.
 void port_changes_free(struct port_changes *c, bool new_too);

@@ -97,6 +97,25 @@ static void on_death(void *arg, uint32_t events)
 	loop_timer_arm(d->respawn_timer, delay_ms * 1000000ull);
 }
 
+void switch_link_look(struct daemon *d)
+{
+	if (d->proc.pidfd >= 0 && switch_proc_ends(&d->proc, 0))
+		on_death(d, 0);
+}
+
+bool switch_link_died(struct daemon *d, int within_ms)
+{
+	pid_t pid = d->proc.pid;
+	char how[96];
+
+	if (d->proc.pidfd < 0 || !switch_proc_ends(&d->proc, within_ms))
+		return false;
+	forget(d, how, sizeof(how));
+	d->n_respawns++;
+	log_error("insula-switch (pid %d) %s: starting it anew", pid, how);
+	return true;
+}
+
 // --- up ---
 
 static int connect_to(struct daemon *d, pid_t *ret_pid)

@@ -118,13 +118,13 @@ int switch_proc_adopt(struct switch_proc *p, pid_t pid)
 	return hold(p, pid, false);
 }
 
-static bool wait_for_end(const struct switch_proc *p, int timeout_ms)
+bool switch_proc_ends(const struct switch_proc *p, int within_ms)
 {
 	struct pollfd poll_fd = { .fd = p->pidfd, .events = POLLIN };
-	uint64_t end = loop_now_ns() + (uint64_t)timeout_ms * 1000000u;
+	uint64_t end = loop_now_ns() + (uint64_t)within_ms * 1000000u;
 
 	for (;;) {
-		int r = poll(&poll_fd, 1, timeout_ms);
+		int r = poll(&poll_fd, 1, within_ms);
 		if (r >= 0 || errno != EINTR || loop_now_ns() >= end)
 			return r > 0;
 	}
@@ -132,7 +132,7 @@ static bool wait_for_end(const struct switch_proc *p, int timeout_ms)
 
 bool switch_proc_alive(const struct switch_proc *p)
 {
-	return p->pidfd >= 0 && !wait_for_end(p, 0);
+	return p->pidfd >= 0 && !switch_proc_ends(p, 0);
 }
 
 void switch_proc_reap(struct switch_proc *p, char *ret_how, size_t size)
@@ -166,10 +166,10 @@ void switch_proc_stop(struct switch_proc *p)
 	if (p->pidfd < 0)
 		return;
 	syscall(SYS_pidfd_send_signal, p->pidfd, SIGTERM, NULL, 0);
-	if (!wait_for_end(p, 3000)) {
+	if (!switch_proc_ends(p, 3000)) {
 		log_warning("insula-switch (pid %d) did not end within 3 s: killing it", p->pid);
 		switch_proc_kill(p);
-		wait_for_end(p, 2000);
+		switch_proc_ends(p, 2000);
 	}
 	switch_proc_reap(p, how, sizeof(how));
 }

@@ -26,6 +26,8 @@ int switch_proc_find(char *path, size_t size, char *err, size_t err_size);
 int switch_proc_spawn(struct switch_proc *p, const char *run_dir,
 	const struct switch_settings *settings, char *err, size_t err_size);
 int switch_proc_adopt(struct switch_proc *p, pid_t pid);
+// Is it dead, or is so within the time?
+bool switch_proc_ends(const struct switch_proc *p, int within_ms);
 bool switch_proc_alive(const struct switch_proc *p);
 // After its death: reaps it and says how it ended ("killed by signal 11 (Segmentation fault)").
 void switch_proc_reap(struct switch_proc *p, char *ret_how, size_t size);

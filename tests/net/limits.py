@@ -3,6 +3,7 @@
 # a thousand ports, the death of the switch among them. Runs in a sandbox.
 import os
 import signal
+import subprocess
 import sys
 import time
 
@@ -51,25 +52,79 @@ def test_apply_and_remove(site):
     check(f"removing {PORTS} ports", min(removes), REMOVE_S, "s")
 
 
-# The pause that a stream between two instances sees, and the switch has all ports again.
-def test_kill(site):
-    site.apply_ports(PORTS + 2)
+# The longest pause of a stream between two instances, from the moment that `strike` returns until
+# `settle` has.
+def longest_pause(strike, settle):
     agents = netns.agents(RECEIVERS)
     try:
         wait = agents["first"].start("stream", address=site_lab.ADDRESSES[1], label="kill",
                                      interval=INTERVAL_S)
         arrivals(agents, 0)
-        switch = site.switch()
-        moment = time.monotonic()
-        os.kill(switch, signal.SIGKILL)
-        arrivals(agents, moment + PAUSE_S)
+        moment = strike()
+        settle()
+        arrivals(agents, max(moment + PAUSE_S, time.monotonic()))
         agents["first"].call("stop_stream", label="kill")
         wait()
         times = [t for t in arrivals(agents, 0) if t > moment - PAUSE_S]
     finally:
         for agent in agents.values():
             agent.stop()
-    check("switch killed: pause", max(b - a for a, b in zip(times, times[1:])), PAUSE_S, "s")
+    return max(b - a for a, b in zip(times, times[1:]))
+
+
+def kill_switch(site):
+    moment = time.monotonic()
+    os.kill(site.switch(), signal.SIGKILL)
+    return moment
+
+
+def taps():
+    with open("/proc/net/dev", encoding="ascii") as file:
+        return sum("many" in line for line in file)
+
+
+# The switch dies in the middle of an apply, when `reached` says so of the number of taps. The
+# pause; and then there is what there was before, or what the file says.
+def pause_in_apply(site, n_ports, reached):
+    file = os.path.join(site.directory, "apply.yaml")
+    with open(file, "w", encoding="ascii") as out:
+        out.write(site_lab.text(n_ports))
+    applies = []
+
+    def strike():
+        words = [site.insula_program, "apply", "-f", file]
+        # pylint: disable-next=consider-using-with
+        applies.append(subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE))
+        while not reached(taps()):
+            assert applies[0].poll() is None, "the apply was over before"
+        return kill_switch(site)
+
+    pause = longest_pause(strike, lambda: applies[0].communicate(timeout=60))
+    assert {p["state"] for p in site.list("port")} == {"up"}
+    return pause
+
+
+# What runs goes on first; an apply that fails is tidied up after, and so is one that is done.
+def test_kill_in_apply(site):
+    fails, removes = [], []
+    for _ in range(TRIES):
+        fails.append(pause_in_apply(site, PORTS + 2, lambda n: n > PORTS / 2))
+        assert len(site.list("port")) == 2, site.list("port")
+        site.apply_ports(PORTS + 2)
+        removes.append(pause_in_apply(site, 2, lambda n: n < PORTS))
+        assert len(site.list("port")) == 2, site.list("port")
+        if max(min(fails), min(removes)) < PAUSE_S:
+            break
+    check("switch killed in an apply that fails: pause", min(fails), PAUSE_S, "s")
+    check("switch killed in one that removes: pause", min(removes), PAUSE_S, "s")
+
+
+# The pause, and the switch has all ports again.
+def test_kill(site):
+    site.apply_ports(PORTS + 2)
+    switch = site.switch()
+    pause = longest_pause(lambda: kill_switch(site), lambda: None)
+    check("switch killed: pause", pause, PAUSE_S, "s")
     assert site.switch() != switch
     states = [port["state"] for port in site.list("port")]
     assert states == ["up"] * (PORTS + 2), states
