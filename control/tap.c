@@ -74,19 +74,28 @@ static int refuse_name(
 	bool ours = strncmp(info->alias, ALIAS_PREFIX, strlen(ALIAS_PREFIX)) == 0;
 
 	// It is likely to be the one towards the network, which must not be deleted.
-	if (p->host_nat && !ours)
+	if (!ours)
 		return log_reason(-EEXIST, err, err_size,
-			"interface %s in %s exists already and is not this port's; with mode nat, "
-			"`interface` is the tap that insulad makes: give it another name, or leave "
-			"it out",
-			p->ifname, where(p));
+			"interface %s in %s exists already and is not this port's; %s", p->ifname,
+			where(p),
+			p->host_nat ? "with mode nat, `interface` is the tap that insulad makes: "
+				      "give it another name, or leave it out"
+				    : "`interface` is the tap that insulad makes: give it "
+				      "another name");
 	return log_reason(-EEXIST, err, err_size,
-		"interface %s in %s exists already%s%s; name another, or%s delete it with `ip "
-		"%s%s%slink del %s`",
-		p->ifname, where(p), ours ? " as the tap of port " : " and is not this port's",
-		ours ? info->alias + strlen(ALIAS_PREFIX) : "",
-		ours ? ", if that port is no more," : "", p->netns[0] ? "-n " : "", p->netns,
-		p->netns[0] ? " " : "", p->ifname);
+		"interface %s in %s exists already as the tap of port %s; name another, or, if "
+		"that port is no more, delete it with `ip %s%s%slink del %s`",
+		p->ifname, where(p), info->alias + strlen(ALIAS_PREFIX), p->netns[0] ? "-n " : "",
+		p->netns, p->netns[0] ? " " : "", p->ifname);
+}
+
+// One fd for a queue, and some for a moment.
+static int refuse_fds(const struct tap_params *p, int r, char *err, size_t err_size)
+{
+	return log_reason(r, err, err_size,
+		"tap %s in %s: insulad has too many open files; raise their limit, with `ulimit -n "
+		"524288` before `insula start` or `LimitNOFILE=524288` in its unit",
+		p->ifname, where(p));
 }
 
 static int refuse_netns(const struct tap_params *p, int r, char *err, size_t err_size)
@@ -95,6 +104,8 @@ static int refuse_netns(const struct tap_params *p, int r, char *err, size_t err
 		return log_reason(r, err, err_size,
 			"network namespace %s does not exist; make it with `ip netns add %s`",
 			p->netns, p->netns);
+	if (r == -EMFILE)
+		return refuse_fds(p, r, err, err_size);
 	return log_reason(
 		r, err, err_size, "cannot enter network namespace %s: %s", p->netns, strerror(-r));
 }
@@ -137,6 +148,20 @@ static int check_name(struct nl_sock *nl, const struct tap_params *p, struct lin
 	return r == 0 ? refuse_name(p, &info, err, err_size) : 0;
 }
 
+// if_nametoindex says ENOENT when there is no fd for its socket.
+static int index_of(const char *ifname)
+{
+	struct ifreq ifr = { 0 };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -errno;
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", ifname);
+	int r = ioctl(fd, SIOCGIFINDEX, &ifr) < 0 ? -errno : ifr.ifr_ifindex;
+	close(fd);
+	return r;
+}
+
 // MAC, MTU, alias, up: what is not so yet. Every question about a link and every change to one
 // makes the kernel walk all IPv6 routes once its carrier has changed, as it has by an open queue:
 // among a thousand taps that is most of a restart. So a new one is not asked for, and one that
@@ -145,7 +170,7 @@ static int adjust(struct nl_sock *nl, const struct tap_params *p, const struct l
 {
 	char alias[128];
 	struct link_info now;
-	unsigned ifindex = found->ifindex ? (unsigned)found->ifindex : if_nametoindex(p->ifname);
+	int ifindex = found->ifindex ? found->ifindex : index_of(p->ifname);
 	struct link_change change = { .up = !p->down && !(found->flags & IFF_UP) };
 
 	snprintf(alias, sizeof(alias), ALIAS_PREFIX "%s", p->port);
@@ -164,11 +189,11 @@ static int adjust(struct nl_sock *nl, const struct tap_params *p, const struct l
 		change.mtu = p->mtu;
 	if (strcmp(found->alias, alias) != 0)
 		change.alias = alias;
-	if (!ifindex)
-		return -ENODEV;
+	if (ifindex < 0)
+		return ifindex;
 	if (!change.up && !change.mac && !change.mtu && !change.alias)
 		return 0;
-	return link_set(nl, (int)ifindex, &change);
+	return link_set(nl, ifindex, &change);
 }
 
 static int make(const struct tap_params *p, int fds[], unsigned n_have, bool *ret_made, char *err,
@@ -223,6 +248,8 @@ int tap_open(const struct tap_params *p, int fds[PROTO_MAX_QUEUES], unsigned n_h
 		return refuse_netns(p, r, err, err_size);
 	r = make(p, fds, n_have, ret_made, err, err_size);
 	netns_leave(back);
+	if (r == -EMFILE)
+		refuse_fds(p, r, err, err_size);
 	return r;
 }
 
@@ -360,9 +387,9 @@ int tap_index(int fd, const char *netns)
 
 	if (tap_name(fd, ifname) < 0 || netns_enter(netns, &back) < 0)
 		return 0;
-	int ifindex = (int)if_nametoindex(ifname);
+	int ifindex = index_of(ifname);
 	netns_leave(back);
-	return ifindex;
+	return ifindex < 0 ? 0 : ifindex;
 }
 
 int tap_mac(int fd, struct mac *ret_mac)

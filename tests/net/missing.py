@@ -158,16 +158,23 @@ def test_host_address(lab):
     assert not lab.warnings(), lab.warnings()
 
 
-# Somebody else's device of that name is neither taken nor touched.
+# Somebody else's device of that name is neither taken nor touched, nor is anybody told to delete
+# it: without it the host may be cut off.
 def test_name_taken(lab):
     for kind in (("type", "bridge"), ("type", "veth", "peer", "name", "peer0")):
         netns.ip("spare", "link", "add", "taken0", *kind)
         document = changed_with(netns="spare", interface="taken0")
-        mend(check_foreseen(lab, document, "taken0", "spare"))
-        assert "taken0" not in netns.ip("spare", "link")
+        text = check_foreseen(lab, document, "taken0", "spare", "give it another name")
+        assert "link del" not in text, text
+        netns.ip("spare", "link", "del", "taken0")
     netns.ip("spare", "tuntap", "add", "taken0", "mode", "tap")
     check_foreseen(lab, changed_with(netns="spare", interface="taken0"), "taken0", "spare")
     netns.ip("spare", "link", "del", "taken0")
+    netns.ip("", "link", "add", "host7", "type", "bridge")
+    for name in ("host7", "lo"):
+        text = check_foreseen(lab, changed_with(interface=name), f"interface {name} in the host")
+        assert "link del" not in text, text
+    netns.ip("", "link", "del", "host7")
 
 
 def test_device(lab):
@@ -300,6 +307,27 @@ def test_start(lab):
         file.write(users)
     left = snapshot.compare(before, snapshot.network() | snapshot.machine(["insula"], []))
     assert not left, "\n".join(left)
+    lab.start()
+    lab.lease_again()
+    assert works(lab)
+
+
+# Not raised as it is with all rights: the limit is named, whichever call met with it.
+def test_few_files(lab):
+    assert not lab.stop_insulad()
+    for n_files in (40, 41, 42, 43):
+        done = subprocess.run(
+            ["prlimit", f"--nofile={n_files}", "setpriv", "--bounding-set", "-sys_resource",
+             "--inh-caps", "-sys_resource", lab.insula_program, "start"], text=True,
+            capture_output=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        document = first_document()
+        document["tenants"].append(laptops.tenant("green", 30, []) | {"instances": [
+            {"name": f"new-{n}", "nics": [{"network": "lan", "interface": f"many{n}"}]}
+            for n in range(40)]})
+        status, text = lab.try_document("apply", document)
+        assert status == 1 and "too many open files" in text and "LimitNOFILE" in text, text
+        assert not lab.stop_insulad()
     lab.start()
     lab.lease_again()
     assert works(lab)
