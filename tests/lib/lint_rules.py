@@ -161,7 +161,8 @@ def main():
         elif path.endswith(".py") or "python" in lines[0]:
             check_python(path, text)
     check_readmes()
-    print("\n".join(wrong))
+    for line in wrong:
+        print(line)
     return 1 if wrong else 0
 
 
