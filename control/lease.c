@@ -275,11 +275,13 @@ void leases_on_event(struct leases *l, const struct proto_lease_event *e)
 	grown[l->n_events++] = *e;
 }
 
-static void refused(void *arg, const char *why)
+static void refused(void *arg, const struct switch_lease_request *request, const char *why)
 {
 	struct leases *l = arg;
 
-	if (log_limit_pass(&l->limit, 5))
+	if (!log_limit_pass(&l->limit, 5))
+		return;
+	if (!set) {
 		log_warning("lease: %s", why);
 }
 
@@ -295,9 +297,42 @@ void leases_batch_end(struct leases *l)
 		case PROTO_LEASE_DISCOVER:
 			r = on_discover(l, e);
 			break;
+	const struct proto_lease_set *set =
+		request && request->h.type == PROTO_LEASE_SET ? &request->set : NULL;
+	const struct desired_port *p = set ? desired_port_by_id(l->d->desired, set->port) : NULL;
+	char address[INET_ADDRSTRLEN], mac[18];
 		case PROTO_LEASE_REQUEST:
 			r = on_request(l, e);
 			break;
+		return;
+	}
+	describe_address(set->address, address);
+	describe_mac(&set->mac, mac);
+	log_warning(
+		"lease: %s on port %s cannot have %s: %s", mac, p ? p->name : "?", address, why);
+}
+
+// What the switch has no room for is nobody's: its client has been refused.
+static void drop_refused(struct leases *l)
+{
+	bool any = false, ok = false; // not ok: it ends by itself
+
+	for (size_t i = 0; i < l->n_answers; i++) {
+		const struct switch_lease_request *a = &l->answers[i];
+		struct lease *x = a->refused && a->h.type == PROTO_LEASE_SET && a->set.remaining_s
+					  ? lease_at(&l->index, a->set.segment, a->set.address)
+					  : NULL;
+		if (!x || x->offered || x->s.port != a->set.port)
+			continue;
+		if (!any)
+			ok = store_begin(l->d->store) == 0;
+		any = true;
+		if (ok)
+			store_delete_lease(l->d->store, x->s.segment, x->s.address);
+		lease_remove(&l->index, x);
+	}
+	if (ok)
+		store_commit(l->d->store);
 		case PROTO_LEASE_RELEASE:
 		case PROTO_LEASE_DECLINE:
 			r = on_end(l, e);
@@ -330,6 +365,7 @@ static uint64_t key_of(uint32_t segment, be32 address)
 }
 
 static int by_key(const void *a, const void *b)
+		drop_refused(l);
 {
 	const uint64_t *x = a, *y = b;
 

@@ -282,6 +282,13 @@ struct lease *lease_behind(struct lease_index *ix, uint32_t segment, be32 addres
 	return x && compare_address(x, &key) == 0 ? lease_next(x) : x;
 }
 
+struct lease *lease_at(struct lease_index *ix, uint32_t segment, be32 address)
+{
+	struct lease key = { .s = { .segment = segment, .address = address } };
+
+	return RB_FIND(lease_address_tree, &ix->by_address, &key);
+}
+
 struct lease *lease_next(struct lease *x)
 {
 	return RB_NEXT(lease_address_tree, NULL, x);

@@ -96,6 +96,7 @@ struct lease *lease_next_of_segment(struct lease *x);
 // All, by segment and address: the first behind this one, be there such a lease or not; the next.
 struct lease *lease_behind(struct lease_index *ix, uint32_t segment, be32 address);
 struct lease *lease_next(struct lease *x);
+struct lease *lease_at(struct lease_index *ix, uint32_t segment, be32 address); // or NULL
 
 // lease_space.c: free addresses.
 // NULL: no memory, or the segment has no pool.

@@ -291,7 +291,8 @@ int switch_call(struct switch_client *c, struct proto_header *request, uint16_t 
 }
 
 int switch_lease_requests(struct switch_client *c, struct switch_lease_request *requests, size_t n,
-	void (*refused)(void *arg, const char *why), void *arg)
+	void (*refused)(void *arg, const struct switch_lease_request *request, const char *why),
+	void *arg)
 {
 	char err[256] = "insula-switch is not connected";
 	int r = c && !c->dead ? 0 : -ENOTCONN;
@@ -305,13 +306,14 @@ int switch_lease_requests(struct switch_client *c, struct switch_lease_request *
 		}
 		for (; r == 0 && done < sent; done++) {
 			r = receive_reply(c, &requests[done].h, deadline);
-			if (r == 0 && judge(c, err, sizeof(err)) < 0)
-				refused(arg, err);
+			requests[done].refused = r == 0 && judge(c, err, sizeof(err)) < 0;
+			if (requests[done].refused)
+				refused(arg, &requests[done], err);
 		}
 		if (r < 0)
 			broken(c, r, err, sizeof(err));
 	}
 	if (r < 0)
-		refused(arg, err);
+		refused(arg, NULL, err);
 	return r;
 }

@@ -63,11 +63,14 @@ struct switch_lease_request {
 		struct proto_lease_set set;
 		struct proto_lease_answer answer;
 	};
+	bool refused; // by the switch
 };
 // Many of them in their order, some ahead of the replies to those before. `refused` is told of each
-// that the switch refuses, and once of a connection that fails, which is the only error returned.
+// that the switch refuses, and once, with NULL, of a connection that fails, which is the only error
+// returned.
 int switch_lease_requests(struct switch_client *c, struct switch_lease_request *requests, size_t n,
-	void (*refused)(void *arg, const char *why), void *arg);
+	void (*refused)(void *arg, const struct switch_lease_request *request, const char *why),
+	void *arg);
 // lease->h is filled here.
 int switch_lease_set(
 	struct switch_client *c, struct proto_lease_set *lease, char *err, size_t err_size);

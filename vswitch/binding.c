@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include "control/policy.h"
 #include "vswitch/binding.h"
 
 // A binding in four words, each stored and loaded whole. Stores release and loads acquire: a reader
@@ -16,13 +17,19 @@ struct entry {
 	_Atomic uint32_t next_mac, next_addr; // index + 1
 };
 
+// Tenants, by their number.
+enum { ZONES = POLICY_MAX_SECTIONS };
+
 struct binding_table {
 	uint32_t capacity, mask;
 	uint64_t seed;
 	_Atomic uint32_t seq; // odd while the writer works
 	_Atomic uint32_t *by_mac, *by_addr; // heads, index + 1
 	struct entry *entries;
-	uint32_t free; // list through next_mac, index + 1; writer
+	// The writer's:
+	uint32_t free; // list through next_mac, index + 1
+	uint32_t n_used; // entries behind these were never used
+	uint32_t quota, *zone_count; // bindings by zone
 };
 
 static uint32_t load32(const _Atomic uint32_t *p)
@@ -69,7 +76,7 @@ static void store_entry(struct entry *e, const struct binding *b)
 	store64(&e->address, b->address | 1ull << 32);
 }
 
-struct binding_table *binding_table_new(uint32_t capacity, uint64_t seed)
+struct binding_table *binding_table_new(uint32_t capacity, uint32_t quota, uint64_t seed)
 {
 	struct binding_table *t = calloc(1, sizeof(*t));
 	uint32_t slots = 1;
@@ -79,18 +86,17 @@ struct binding_table *binding_table_new(uint32_t capacity, uint64_t seed)
 	while (slots < capacity)
 		slots *= 2;
 	t->capacity = capacity;
+	t->quota = quota;
 	t->mask = slots - 1;
 	t->seed = seed | 1;
 	t->by_mac = calloc(slots, sizeof(*t->by_mac));
 	t->by_addr = calloc(slots, sizeof(*t->by_addr));
 	t->entries = calloc(capacity, sizeof(*t->entries));
-	if (!t->by_mac || !t->by_addr || !t->entries) {
+	t->zone_count = calloc(ZONES, sizeof(*t->zone_count));
+	if (!t->by_mac || !t->by_addr || !t->entries || !t->zone_count) {
 		binding_table_free(t);
 		return NULL;
 	}
-	for (uint32_t i = 0; i < capacity; i++)
-		store32(&t->entries[i].next_mac, i + 1 < capacity ? i + 2 : 0);
-	t->free = capacity ? 1 : 0;
 	return t;
 }
 
@@ -101,6 +107,7 @@ void binding_table_free(struct binding_table *t)
 	free(t->by_mac);
 	free(t->by_addr);
 	free(t->entries);
+	free(t->zone_count);
 	free(t);
 }
 
@@ -181,29 +188,44 @@ static void unlink_entry(struct binding_table *t, uint32_t i)
 	store64(&e->address, 0);
 	store32(&e->next_mac, t->free);
 	t->free = i;
+	t->zone_count[b.zone]--;
+}
+
+// The index + 1 of an entry for one more, which there must be.
+static uint32_t take_entry(struct binding_table *t)
+{
+	uint32_t i = t->free;
+
+	if (!i)
+		return ++t->n_used;
+	t->free = load32(&t->entries[i - 1].next_mac);
+	return i;
 }
 
 int binding_set(struct binding_table *t, const struct binding *b)
 {
-	uint32_t i;
+	uint32_t i, by_mac, by_addr;
 	struct binding old;
 	struct entry *e;
 	_Atomic uint32_t *head;
 
-	write_begin(t);
-	i = find_mac(t, b->segment, &b->mac, &old);
-	if (i)
-		unlink_entry(t, i);
-	i = find_addr(t, b->zone, b->address, &old);
-	if (i)
-		unlink_entry(t, i);
-	i = t->free;
-	if (!i) {
-		write_end(t);
+	if (b->zone >= ZONES)
+		return -EINVAL;
+	by_mac = find_mac(t, b->segment, &b->mac, &old);
+	by_addr = find_addr(t, b->zone, b->address, &old);
+	// What it replaces is of the same zone: there is room again.
+	if (!by_mac && !by_addr && t->zone_count[b->zone] >= t->quota)
+		return -EDQUOT;
+	if (!by_mac && !by_addr && !t->free && t->n_used == t->capacity)
 		return -ENOSPC;
-	}
+	write_begin(t);
+	if (by_mac)
+		unlink_entry(t, by_mac);
+	if (by_addr && by_addr != by_mac)
+		unlink_entry(t, by_addr);
+	i = take_entry(t);
 	e = &t->entries[i - 1];
-	t->free = load32(&e->next_mac);
+	t->zone_count[b->zone]++;
 	store_entry(e, b);
 	head = &t->by_mac[hash_mac(t, b->segment, &b->mac)];
 	store32(&e->next_mac, load32(head));
@@ -234,7 +256,7 @@ void binding_del(struct binding_table *t, uint32_t segment, const struct mac *ma
 void binding_expire(struct binding_table *t, uint64_t now_ns,
 	void (*gone)(void *arg, const struct binding *b), void *arg)
 {
-	for (uint32_t i = 1; i <= t->capacity; i++) {
+	for (uint32_t i = 1; i <= t->n_used; i++) {
 		struct binding b;
 
 		if (!load_entry(&t->entries[i - 1], &b) || b.expires_ns > now_ns)
@@ -246,7 +268,7 @@ void binding_expire(struct binding_table *t, uint64_t now_ns,
 
 void binding_del_port(struct binding_table *t, uint32_t port)
 {
-	for (uint32_t i = 1; i <= t->capacity; i++) {
+	for (uint32_t i = 1; i <= t->n_used; i++) {
 		struct binding b;
 
 		if (load_entry(&t->entries[i - 1], &b) && b.port == port)

@@ -17,10 +17,12 @@ struct binding {
 
 struct binding_table;
 
-struct binding_table *binding_table_new(uint32_t capacity, uint64_t seed);
+// quota: the most of one zone's.
+struct binding_table *binding_table_new(uint32_t capacity, uint32_t quota, uint64_t seed);
 void binding_table_free(struct binding_table *t);
 
-// Adds or renews; replaces what the MAC or the address was bound to before. -ENOSPC.
+// Adds or renews; replaces what the MAC or the address was bound to before. -EDQUOT when the zone
+// has its share, -ENOSPC: nothing has changed then.
 int binding_set(struct binding_table *t, const struct binding *b);
 void binding_del(struct binding_table *t, uint32_t segment, const struct mac *mac);
 // Calls `gone` for each that expired, after removing it.

@@ -86,6 +86,15 @@ static int emit(struct control *c, const struct parked *slot, const struct dhcp4
 	return 0;
 }
 
+static bool is_in_force(struct control *c, const struct parked *slot, be32 address)
+{
+	struct binding b;
+
+	return binding_by_mac(c->sw->bindings, slot->segment_id, &slot->msg.chaddr,
+		       control_now_ns(CLOCK_MONOTONIC), &b) &&
+	       b.port == slot->port && b.address == address;
+}
+
 void control_lease_answer(struct control *c)
 {
 	const struct proto_lease_answer *q = (const void *)c->in->bytes;
@@ -95,19 +104,24 @@ void control_lease_answer(struct control *c)
 	struct parked *slot = parked_find(c->parking, q->token);
 	int r = 0;
 
+	be32 address = q->address;
+
 	prt = slot ? policy_port(pol, slot->port) : NULL;
 	if (!prt || prt->segment == POLICY_NO_SEGMENT) {
 		control_reply_status(c, -ENOENT, "nobody waits for this answer any more");
 		return;
 	}
-	d = dhcp4_decide(&slot->msg, &pol->segments[prt->segment].dhcp, q->address, false);
+	// An ACK promises that the guard lets the client pass.
+	if (slot->msg.type == DHCP4_REQUEST && !is_in_force(c, slot, address))
+		address = 0;
+	d = dhcp4_decide(&slot->msg, &pol->segments[prt->segment].dhcp, address, false);
 	// Silence in INIT-REBOOT and REBINDING is for clients nobody knows; control knows, and
 	// refuses.
-	if (q->address == 0 && slot->msg.type == DHCP4_REQUEST)
+	if (address == 0 && slot->msg.type == DHCP4_REQUEST)
 		d.action = DHCP4_DO_NAK;
 	if (d.action == DHCP4_DO_OFFER || d.action == DHCP4_DO_ACK || d.action == DHCP4_DO_NAK)
 		r = emit(c, slot, &pol->segments[prt->segment].dhcp, &d);
-	else if (q->address == 0)
+	else if (address == 0)
 		count_drop(c, slot->port, DROP_SERVICE_DHCP_EXHAUSTED);
 	parked_del(c->parking, slot);
 	control_reply_status(c, r, r < 0 ? "the reply could not be sent" : NULL);
@@ -144,6 +158,29 @@ static void end_lease(struct control *c, const struct binding *b)
 	forget(c, b);
 }
 
+// Why there is no room for a lease.
+static const char *no_room(int error)
+{
+	return error == -EEXIST   ? "its MAC is another port's"
+	       : error == -EDQUOT ? "its tenant has as many dynamic leases as one may have"
+				  : "there is no room for more leases or MACs";
+}
+
+static int begin_lease(struct control *c, const struct binding *b)
+{
+	struct binding now;
+	int r = fdb_set_static(c->sw->fdb, b->segment, &b->mac, b->port);
+
+	if (r < 0)
+		return r;
+	r = binding_set(c->sw->bindings, b);
+	if (r == 0)
+		repoint(c, b);
+	else if (!binding_by_mac(c->sw->bindings, b->segment, &b->mac, 0, &now))
+		fdb_del_static(c->sw->fdb, b->segment, &b->mac);
+	return r;
+}
+
 void control_lease_set(struct control *c)
 {
 	const struct proto_lease_set *q = (const void *)c->in->bytes;
@@ -168,12 +205,8 @@ void control_lease_set(struct control *c)
 		control_reply_status(c, 0, NULL);
 		return;
 	}
-	r = fdb_set_static(c->sw->fdb, q->segment, &q->mac, q->port);
-	if (r == 0)
-		r = binding_set(c->sw->bindings, &b);
-	if (r == 0)
-		repoint(c, &b);
-	control_reply_status(c, r, r < 0 ? "MAC is another port's, or too many leases" : NULL);
+	r = begin_lease(c, &b);
+	control_reply_status(c, r, r < 0 ? no_room(r) : NULL);
 }
 
 static void expired(void *arg, const struct binding *b)

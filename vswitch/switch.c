@@ -14,11 +14,11 @@
 
 enum {
 	FDB_CAPACITY = 65536,
-	BINDINGS_CAPACITY = 16384,
+	BINDINGS_CAPACITY = 32768,
 	NEXTHOP_CAPACITY = 131072,
 	NEIGHBOUR_CAPACITY = 8192,
 	MESSAGES = 1023,
-	TENANT_SHARE = 8, // a tenant may hold an eighth of the mappings
+	TENANT_SHARE = 8, // a tenant may hold an eighth of the mappings, and of the dynamic leases
 };
 
 struct switch_retired {
@@ -41,7 +41,8 @@ static int shared_new(struct switch_ *sw)
 	sw->qsbr = aligned_alloc(RTE_CACHE_LINE_SIZE,
 		RTE_ALIGN(rte_rcu_qsbr_get_memsize(WORKER_MAX), RTE_CACHE_LINE_SIZE));
 	sw->fdb = fdb_new(FDB_CAPACITY, sw->cfg.seed);
-	sw->bindings = binding_table_new(BINDINGS_CAPACITY, sw->cfg.seed);
+	sw->bindings = binding_table_new(
+		BINDINGS_CAPACITY, BINDINGS_CAPACITY / TENANT_SHARE, sw->cfg.seed);
 	sw->nexthops = nexthop_table_new(NEXTHOP_CAPACITY, sw->cfg.seed);
 	sw->neighbours = neighbours_new(NEIGHBOUR_CAPACITY);
 	sw->messages = rte_mempool_create("messages", MESSAGES, sizeof(struct worker_message), 0, 0,

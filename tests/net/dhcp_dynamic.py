@@ -358,6 +358,20 @@ def test_share(bench):
         client.release()
 
 
+# What the switch has no room for (here: a MAC that is another port's) is not acknowledged, nor is
+# it a lease afterwards; the log says why.
+def test_refused_by_the_switch(bench):
+    [mac] = [row["mac"] for row in bench.lab.list("port") if row["name"] == PORT_B]
+    thief = bench.client()
+    thief.mac = mac
+    offer = thief.discover()
+    assert thief.request(offer.address).kind == NAK
+    assert offer.address not in bench.leases()
+    with open(os.path.join(bench.lab.directory, "state", "insulad.log"), encoding="utf-8") as file:
+        assert f"lease: {mac} on port {PORT_A} cannot have {offer.address}: " \
+               "its MAC is another port's" in file.read()
+
+
 # An apply that gives a leased address to a port by configuration ends the lease: nobody shares it.
 def test_configured_over_dynamic(bench):
     client = bench.client()

@@ -80,7 +80,7 @@ static void on_gone(void *arg, const char *reason)
 	loop_quit(the_loop);
 }
 
-static void on_refused(void *arg, const char *why)
+static void on_refused(void *arg, const struct switch_lease_request *request, const char *why)
 {
 	struct fake *f = arg;
 
