@@ -3,7 +3,13 @@
 // (chains only grow at their head); making one takes the lock, once per destination.
 #include <pthread.h>
 #include <stdlib.h>
+#include "control/policy.h"
 #include "vswitch/nexthop.h"
+
+enum {
+	ZONES = POLICY_MAX_SECTIONS, // tenants, by their number
+	TENANT_SHARE = 8,
+};
 
 struct nexthop_table *nexthop_table_new(uint32_t capacity, uint64_t seed)
 {
@@ -21,7 +27,8 @@ struct nexthop_table *nexthop_table_new(uint32_t capacity, uint64_t seed)
 	t->heads = calloc(slots, sizeof(*t->heads));
 	t->next = calloc(capacity, sizeof(*t->next));
 	t->entries = calloc(capacity, sizeof(*t->entries));
-	if (!t->heads || !t->next || !t->entries)
+	t->n_neighbours = calloc(ZONES, sizeof(*t->n_neighbours));
+	if (!t->heads || !t->next || !t->entries || !t->n_neighbours)
 		goto fail;
 	pthread_mutex_init(&t->lock, NULL);
 	return t;
@@ -37,6 +44,7 @@ void nexthop_table_free(struct nexthop_table *t)
 	free(t->heads);
 	free(t->next);
 	free(t->entries);
+	free(t->n_neighbours);
 	free(t);
 }
 
@@ -70,17 +78,21 @@ static uint32_t find(struct nexthop_table *t, const struct nexthop *k, uint32_t 
 }
 
 // No kind can take the others' room: a tenant that scans a subnet makes neighbours, a trunk's MACs
-// make bridged entries. Hosts are made only for addresses that are somebody's.
-static bool may_make(const struct nexthop_table *t, const struct nexthop *k)
+// make bridged entries. Hosts are made only for addresses that are somebody's. Nor can a tenant
+// that scans take the other tenants' neighbours, since none is ever freed.
+static bool may_make(const struct nexthop_table *t, const struct nexthop *k, uint32_t zone)
 {
 	if (k->kind == NEXTHOP_NEIGHBOUR)
-		return t->n_kind[k->kind] < t->capacity / 4;
+		return t->n_kind[k->kind] < t->capacity / 4 &&
+		       t->n_neighbours[zone] < t->capacity / 4 / TENANT_SHARE;
 	if (k->kind == NEXTHOP_BRIDGED)
 		return t->n_kind[k->kind] < t->capacity / 2;
 	return true;
 }
 
-static uint32_t find_or_make(struct nexthop_table *t, const struct nexthop *k, bool always)
+// zone: of neighbours, whose it counts as.
+static uint32_t find_or_make(
+	struct nexthop_table *t, const struct nexthop *k, bool always, uint32_t zone)
 {
 	uint32_t slot = hash(t, k) & t->mask, i, id = find(t, k, slot);
 
@@ -89,11 +101,13 @@ static uint32_t find_or_make(struct nexthop_table *t, const struct nexthop *k, b
 	pthread_mutex_lock(&t->lock);
 	id = find(t, k, slot);
 	i = atomic_load_explicit(&t->n, memory_order_relaxed);
-	if (id == NEXTHOP_NONE && i < t->capacity && (always || may_make(t, k))) {
+	if (id == NEXTHOP_NONE && i < t->capacity && (always || may_make(t, k, zone))) {
 		struct nexthop *nh = &t->entries[i];
 
 		nh->kind = k->kind;
 		t->n_kind[k->kind]++;
+		if (k->kind == NEXTHOP_NEIGHBOUR && !always)
+			t->n_neighbours[zone]++;
 		nh->domain = k->domain;
 		nh->segment = k->segment;
 		nh->address = k->address;
@@ -115,7 +129,7 @@ uint32_t nexthop_bridged(struct nexthop_table *t, uint32_t segment_id, const str
 		.kind = NEXTHOP_BRIDGED, .domain = segment_id, .segment = segment_id, .mac = *mac
 	};
 
-	return find_or_make(t, &k, false);
+	return find_or_make(t, &k, false, 0);
 }
 
 uint32_t nexthop_find_bridged(struct nexthop_table *t, uint32_t segment_id, const struct mac *mac)
@@ -133,7 +147,7 @@ uint32_t nexthop_host(struct nexthop_table *t, uint32_t zone, be32 address, uint
 		.kind = NEXTHOP_HOST, .domain = zone, .segment = segment_id, .address = address
 	};
 
-	return find_or_make(t, &k, false);
+	return find_or_make(t, &k, false, 0);
 }
 
 uint32_t nexthop_find_host(
@@ -147,11 +161,11 @@ uint32_t nexthop_find_host(
 }
 
 uint32_t nexthop_neighbour(
-	struct nexthop_table *t, uint32_t uplink_port, be32 address, bool gateway)
+	struct nexthop_table *t, uint32_t uplink_port, be32 address, bool gateway, uint32_t zone)
 {
 	struct nexthop k = { .kind = NEXTHOP_NEIGHBOUR, .domain = uplink_port, .address = address };
 
-	return find_or_make(t, &k, gateway);
+	return find_or_make(t, &k, gateway, zone < ZONES ? zone : 0);
 }
 
 uint32_t nexthop_find_neighbour(struct nexthop_table *t, uint32_t uplink_port, be32 address)

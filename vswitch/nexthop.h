@@ -47,6 +47,7 @@ struct nexthop_table {
 	_Atomic uint32_t n; // entries in use; written under the lock
 	pthread_mutex_t lock;
 	uint32_t n_kind[NEXTHOP_KIND_COUNT]; // entries of each kind; under the lock
+	uint32_t *n_neighbours; // made for each tenant; under the lock
 	_Atomic uint32_t *heads; // chain heads by hash: index + 1
 	uint32_t *next; // index + 1 of the next in the chain; immutable once published
 	struct nexthop *entries;
@@ -70,9 +71,10 @@ static inline struct nexthop *nexthop_get(struct nexthop_table *t, uint32_t id)
 // Finds or makes an entry. NEXTHOP_NONE when the table, or the kind's share of it, is full.
 uint32_t nexthop_bridged(struct nexthop_table *t, uint32_t segment_id, const struct mac *mac);
 uint32_t nexthop_host(struct nexthop_table *t, uint32_t zone, be32 address, uint32_t segment_id);
-// gateway: a router that all depends on; it finds room when ordinary neighbours do not.
+// gateway: a router that all depends on; it finds room when ordinary neighbours do not. zone: the
+// tenant's for whom it is made, who may make an eighth of all.
 uint32_t nexthop_neighbour(
-	struct nexthop_table *t, uint32_t uplink_port, be32 address, bool gateway);
+	struct nexthop_table *t, uint32_t uplink_port, be32 address, bool gateway, uint32_t zone);
 // Finds without making.
 uint32_t nexthop_find_bridged(struct nexthop_table *t, uint32_t segment_id, const struct mac *mac);
 uint32_t nexthop_find_host(

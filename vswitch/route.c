@@ -53,7 +53,7 @@ static enum drop_reason to_host(
 }
 
 static enum drop_reason to_uplink(
-	struct worker *w, const struct policy_prt *up, struct packet *p, be32 dst)
+	struct worker *w, const struct policy_prt *up, struct packet *p, uint32_t zone, be32 dst)
 {
 	bool on_link = ipv4_in_prefix(dst, up->p->address, up->uplink->prefix_len);
 	be32 via = on_link ? dst : up->uplink->gateway;
@@ -63,7 +63,7 @@ static enum drop_reason to_uplink(
 		return DROP_ROUTE_NO_ROUTE;
 	if (on_link && !ipv4_is_host(dst, up->uplink->prefix_len))
 		return DROP_ROUTE_MULTICAST;
-	p->nexthop = nexthop_neighbour(w->sw->nexthops, up->p->id, via, !on_link);
+	p->nexthop = nexthop_neighbour(w->sw->nexthops, up->p->id, via, !on_link, zone);
 	nh = nexthop_get(w->sw->nexthops, p->nexthop);
 	if (!nh)
 		return DROP_NEXTHOP_QUEUE_FULL;
@@ -123,7 +123,7 @@ static enum drop_reason route_new(struct worker *w, struct burst *b, struct rte_
 	up = s->snat_port ? policy_port(b->policy, s->snat_port) : NULL;
 	if (!up)
 		return DROP_ROUTE_NO_ROUTE;
-	r = to_uplink(w, up, p, ip->dst);
+	r = to_uplink(w, up, p, p->zone, ip->dst);
 	return r == DROP_NONE ? snat(w, b, up, m) : r;
 }
 
@@ -141,7 +141,8 @@ static enum drop_reason route_hit(struct worker *w, struct burst *b, struct rte_
 	} else if (rec->d.flags & SESSION_F_SNAT) {
 		const struct policy_prt *up = policy_port(b->policy, rec->d.dst_port);
 
-		r = up && up->uplink ? to_uplink(w, up, p, fwd->dst) : DROP_NAT_NO_UPLINK;
+		r = up && up->uplink ? to_uplink(w, up, p, fwd->zone, fwd->dst)
+				     : DROP_NAT_NO_UPLINK;
 	} else {
 		r = to_host(w, b, p, fwd->zone, fwd->dst);
 	}
