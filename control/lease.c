@@ -240,10 +240,6 @@ static int on_end(struct leases *l, const struct proto_lease_event *e)
 {
 	struct lease *x = lease_of_client(&l->index, e);
 
-	const struct desired_port *p = desired_port_by_id(l->d->desired, e->port);
-
-	if (e->kind == PROTO_LEASE_DECLINE && p && p->address && p->address == e->address)
-		log_declined(l, e); // a configured port's, which nobody else can get
 	// An identifier can be imitated; a MAC behind this port was let through by the guard.
 	if (!x || x->s.address != e->address || !mac_equal(&x->s.mac, &e->mac))
 		return 0;
@@ -260,10 +256,31 @@ static int on_end(struct leases *l, const struct proto_lease_event *e)
 	return r;
 }
 
+static bool is_configured(struct leases *l, const struct proto_lease_event *e)
+{
+	const struct desired_port *p =
+		l->d->desired ? desired_port_by_id(l->d->desired, e->port) : NULL;
+
+	return e->kind == PROTO_LEASE_BOUND || (p && p->address);
+}
+
+// The switch serves these by itself: what they say is for the list.
+static void on_configured(struct leases *l, const struct proto_lease_event *e)
+{
+	const struct desired_port *p = desired_port_by_id(l->d->desired, e->port);
+
+	if (e->kind != PROTO_LEASE_BOUND &&
+		(p->address != e->address || !mac_equal(&p->mac, &e->mac)))
+		return;
+	if (e->kind == PROTO_LEASE_DECLINE)
+		log_declined(l, e);
+	bounds_on_event(l->bounds, e, lease_time_of_day_s());
+}
+
 void leases_on_event(struct leases *l, const struct proto_lease_event *e)
 {
-	if (e->kind == PROTO_LEASE_BOUND) {
-		bounds_on_event(l->bounds, e, lease_time_of_day_s());
+	if (is_configured(l, e)) {
+		on_configured(l, e);
 		return;
 	}
 	if (l->d->held) // it asks again: no pool is known yet
@@ -278,32 +295,15 @@ void leases_on_event(struct leases *l, const struct proto_lease_event *e)
 static void refused(void *arg, const struct switch_lease_request *request, const char *why)
 {
 	struct leases *l = arg;
+	const struct proto_lease_set *set =
+		request && request->h.type == PROTO_LEASE_SET ? &request->set : NULL;
+	const struct desired_port *p = set ? desired_port_by_id(l->d->desired, set->port) : NULL;
+	char address[INET_ADDRSTRLEN], mac[18];
 
 	if (!log_limit_pass(&l->limit, 5))
 		return;
 	if (!set) {
 		log_warning("lease: %s", why);
-}
-
-// One transaction for all that were waiting; only then the answers.
-void leases_batch_end(struct leases *l)
-{
-	if (!l->n_events)
-		return;
-	int r = store_begin(l->d->store);
-	for (size_t i = 0; r == 0 && i < l->n_events; i++) {
-		const struct proto_lease_event *e = &l->events[i];
-		switch ((enum proto_lease_kind)e->kind) {
-		case PROTO_LEASE_DISCOVER:
-			r = on_discover(l, e);
-			break;
-	const struct proto_lease_set *set =
-		request && request->h.type == PROTO_LEASE_SET ? &request->set : NULL;
-	const struct desired_port *p = set ? desired_port_by_id(l->d->desired, set->port) : NULL;
-	char address[INET_ADDRSTRLEN], mac[18];
-		case PROTO_LEASE_REQUEST:
-			r = on_request(l, e);
-			break;
 		return;
 	}
 	describe_address(set->address, address);
@@ -333,6 +333,23 @@ static void drop_refused(struct leases *l)
 	}
 	if (ok)
 		store_commit(l->d->store);
+}
+
+// One transaction for all that were waiting; only then the answers.
+void leases_batch_end(struct leases *l)
+{
+	if (!l->n_events)
+		return;
+	int r = store_begin(l->d->store);
+	for (size_t i = 0; r == 0 && i < l->n_events; i++) {
+		const struct proto_lease_event *e = &l->events[i];
+		switch ((enum proto_lease_kind)e->kind) {
+		case PROTO_LEASE_DISCOVER:
+			r = on_discover(l, e);
+			break;
+		case PROTO_LEASE_REQUEST:
+			r = on_request(l, e);
+			break;
 		case PROTO_LEASE_RELEASE:
 		case PROTO_LEASE_DECLINE:
 			r = on_end(l, e);
@@ -348,6 +365,7 @@ static void drop_refused(struct leases *l)
 		store_rollback(l->d->store);
 	if (r == 0) {
 		switch_lease_requests(l->d->client, l->answers, l->n_answers, refused, l);
+		drop_refused(l);
 	} else {
 		// What is not durable is not promised: back to what is.
 		if (log_limit_pass(&l->limit, 5))
@@ -365,7 +383,6 @@ static uint64_t key_of(uint32_t segment, be32 address)
 }
 
 static int by_key(const void *a, const void *b)
-		drop_refused(l);
 {
 	const uint64_t *x = a, *y = b;
 
@@ -463,10 +480,14 @@ static json_t *configured_object(struct leases *l, const struct desired_port *p)
 	uint32_t lease_s = l->d->desired->segments[p->segment].network->lease_s;
 	int64_t expires = b ? b->at + lease_s - lease_time_of_day_s() : 0;
 
+	if (b && b->kind != PROTO_LEASE_BOUND)
+		expires = 0;
 	return object(l, p, p->address, &p->mac, "configured",
-		!b            ? "reserved"
-		: expires > 0 ? "bound"
-			      : "expired",
+		!b                               ? "reserved"
+		: b->kind == PROTO_LEASE_RELEASE ? "released"
+		: b->kind == PROTO_LEASE_DECLINE ? "declined"
+		: expires > 0                    ? "bound"
+						 : "expired",
 		expires, b ? b->hostname : "");
 }
 

@@ -13,6 +13,9 @@
 #include "control/log.h"
 
 #define KEY "bound:"
+// Behind the time in a note; nothing: bound.
+#define RELEASED "r"
+#define DECLINED "d"
 #define STORE_DELAY_NS 1000000000u
 
 struct entry {
@@ -40,8 +43,11 @@ static int store_one(struct bounds *b, uint32_t port)
 	char key[32], value[128];
 
 	snprintf(key, sizeof(key), KEY "%u", port);
-	snprintf(value, sizeof(value), "%" PRId64 " %.*s", bound->at, (int)sizeof(bound->hostname),
-		bound->hostname);
+	snprintf(value, sizeof(value), "%" PRId64 "%s %.*s", bound->at,
+		bound->kind == PROTO_LEASE_RELEASE   ? RELEASED
+		: bound->kind == PROTO_LEASE_DECLINE ? DECLINED
+						     : "",
+		(int)sizeof(bound->hostname), bound->hostname);
 	return store_set_note(b->d->store, key, value);
 }
 
@@ -79,6 +85,10 @@ static void load_one(void *arg, const char *key, const char *value)
 	if (!e)
 		return;
 	e->bound.at = at;
+	e->bound.kind = *end == RELEASED[0]   ? PROTO_LEASE_RELEASE
+			: *end == DECLINED[0] ? PROTO_LEASE_DECLINE
+					      : PROTO_LEASE_BOUND;
+	end += e->bound.kind != PROTO_LEASE_BOUND;
 	snprintf(e->bound.hostname, sizeof(e->bound.hostname), "%s", *end == ' ' ? end + 1 : "");
 }
 
@@ -123,6 +133,7 @@ void bounds_on_event(struct bounds *b, const struct proto_lease_event *e, int64_
 	if (!entry)
 		return;
 	entry->bound.at = now_s;
+	entry->bound.kind = e->kind;
 	memcpy(entry->bound.hostname, e->hostname, sizeof(e->hostname));
 	entry->dirty = true;
 	if (!b->dirty)
