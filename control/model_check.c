@@ -7,6 +7,15 @@
 #include "control/model_check.h"
 
 static void check_uplinks(struct checker *c, const struct yaml_node *n);
+// What could not be read is empty.
+static bool has_vlans(const struct model_trunk *t)
+{
+	for (size_t i = 0; i < sizeof(t->allowed); i++)
+		if (t->allowed[i] != 0)
+			return true;
+	return false;
+}
+
 static void check_trunks(struct checker *c, const struct yaml_node *n);
 
 static void check_settings(struct checker *c, const struct yaml_node *n)
@@ -136,7 +145,7 @@ static void check_trunks(struct checker *c, const struct yaml_node *root)
 		if (n->kind == YAML_MAP && !yaml_has(n, "interface") && !yaml_has(n, "devargs"))
 			report(c->r, n->line,
 				"interface is missing; a trunk needs interface or devargs");
-		if (vid != 0 && (t->allowed[vid / 8] & 1u << (vid % 8)) == 0)
+		if (vid != 0 && has_vlans(t) && (t->allowed[vid / 8] & 1u << (vid % 8)) == 0)
 			report(c->r, line_of(n, "native_vlan"),
 				"native_vlan %u is not in the list of allowed VLANs; one of them",
 				vid);

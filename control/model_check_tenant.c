@@ -256,6 +256,14 @@ static bool has_pool(const struct networks *networks, unsigned index)
 	return yaml_has(n, "pool");
 }
 
+static bool has_nameless(const struct model_tenant *t)
+{
+	for (unsigned i = 0; i < t->n_networks; i++)
+		if (t->networks[i].name[0] == '\0')
+			return true;
+	return false;
+}
+
 static void check_nic(struct checker *c, const struct model_tenant *t,
 	const struct networks *networks, struct seen *used, const struct model_nic *nic,
 	const struct yaml_node *n)
@@ -268,7 +276,8 @@ static void check_nic(struct checker *c, const struct model_tenant *t,
 		return;
 	net = seen_find(&networks->names, nic->network);
 	if (net == NULL) {
-		report_no_network(c, t, nic, n);
+		if (!has_nameless(t)) // it may be that one
+			report_no_network(c, t, nic, n);
 		return;
 	}
 	check_nic_address(c, nic, &t->networks[net->index],

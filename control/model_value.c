@@ -86,7 +86,7 @@ const char *value_ipv4_range(const char *text, be32 *ret_first, be32 *ret_last)
 	char a[32], b[32];
 	be32 first, last;
 
-	if (!split_range(text, a, b))
+	if (!strchr(text, '-') || !split_range(text, a, b))
 		return "is not a range of IPv4 addresses";
 	problem = value_ipv4(a, &first);
 	if (problem == NULL)
@@ -203,8 +203,13 @@ const char *value_path(const char *text, size_t size)
 
 	if (problem == NULL && text[0] != '/')
 		return "is not an absolute path";
-	if (problem == NULL && (strstr(text, "/../") != NULL || text[strlen(text) - 1] == '/'))
-		return "is not a plain path";
+	// One way to write it: two ports with one socket are seen by it.
+	for (const char *p = text; problem == NULL && *p != '\0'; p += 1 + strcspn(p + 1, "/")) {
+		size_t n = strcspn(p + 1, "/");
+
+		if (n == 0 || (n == 1 && p[1] == '.') || (n == 2 && p[1] == '.' && p[2] == '.'))
+			return "is not a plain path";
+	}
 	return problem;
 }
 

@@ -234,6 +234,7 @@ static void read_vlans(
 	struct reader *rd, const struct field *f, const struct yaml_node *n, char *object)
 {
 	uint8_t *map = (uint8_t *)object + f->at;
+	bool bad = false;
 
 	if (n->kind != YAML_LIST) {
 		bad_value(
@@ -242,17 +243,26 @@ static void read_vlans(
 	}
 	if (n->n == 0)
 		report(rd->r, n->line, "%s is empty; allowed: %s", f->key, f->allowed);
+	if (n->n > f->max) {
+		report(rd->r, n->line, "%s has %u entries; allowed: 1 to %u VLANs and ranges",
+			f->key, n->n, f->max);
+		return;
+	}
 	for (const struct yaml_node *c = n->first; c != NULL; c = c->next) {
 		const char *problem = NULL;
 		uint32_t a = 1, b = 0;
 
 		if (c->kind == YAML_SCALAR)
 			problem = value_number_range(c->text, f->min, f->max, &a, &b);
-		if (c->kind != YAML_SCALAR || problem != NULL)
+		if (c->kind != YAML_SCALAR || problem != NULL) {
 			bad_value(rd, f, c, problem);
+			bad = true;
+		}
 		for (uint32_t v = a; v <= b; v++)
 			map[v / 8] |= (uint8_t)(1u << (v % 8));
 	}
+	if (bad) // not judged again
+		memset(map, 0, sizeof(((struct model_trunk *)0)->allowed));
 }
 
 static void read_list(

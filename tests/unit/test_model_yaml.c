@@ -331,6 +331,24 @@ static void limits(void **state)
 }
 
 // Every beginning of a good document is read without a crash, and says so if it is wrong.
+// Entries that each name all VLANs would keep insulad at work for as long as the file is large.
+static void many_vlans(void **state)
+{
+	static const char head[] = "version: 1\ntrunks:\n"
+				   "  - {name: a, interface: eth1, allowed: [",
+			  last[] = "5]}\n";
+	static const char entry[] = "1-4094, ";
+	char yaml[sizeof(head) + sizeof(last) + 4095 * sizeof(entry)], *p = stpcpy(yaml, head);
+
+	for (unsigned n = 1; n <= 4094; n++)
+		p = stpcpy(p, entry);
+	strcpy(p, last);
+	bad(yaml, strlen(yaml),
+		"t.yaml:3: allowed has 4095 entries; allowed: 1 to 4094 VLANs and ranges");
+	strcpy(p - strlen(entry), last);
+	model_free(good(yaml));
+}
+
 static void truncated(void **state)
 {
 	char path[400];
@@ -472,6 +490,7 @@ int main(void)
 		cmocka_unit_test(defaults),
 		cmocka_unit_test(every_key),
 		cmocka_unit_test(limits),
+		cmocka_unit_test(many_vlans),
 		cmocka_unit_test(truncated),
 		cmocka_unit_test(speed),
 		cmocka_unit_test(schema_is_documented),
