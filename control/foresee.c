@@ -142,6 +142,40 @@ int foresee_room(struct daemon *d, const struct desired *desired, char *err, siz
 	return r < 0 ? log_reason(r, err, err_size, "settings: %s", why) : 0;
 }
 
+// Insulad gives the switch's user access to sockets of vhost-user front ends: its own and the
+// switch's are none, and each is one port's. Others in the file were compared when it was read.
+static bool socket_taken(const struct daemon *d, const struct desired *desired,
+	const struct desired_port *p, char *why, size_t size)
+{
+	static const char folder[] = "vhost/";
+	size_t n = strlen(d->run.path);
+	const char *name = p->nic->socket;
+
+	if (strncmp(name, d->run.path, n) != 0 || name[n] != '/')
+		return false;
+	name += n + 1;
+	if (strncmp(name, folder, sizeof(folder) - 1) != 0) {
+		snprintf(why, size,
+			"socket %s is in insulad's own folder; allowed there: in %s/vhost",
+			p->nic->socket, d->run.path);
+		return true;
+	}
+	for (unsigned i = 0; i < desired->n_ports; i++) {
+		const struct desired_port *q = &desired->ports[i];
+		char own[sizeof(((struct port_spec *)0)->arg)];
+
+		if (q->kind != DESIRED_NIC || q->nic->type != MODEL_NIC_VHOST_USER ||
+			q->nic->socket[0])
+			continue;
+		port_spec_vhost_path(q, d->run.path, own, sizeof(own));
+		if (strcmp(own, p->nic->socket) != 0)
+			continue;
+		snprintf(why, size, "socket %s is that of port %s; one port each", own, q->name);
+		return true;
+	}
+	return false;
+}
+
 // An address of the host's fails the whole apply, and so does what is new or moved and cannot be
 // made, and a switch for which there is no room.
 static json_t *failures(
@@ -155,6 +189,12 @@ static json_t *failures(
 	for (unsigned i = 0; i < desired->n_uplinks; i++)
 		if (host_address_taken(&desired->ports[i], text, sizeof(text)))
 			warn(list, desired->ports[i].name, text);
+	for (unsigned i = 0; i < desired->n_ports; i++) {
+		const struct desired_port *p = &desired->ports[i];
+		if (p->kind == DESIRED_NIC && p->nic->type == MODEL_NIC_VHOST_USER &&
+			socket_taken(d, desired, p, text, sizeof(text)))
+			warn(list, p->name, text);
+	}
 	for (unsigned i = 0; i < ports->n; i++) {
 		const struct port_change *c = &ports->v[i];
 		char why[600];

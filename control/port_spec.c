@@ -94,10 +94,7 @@ static unsigned nic_candidates(const struct desired_port *p, const char *run_dir
 		if (nic->socket[0]) {
 			memcpy(s->arg, nic->socket, sizeof(nic->socket));
 		} else {
-			char name[DESIRED_NAME_SIZE];
-			memcpy(name, p->name, sizeof(name));
-			*strchr(name, '/') = '.';
-			snprintf(s->arg, sizeof(s->arg), "%s/vhost/%s", run_dir, name);
+			port_spec_vhost_path(p, run_dir, s->arg, sizeof(s->arg));
 		}
 		put_tap(next(specs, &n, PROTO_PORT_TAP, p->mtu, tap_queues), nic->netns, ifname,
 			p->mac);
@@ -193,4 +190,14 @@ bool port_spec_same_tap(const struct port_spec *a, const struct port_spec *b)
 bool port_spec_replaces_tap(const struct port_spec *a, const struct port_spec *b)
 {
 	return same_device(a, b) && !can_stay(a, b);
+}
+
+void port_spec_vhost_path(
+	const struct desired_port *p, const char *run_dir, char *ret_path, size_t size)
+{
+	char name[DESIRED_NAME_SIZE];
+
+	memcpy(name, p->name, sizeof(name));
+	*strchr(name, '/') = '.';
+	snprintf(ret_path, size, "%s/vhost/%s", run_dir, name);
 }

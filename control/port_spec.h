@@ -26,6 +26,9 @@ struct port_spec {
 // Returns how many.
 unsigned port_spec_candidates(const struct desired_port *p, const char *run_dir, unsigned workers,
 	struct port_spec ret_specs[PORT_MAX_CANDIDATES]);
+// The socket of a vhost-user port whose file names none.
+void port_spec_vhost_path(
+	const struct desired_port *p, const char *run_dir, char *ret_path, size_t size);
 // "tap eth0 in netns red-1", "packet socket on eth1", …
 void port_spec_describe(const struct port_spec *s, char *ret_text, size_t size);
 const char *port_spec_kind_name(const struct port_spec *s);
