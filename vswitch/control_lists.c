@@ -130,6 +130,8 @@ void control_drops(struct control *c)
 		strncpy(l->e[r - 1].name, drop_name(r), sizeof(l->e[0].name) - 1);
 	if (port == 0)
 		add_drops(c->sw, NULL, l);
+	for (unsigned r = 1; port == 0 && r < DROP_COUNT; r++)
+		l->e[r - 1].count += c->sw->gone_drops[r];
 	for (uint32_t id = 1; id <= POLICY_MAX_PORT_ID; id++) {
 		struct port *p = port == 0 || port == id ? switch_port(c->sw, id) : NULL;
 

@@ -325,6 +325,9 @@ int switch_port_del(struct switch_ *sw, uint32_t id)
 	fdb_flush_port(sw->fdb, id);
 	binding_del_port(sw->bindings, id);
 	neighbours_forget(sw->neighbours, id);
+	for (unsigned r = 0; r < DROP_COUNT; r++)
+		for (unsigned i = 0; i <= sw->n_workers; i++)
+			sw->gone_drops[r] += p->counters[i]->drops[r];
 	port_free(p);
 	return 0;
 }

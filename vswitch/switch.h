@@ -39,6 +39,7 @@ struct switch_ {
 	_Atomic uint32_t tenant_sessions[65536];
 	struct rte_mempool *messages; // struct worker_message; locks for itself
 	struct switch_retired *retired; // control: waiting for their grace period
+	uint64_t gone_drops[DROP_COUNT]; // control: what ports that were removed had dropped
 	int control_event_fd; // workers write: a message waits in to_control
 	_Atomic uint64_t announce; // control bumps: worker 0 announces uplink addresses again
 	unsigned n_workers;
