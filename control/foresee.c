@@ -176,6 +176,21 @@ static bool socket_taken(const struct daemon *d, const struct desired *desired,
 	return false;
 }
 
+int foresee_sockets(
+	const struct daemon *d, const struct desired *desired, char *err, size_t err_size)
+{
+	char why[400];
+
+	for (unsigned i = 0; i < desired->n_ports; i++) {
+		const struct desired_port *p = &desired->ports[i];
+
+		if (p->kind == DESIRED_NIC && p->nic->type == MODEL_NIC_VHOST_USER &&
+			socket_taken(d, desired, p, why, sizeof(why)))
+			return log_reason(-EINVAL, err, err_size, "port %s: %s", p->name, why);
+	}
+	return 0;
+}
+
 // An address of the host's fails the whole apply, and so does what is new or moved and cannot be
 // made, and a switch for which there is no room.
 static json_t *failures(
@@ -189,12 +204,6 @@ static json_t *failures(
 	for (unsigned i = 0; i < desired->n_uplinks; i++)
 		if (host_address_taken(&desired->ports[i], text, sizeof(text)))
 			warn(list, desired->ports[i].name, text);
-	for (unsigned i = 0; i < desired->n_ports; i++) {
-		const struct desired_port *p = &desired->ports[i];
-		if (p->kind == DESIRED_NIC && p->nic->type == MODEL_NIC_VHOST_USER &&
-			socket_taken(d, desired, p, text, sizeof(text)))
-			warn(list, p->name, text);
-	}
 	for (unsigned i = 0; i < ports->n; i++) {
 		const struct port_change *c = &ports->v[i];
 		char why[600];

@@ -133,6 +133,19 @@ def test_vhost_user(lab):
         check(lab, apply(lab, wanted), GUEST, "vhost-user")
 
 
+# Insulad lets the switch into front ends' sockets: its own, the API's, is none, nor another port's.
+def test_sockets_of_others(lab):
+    run = os.environ["INSULA_RUN_DIR"]
+    for path, why in (("insulad.sock", f"in insulad's own folder; allowed there: in {run}/vhost"),
+                      ("vhost/red.red-2.eth0", "that of port red/red-2.eth0; one port each")):
+        wanted = document({}, type="vhost-user", socket=f"{run}/{path}")
+        laptops.nic_of(wanted, "red-2").update(type="vhost-user")
+        for word, expected in (("diff", 2), ("apply", 1)):
+            status, text = lab.try_document(word, wanted)
+            assert status == expected, text
+            assert f"port {GUEST}: socket {run}/{path} is {why}" in text, text
+
+
 # Neither a client nor a server can be where there is no folder.
 def test_vhost_user_to_tap(lab):
     for more in ({"server": True}, {}):
