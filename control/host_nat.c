@@ -157,11 +157,6 @@ static int own_table(char *err, size_t err_size)
 	return r;
 }
 
-int host_nat_adopt(char *err, size_t err_size)
-{
-	return own_table(err, err_size);
-}
-
 static void disown_table(void)
 {
 	if (owner_fd >= 0)
@@ -202,6 +197,20 @@ int host_nat_up(struct store *s, const struct port_spec *tap, const char *ifname
 static void found(void *arg, const char *key, const char *value)
 {
 	*(bool *)arg = true;
+}
+
+int host_nat_adopt(struct store *s, const struct port_spec *tap, char *err, size_t err_size)
+{
+	bool noted = false;
+	int r = own_table(err, err_size);
+
+	store_each_note(s, NOTE, found, &noted);
+	if (r < 0 || noted)
+		return r;
+	log_warning("the notes of how this host was are gone: if nobody else needs forwarding, "
+		    "turn it off after `insula stop` with `sysctl -w net.ipv4.ip_forward=0`");
+	r = store_note(s, NOTE, tap->ifname);
+	return r < 0 ? log_reason(r, err, err_size, "state: %s", store_error(s)) : 0;
 }
 
 void host_nat_down(struct store *s)

@@ -13,8 +13,9 @@
 // of the store. Idempotent.
 int host_nat_up(struct store *s, const struct port_spec *tap, const char *ifname, char *err,
 	size_t err_size);
-// The table runs on from an insulad before: it is this one's from now on. 0, or -errno as above.
-int host_nat_adopt(char *err, size_t err_size);
+// The table runs on from an insulad before: it is this one's from now on, and noted again if
+// somebody deleted the notes. 0, or -errno as above.
+int host_nat_adopt(struct store *s, const struct port_spec *tap, char *err, size_t err_size);
 // Deletes the table and puts the sysctls back, if host_nat_up was called since, by this insulad or
 // one before (the store knows). What fails is logged, and the next call tries again.
 void host_nat_down(struct store *s);

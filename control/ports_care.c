@@ -79,7 +79,7 @@ int port_adopt(struct daemon *d, struct port *p, const struct proto_port_entry *
 	if (s->kind == PROTO_PORT_TAP &&
 		(tap_look(p->fds[0], s->netns, &sight) == -EBADFD || sight.homeless))
 		return -ENODEV;
-	if (s->nat_host && host_nat_adopt(err, sizeof(err)) < 0)
+	if (s->nat_host && host_nat_adopt(d->store, s, err, sizeof(err)) < 0)
 		log_error("port %s: %s", p->name, err);
 	// Killed between an apply's commit and its last step.
 	if (s->kind == PROTO_PORT_TAP && tap_name(p->fds[0], p->temporary) == 0 &&

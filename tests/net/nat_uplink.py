@@ -300,6 +300,22 @@ def test_renamed_and_killed(lab):
     assert lab.probe("tcp", "red-1", "internet", laptops.ROUTER) == laptops.OWN
 
 
+# Somebody deleted the notes of how the host was: the table goes all the same, and what nobody can
+# know any more is said.
+def test_notes_deleted(lab):
+    os.unlink(os.path.join(os.environ["INSULA_RUN_DIR"], "host.db"))
+    lab.kill("insulad")
+    mark = len(lab.log())
+    lab.start()
+    told = lab.log()[mark:]
+    assert "notes of how this host was are gone" in told, told
+    assert not lab.stop_insulad() and "table ip insula" not in tables()
+    netns.run(*re.search("`(sysctl [^`]*)`", told)[1].split())
+    lab.start()
+    assert "table ip insula" in tables() and forwarding() == "1"
+    lab.lease_again()
+
+
 # Other addresses between the switch and the host, and another name; the old ones go.
 def test_own_addresses(lab):
     uplink = {"name": "internet", "mode": "nat", "interface": "guests0",
