@@ -86,11 +86,9 @@ struct port {
 	_Atomic uint32_t up; // the other end is there; written by the kind's own code
 	_Atomic uint32_t epoch; // grows when event fds changed; workers then read them again
 	_Atomic uint32_t dead; // an fd failed for good; control reports it
-	// Waits for the policy it was made for: nothing goes in or out. Control writes; see
-	// switch_policy_publish.
-	_Atomic bool held;
 	struct storm storm; // see storm.h
 	bool served; // control: workers have its queues
+	bool held; // control: waits for the policy it was made for; not in switch.open_ports
 	uint32_t told; // control: what insulad was last told of up and dead; PORT_TOLD_NOTHING
 	void *priv; // the kind's
 	struct port_counters *counters[WORKER_MAX + 1]; // one per worker, then control's own

@@ -294,6 +294,8 @@ int switch_port_add_kind(struct switch_ *sw, const struct port_params *params,
 	}
 	// release: the port is complete before workers can look it up
 	atomic_store_explicit(&sw->ports[p->id], p, memory_order_release);
+	if (!p->held)
+		atomic_store_explicit(&sw->open_ports[p->id], p, memory_order_release);
 	// Made anew under a policy that stays: what left with the old one comes back.
 	if (policy_port(sw->policy, p->id))
 		r = set_static(sw, sw->policy, policy_port(sw->policy, p->id));
@@ -320,6 +322,7 @@ int switch_port_del(struct switch_ *sw, uint32_t id)
 	if (!p)
 		return -ENOENT;
 	atomic_store_explicit(&sw->ports[id], NULL, memory_order_release);
+	atomic_store_explicit(&sw->open_ports[id], NULL, memory_order_release);
 	take_queues(sw, p);
 	p->ops->destroy(p);
 	fdb_flush_port(sw->fdb, id);
@@ -471,7 +474,8 @@ static void open_held(struct switch_ *sw)
 		graced = true;
 		neighbours_forget(sw->neighbours, p->id);
 		// release: the policy, and what follows it, before the port
-		atomic_store_explicit(&p->held, false, memory_order_release);
+		atomic_store_explicit(&sw->open_ports[p->id], p, memory_order_release);
+		p->held = false;
 	}
 }
 

@@ -28,6 +28,8 @@ struct switch_ {
 	struct rte_rcu_qsbr *qsbr; // workers report; control waits
 	const struct policy *_Atomic policy; // control publishes with release
 	struct port *_Atomic ports[POLICY_MAX_PORT_ID + 1]; // by id; control publishes with release
+	// Of them those that carry packets: not the held ones. Control publishes with release.
+	struct port *_Atomic open_ports[POLICY_MAX_PORT_ID + 1];
 	struct fdb *fdb; // locks for itself
 	struct binding_table *bindings; // control writes; see binding.h
 	struct nexthop_table *nexthops;
@@ -86,9 +88,8 @@ static inline struct port *switch_port(struct switch_ *sw, uint32_t id)
 // The port, if it carries packets; else NULL.
 static inline struct port *switch_open_port(struct switch_ *sw, uint32_t id)
 {
-	struct port *p = switch_port(sw, id);
-
-	// acquire: pairs with open_held's release: who sees it open goes by the policy it waited
-	// for
-	return p && !atomic_load_explicit(&p->held, memory_order_acquire) ? p : NULL;
+	// acquire: who sees it goes by the policy it waited for
+	return id <= POLICY_MAX_PORT_ID
+		       ? atomic_load_explicit(&sw->open_ports[id], memory_order_acquire)
+		       : NULL;
 }
