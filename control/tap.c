@@ -162,6 +162,12 @@ static int index_of(const char *ifname)
 	return r;
 }
 
+// The very device that was noted, under its name: nobody needs to be asked whose it is.
+static bool is_noted(const struct tap_params *p)
+{
+	return p->adopt && p->ifindex && index_of(p->ifname) == p->ifindex;
+}
+
 // MAC, MTU, alias, up: what is not so yet. Every question about a link and every change to one
 // makes the kernel walk all IPv6 routes once its carrier has changed, as it has by an open queue:
 // among a thousand taps that is most of a restart. So a new one is not asked for, and one that
@@ -169,9 +175,9 @@ static int index_of(const char *ifname)
 static int adjust(struct nl_sock *nl, const struct tap_params *p, const struct link_info *found)
 {
 	char alias[128];
-	struct link_info now;
+	struct link_info now = *found;
 	int ifindex = found->ifindex ? found->ifindex : index_of(p->ifname);
-	struct link_change change = { .up = !p->down && !(found->flags & IFF_UP) };
+	struct link_change change = { 0 };
 
 	snprintf(alias, sizeof(alias), ALIAS_PREFIX "%s", p->port);
 	// One that was without a carrier is asked for, which makes it send from now on, and then
@@ -183,11 +189,12 @@ static int adjust(struct nl_sock *nl, const struct tap_params *p, const struct l
 			return r;
 		change.mac = &p->mac;
 	}
-	if (!mac_equal(&found->mac, &p->mac))
+	change.up = !p->down && !(now.flags & IFF_UP);
+	if (!mac_equal(&now.mac, &p->mac))
 		change.mac = &p->mac;
-	if (found->mtu != p->mtu)
+	if (now.mtu != p->mtu)
 		change.mtu = p->mtu;
-	if (strcmp(found->alias, alias) != 0)
+	if (strcmp(now.alias, alias) != 0)
 		change.alias = alias;
 	if (ifindex < 0)
 		return ifindex;
@@ -208,11 +215,15 @@ static int make(const struct tap_params *p, int fds[], unsigned n_have, bool *re
 	if (r < 0)
 		return log_reason(
 			r, err, err_size, "cannot open a netlink socket: %s", strerror(-r));
-	if (!n_have)
+	if (!n_have && is_noted(p)) { // and how it is, adjust asks, once for all
+		found = (struct link_info){ .ifindex = p->ifindex };
+		snprintf(found.name, sizeof(found.name), "%s", p->ifname);
+	} else if (!n_have) {
 		r = check_name(nl, p, &found, err, err_size);
-	else if ((r = link_get(nl, p->ifname, &found)) < 0)
+	} else if ((r = link_get(nl, p->ifname, &found)) < 0) {
 		log_reason(r, err, err_size, "cannot ask for interface %s in %s: %s", p->ifname,
 			where(p), strerror(-r));
+	}
 	if (r == 0 && found.ifindex)
 		here.ifname = found.name;
 	while (r == 0 && n < p->n_queues) {

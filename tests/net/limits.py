@@ -15,10 +15,10 @@ import lab as labs
 import netns
 import site_lab
 
-PORTS = 1000
+PORTS, RESTART_PORTS = 1000, 300
 RSS_MIB = 64
 IDLE_S, IDLE_PERCENT = 10, 1.0
-APPLY_S, REMOVE_S, STOP_S, PAUSE_S = 2.0, 2.0, 3.0, 0.5
+APPLY_S, REMOVE_S, STOP_S, PAUSE_S, RESTART_S = 2.0, 2.0, 3.0, 0.5, 1.0
 INTERVAL_S, TRIES = 0.002, 3
 RECEIVERS = dict(zip(("first", "second"), site_lab.PAIR))
 
@@ -50,6 +50,31 @@ def test_apply_and_remove(site):
             break
     check(f"apply of {PORTS} ports", min(applies), APPLY_S, "s")
     check(f"removing {PORTS} ports", min(removes), REMOVE_S, "s")
+
+
+# Seconds from `insula start` to the first packet.
+def restart(site):
+    for pid in site.processes():
+        os.kill(pid, signal.SIGKILL)
+    while site.processes():
+        time.sleep(0.01)
+    begin = time.monotonic()
+    with subprocess.Popen([site.insula_program, "start"], stdout=subprocess.DEVNULL) as start:
+        while netns.run(*netns.inside(site_lab.PAIR[0]), "ping", "-c", "1", "-W", "0.05",
+                        site_lab.ADDRESSES[1], check=False).returncode:
+            assert time.monotonic() < begin + 20, "no packet comes through"
+        took = time.monotonic() - begin
+    assert start.returncode == 0
+    return took
+
+
+# Of a thousand taps in one namespace the kernel alone takes a second to see them come and go.
+def test_both_killed(site):
+    site.apply_ports(RESTART_PORTS + 2)
+    times = []
+    while len(times) < TRIES and min(times, default=RESTART_S) >= RESTART_S:
+        times.append(restart(site))
+    check(f"restart with {RESTART_PORTS} ports: the first packet", min(times), RESTART_S, "s")
 
 
 # The longest pause of a stream between two instances, from the moment that `strike` returns until
