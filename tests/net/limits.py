@@ -75,6 +75,7 @@ def test_both_killed(site):
     while len(times) < TRIES and min(times, default=RESTART_S) >= RESTART_S:
         times.append(restart(site))
     check(f"restart with {RESTART_PORTS} ports: the first packet", min(times), RESTART_S, "s")
+    site.apply_ports(2)
 
 
 # The longest pause of a stream between two instances, from the moment that `strike` returns until
