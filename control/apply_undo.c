@@ -2,6 +2,7 @@
 // An apply that fails: what ran before, again. See apply.c, which calls it; main thread.
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include "control/apply_internal.h"
 #include "control/host_nat.h"
 #include "control/log.h"
@@ -96,12 +97,38 @@ static void undo_policy(struct apply *a)
 	d->switch_has_policy = r == 0 && (a->had_policy || a->pushed || a->restarted);
 }
 
+// A new tap beside what there was: nobody waits for it to go.
+static bool is_fresh_tap(const struct port_change *c)
+{
+	return !c->old && !c->donor && !c->evicted &&
+	       c->new->n_fds &&port_spec_of(c->new)->kind == PROTO_PORT_TAP &&
+	       !port_spec_of(c->new)->host_nat;
+}
+
+// Closing a tap takes the kernel some ms each, deleting many at once hardly more than one.
+static void close_fresh_taps(struct apply *a)
+{
+	struct port **fresh = calloc(a->ports.n + 1, sizeof(struct port *));
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < a->ports.n; i++)
+		if (fresh && is_fresh_tap(&a->ports.v[i]))
+			fresh[n++] = a->ports.v[i].new;
+	if (fresh)
+		ports_delete_taps(fresh, n);
+	for (unsigned i = 0; i < a->ports.n; i++)
+		port_close(a->ports.v[i].new);
+	free(fresh);
+}
+
 static void undo_ports(struct apply *a)
 {
 	struct daemon *d = a->d;
 
 	for (unsigned i = a->ports.n; i-- > 0;) {
 		struct port_change *c = &a->ports.v[i];
+		if (is_fresh_tap(c))
+			continue;
 		port_close(c->new);
 		if (c->made)
 			port_restore_host(d, d->ports, c->new);
@@ -117,6 +144,7 @@ static void undo_ports(struct apply *a)
 	}
 	if (a->restarted)
 		ports_add_all(d);
+	close_fresh_taps(a);
 }
 
 void apply_undo(struct apply *a, int error)

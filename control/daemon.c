@@ -47,6 +47,7 @@ static int read_desired(struct daemon *d, const char *file, const char *yaml, si
 	struct model_errors errors = { 0 };
 	char err[512];
 	struct model *m;
+	int line;
 	int r = model_from_yaml(file, yaml, size, &m, &errors);
 
 	if (r == 0)
@@ -56,10 +57,10 @@ static int read_desired(struct daemon *d, const char *file, const char *yaml, si
 	model_errors_free(&errors);
 	if (r < 0)
 		return fail(ret, r, "%s", r == -EIO ? store_error(d->store) : strerror(-r));
-	r = foresee_sockets(d, *ret_desired, err, sizeof(err));
+	r = foresee_sockets(d, *ret_desired, &line, err, sizeof(err));
 	if (r < 0) {
 		desired_free(*ret_desired);
-		return fail(ret, r, "%s: %s", file, err);
+		return fail(ret, r, "%s:%d: %s", file, line, err);
 	}
 	return 0;
 }

@@ -147,14 +147,11 @@ int foresee_room(struct daemon *d, const struct desired *desired, char *err, siz
 static bool socket_taken(const struct daemon *d, const struct desired *desired,
 	const struct desired_port *p, char *why, size_t size)
 {
-	static const char folder[] = "vhost/";
-	size_t n = strlen(d->run.path);
-	const char *name = p->nic->socket;
+	const char *name = strrchr(p->nic->socket, '/');
 
-	if (strncmp(name, d->run.path, n) != 0 || name[n] != '/')
+	if (!name)
 		return false;
-	name += n + 1;
-	if (strncmp(name, folder, sizeof(folder) - 1) != 0) {
+	if (runtime_dir_holds(&d->run, "", p->nic->socket)) {
 		snprintf(why, size,
 			"socket %s is in insulad's own folder; allowed there: in %s/vhost",
 			p->nic->socket, d->run.path);
@@ -168,7 +165,8 @@ static bool socket_taken(const struct daemon *d, const struct desired *desired,
 			q->nic->socket[0])
 			continue;
 		port_spec_vhost_path(q, d->run.path, own, sizeof(own));
-		if (strcmp(own, p->nic->socket) != 0)
+		if (strcmp(strrchr(own, '/'), name) != 0 ||
+			!runtime_dir_holds(&d->run, "vhost", p->nic->socket))
 			continue;
 		snprintf(why, size, "socket %s is that of port %s; one port each", own, q->name);
 		return true;
@@ -176,8 +174,8 @@ static bool socket_taken(const struct daemon *d, const struct desired *desired,
 	return false;
 }
 
-int foresee_sockets(
-	const struct daemon *d, const struct desired *desired, char *err, size_t err_size)
+int foresee_sockets(const struct daemon *d, const struct desired *desired, int *ret_line, char *err,
+	size_t err_size)
 {
 	char why[400];
 
@@ -185,8 +183,10 @@ int foresee_sockets(
 		const struct desired_port *p = &desired->ports[i];
 
 		if (p->kind == DESIRED_NIC && p->nic->type == MODEL_NIC_VHOST_USER &&
-			socket_taken(d, desired, p, why, sizeof(why)))
+			socket_taken(d, desired, p, why, sizeof(why))) {
+			*ret_line = p->nic->line;
 			return log_reason(-EINVAL, err, err_size, "port %s: %s", p->name, why);
+		}
 	}
 	return 0;
 }

@@ -19,8 +19,8 @@ bool foresee_restart(const struct daemon *d, const struct desired *desired);
 int foresee_room(struct daemon *d, const struct desired *desired, char *err, size_t err_size);
 // Is each vhost-user socket one port's, and none of insulad's own? 0, or -EINVAL with a sentence in
 // err.
-int foresee_sockets(
-	const struct daemon *d, const struct desired *desired, char *err, size_t err_size);
+int foresee_sockets(const struct daemon *d, const struct desired *desired, int *ret_line, char *err,
+	size_t err_size);
 // Would an apply of it fail, as far as is known before? 0, or -errno with the first reason in err.
 int foresee_check(struct daemon *d, const struct desired *desired, char *err, size_t err_size);
 

@@ -9,6 +9,7 @@
 #include "control/host_nat.h"
 #include "control/log.h"
 #include "control/packet_socket.h"
+#include "control/remains.h"
 #include "control/tap.h"
 #include "control/tap_care.h"
 
@@ -268,6 +269,7 @@ void ports_repair(void *arg)
 			continue;
 		}
 		port_set_persistent(p, true);
+		remains_note_tap(d->store, p); // it has another index
 		made_anew = true;
 		p->broken = false;
 		p->trouble[0] = 0;

@@ -75,15 +75,20 @@ static void parse(const char *value, struct tap_note *ret_note)
 int remains_note_tap(struct store *s, const struct port *p)
 {
 	const struct port_spec *spec = port_spec_of(p);
+	struct tap_note former;
 	struct note n;
 
 	key_of(spec, &n);
 	if (spec->kind != PROTO_PORT_TAP)
 		return 0;
 	const uint8_t *m = spec->mac.b;
-	snprintf(n.value, sizeof(n.value), "%s #%d %02x:%02x:%02x:%02x:%02x:%02x", p->name,
-		p->n_fds ? tap_index(p->fds[0], spec->netns) : 0, m[0], m[1], m[2], m[3], m[4],
-		m[5]);
+	int ifindex = p->n_fds ? tap_index(p->fds[0], spec->netns) : 0;
+	// Of one that was moved away, what was noted stands.
+	if (p->n_fds && !ifindex && remains_has_tap(s, spec, &former) &&
+		strcmp(former.port, p->name) == 0)
+		return 0;
+	snprintf(n.value, sizeof(n.value), "%s #%d %02x:%02x:%02x:%02x:%02x:%02x", p->name, ifindex,
+		m[0], m[1], m[2], m[3], m[4], m[5]);
 	return store_set_note(s, n.key, n.value);
 }
 
@@ -159,7 +164,7 @@ static int take_back(struct note *n)
 		return 0;
 	*slash++ = 0;
 	parse(n->value, &tap);
-	r = tap_delete(netns, slash, tap.ifindex, tap.port);
+	r = tap_delete(netns, slash, tap.ifindex, &tap.mac, tap.port);
 	n->missing = r == -ENODEV;
 	if (r == 0)
 		log_info("tap %s of port %s, left behind, is removed", slash, tap.port);

@@ -166,6 +166,19 @@ int runtime_dir_open(struct runtime_dir *d, const char *run_dir, const char *sta
 	return r;
 }
 
+bool runtime_dir_holds(const struct runtime_dir *r, const char *folder, const char *file)
+{
+	char path[sizeof(r->path) + 32];
+	const char *slash = strrchr(file, '/');
+	struct stat own, its;
+
+	snprintf(path, sizeof(path), "%s/%s", r->path, folder);
+	if (!slash || stat(path, &own) < 0)
+		return false;
+	snprintf(path, sizeof(path), "%.*s/", (int)(slash - file), file);
+	return stat(path, &its) == 0 && own.st_dev == its.st_dev && own.st_ino == its.st_ino;
+}
+
 void runtime_dir_leave(struct runtime_dir *d)
 {
 	if (d->run_lock >= 0)

@@ -18,6 +18,8 @@ struct runtime_dir {
 // that a killed one may take to die).
 int runtime_dir_open(struct runtime_dir *r, const char *run_dir, const char *state_dir, char *err,
 	size_t err_size);
+// Whether the folder that `file` lies in is RUN_DIR's `folder` ("" = RUN_DIR), by whatever path.
+bool runtime_dir_holds(const struct runtime_dir *r, const char *folder, const char *file);
 // Gives up the locks only: what runs goes on.
 void runtime_dir_leave(struct runtime_dir *r);
 // Unmounts and removes RUN_DIR and its lock. The state directory stays.

@@ -52,7 +52,7 @@ static int open_queue(const struct tap_params *p, int *ret_fd, char *err, size_t
 		return log_reason(r, err, err_size, "cannot make tap %s in %s: %s%s", p->ifname,
 			where(p), strerror(-r),
 			r == -EPERM    ? "; insulad needs CAP_NET_ADMIN, run it as root"
-			: r == -EINVAL ? "; one of another kind is there, delete it"
+			: r == -EINVAL ? "; one of another kind is there"
 				       : "");
 	}
 	// USO since Linux 6.2; without it a tap takes the older set.
@@ -162,10 +162,21 @@ static int index_of(const char *ifname)
 	return r;
 }
 
-// The very device that was noted, under its name: nobody needs to be asked whose it is.
+// The very device that was noted, under its name: nobody needs to be asked whose it is. By its MAC
+// too: a namespace made anew counts from the same index.
 static bool is_noted(const struct tap_params *p)
 {
-	return p->adopt && p->ifindex && index_of(p->ifname) == p->ifindex;
+	struct ifreq ifr = { 0 };
+
+	if (!p->adopt || !p->ifindex || index_of(p->ifname) != p->ifindex)
+		return false;
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", p->ifname);
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	bool same = fd >= 0 && ioctl(fd, SIOCGIFHWADDR, &ifr) == 0 &&
+		    memcmp(ifr.ifr_hwaddr.sa_data, &p->mac, sizeof(p->mac)) == 0;
+	if (fd >= 0)
+		close(fd);
+	return same;
 }
 
 // MAC, MTU, alias, up: what is not so yet. Every question about a link and every change to one
@@ -304,7 +315,15 @@ int tap_rename(const char *netns, const char *from, const char *to, char *err, s
 	return 0;
 }
 
-int tap_delete(const char *netns, const char *ifname, int ifindex, const char *port)
+static bool is_same(
+	const struct link_info *info, int ifindex, const struct mac *mac, const char *port)
+{
+	return is_of(info, port) &&
+	       (!mac || mac_is_zero(mac) || mac_equal(&info->mac, mac) || info->ifindex == ifindex);
+}
+
+int tap_delete(
+	const char *netns, const char *ifname, int ifindex, const struct mac *mac, const char *port)
 {
 	struct nl_sock *nl = NULL;
 	struct link_info info;
@@ -316,10 +335,10 @@ int tap_delete(const char *netns, const char *ifname, int ifindex, const char *p
 	r = link_socket_open(&nl);
 	if (r == 0)
 		r = link_get(nl, ifname, &info);
-	if (ifindex && (r == -ENODEV || (r == 0 && !is_of(&info, port))))
+	if (ifindex && (r == -ENODEV || (r == 0 && !is_same(&info, ifindex, mac, port))))
 		r = link_get_by_index(nl, ifindex, &info);
 	if (r == 0)
-		r = is_of(&info, port) ? link_delete_many(nl, &name, 1) : -ENODEV;
+		r = is_same(&info, ifindex, mac, port) ? link_delete_many(nl, &name, 1) : -ENODEV;
 	link_socket_close(nl);
 	netns_leave(back);
 	return r;
@@ -361,7 +380,7 @@ static void delete_strays_in(const char *netns, tap_is_stray *is_stray, void *ar
 	for (size_t i = 0; i < l.n; i++) {
 		const char *port = l.v[i].alias + strlen(ALIAS_PREFIX);
 		if (is_stray(arg, netns, port, &l.v[i].mac) &&
-			tap_delete(netns, l.v[i].name, 0, port) == 0)
+			tap_delete(netns, l.v[i].name, 0, NULL, port) == 0)
 			log_warning("tap %s of port %s, moved to %s, is removed", l.v[i].name, port,
 				netns[0] ? netns : "the host");
 	}
@@ -393,12 +412,13 @@ int tap_name(int fd, char ret_ifname[16])
 
 int tap_index(int fd, const char *netns)
 {
-	char ifname[16];
-	int back;
+	struct tap_sight sight = { 0 };
+	int back, r = tap_look(fd, netns, &sight);
 
-	if (tap_name(fd, ifname) < 0 || netns_enter(netns, &back) < 0)
+	// By its name, somebody else's would be meant.
+	if (r == -EBADFD || sight.homeless || sight.moved || netns_enter(netns, &back) < 0)
 		return 0;
-	int ifindex = index_of(ifname);
+	int ifindex = index_of(sight.ifname);
 	netns_leave(back);
 	return ifindex < 0 ? 0 : ifindex;
 }

@@ -39,11 +39,13 @@ int tap_rename(const char *netns, const char *from, const char *to, char *err, s
 int tap_name(int fd, char ret_ifname[16]);
 int tap_mac(int fd, struct mac *ret_mac);
 int tap_set_persistent(int fd, bool on);
-// The index of the device behind the queue, in its namespace; 0 if it cannot be told.
+// The index of the device behind the queue, in its namespace; 0 if it is not there any more, or
+// cannot be told.
 int tap_index(int fd, const char *netns);
-// Deletes the tap of that name, or else of that index, if it is the port's by its alias. -ENODEV:
-// there is none.
-int tap_delete(const char *netns, const char *ifname, int ifindex, const char *port);
+// Deletes the tap of that name, or else of that index, if it is the port's by its alias and, if
+// those are known, by its MAC or index. -ENODEV: there is none.
+int tap_delete(const char *netns, const char *ifname, int ifindex, const struct mac *mac,
+	const char *port);
 // Deletes, in our own and every named namespace, the taps with an alias and the MAC of ours that
 // are strays there: others moved them.
 typedef bool tap_is_stray(void *arg, const char *netns, const char *port, const struct mac *mac);
@@ -65,5 +67,5 @@ int tap_look(int fd, const char *netns, struct tap_sight *ret_sight);
 bool tap_is_odd(const struct tap_sight *sight, const char *netns, const char *ifname,
 	char *ret_text, size_t size);
 
-// Does the device behind this queue still exist under that name? Its index in *ret_ifindex.
+// Does the device behind this queue still exist?
 bool tap_alive(int fd);

@@ -137,8 +137,8 @@ static void let_switch_in(struct vhost_watch *w, const struct port *p)
 
 	// The switch gave its own folder to the user it became.
 	snprintf(folder, sizeof(folder), "%s/vhost", w->d->run.path);
-	if (stat(folder, &st) < 0)
-		return;
+	if (stat(folder, &st) < 0 || runtime_dir_holds(&w->d->run, "", port_spec_of(p)->arg))
+		return; // insulad's own sockets are nobody else's
 	int r = let_in(port_spec_of(p)->arg, st.st_uid);
 	if (r < 0 && log_limit_pass(&w->limit, 5))
 		log_warning("port %s: cannot let user %u connect to %s: %s; `chmod 666` it",

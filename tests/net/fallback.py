@@ -4,6 +4,7 @@
 # chosen is said with its reason by apply, list, status and the log, also after kill -9; when what
 # was missing is there again, the next apply takes it, and diff says so first. Runs in a sandbox.
 import os
+import re
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -136,6 +137,11 @@ def test_vhost_user(lab):
 # Insulad lets the switch into front ends' sockets: its own, the API's, is none, nor another port's.
 def test_sockets_of_others(lab):
     run = os.environ["INSULA_RUN_DIR"]
+    os.symlink(run, f"{PORTS}/link")
+    wanted = document({}, type="vhost-user", socket=f"{PORTS}/link/insulad.sock")
+    status, text = lab.try_document("apply", wanted)
+    assert status == 1 and "in insulad's own folder" in text, text
+    assert re.match(r"\S+:\d+: port ", text), text
     for path, why in (("insulad.sock", f"in insulad's own folder; allowed there: in {run}/vhost"),
                       ("vhost/red.red-2.eth0", "that of port red/red-2.eth0; one port each")):
         wanted = document({}, type="vhost-user", socket=f"{run}/{path}")

@@ -19,6 +19,7 @@ PORTS, RESTART_PORTS = 1000, 300
 RSS_MIB = 64
 IDLE_S, IDLE_PERCENT = 10, 1.0
 APPLY_S, REMOVE_S, STOP_S, PAUSE_S, RESTART_S = 2.0, 2.0, 3.0, 0.5, 1.0
+UNDO_S = APPLY_S + REMOVE_S  # made, and taken away again
 INTERVAL_S, TRIES = 0.002, 5
 RECEIVERS = dict(zip(("first", "second"), site_lab.PAIR))
 
@@ -50,6 +51,21 @@ def test_apply_and_remove(site):
             break
     check(f"apply of {PORTS} ports", min(applies), APPLY_S, "s")
     check(f"removing {PORTS} ports", min(removes), REMOVE_S, "s")
+
+
+# At its last port: what it made goes as fast as if it were removed.
+def test_failing_apply(site):
+    file, times = os.path.join(site.directory, "failing.yaml"), []
+    with open(file, "w", encoding="ascii") as out:
+        out.write(site_lab.text(PORTS + 2))
+        out.write(site_lab.INSTANCE.format(i="nowhere", where="netns: nowhere, interface: eth0"))
+    while len(times) < TRIES and min(times, default=UNDO_S) >= UNDO_S:
+        begin = time.monotonic()
+        done = subprocess.run([site.insula_program, "apply", "-f", file], capture_output=True,
+                              text=True, check=False)
+        times.append(time.monotonic() - begin)
+        assert done.returncode == 1 and "nothing has been changed" in done.stderr, done
+    check(f"failing apply of {PORTS} ports", min(times), UNDO_S, "s")
 
 
 # Seconds from `insula start` to the first packet.

@@ -245,6 +245,10 @@ def rename_tap(new):
 
 # Under its new name, as if nobody had died; another of its old name is no obstacle.
 def test_renamed_and_killed(lab):
+    mark = len(lab.log())
+    netns.ip(SPACE, "link", "del", "eth0")
+    wait_for_log(lab, f"port {GUEST}: its device is back", mark)  # with another index
+    enter_again(lab)
     rename_tap("wan")
     for stranger in (False, True):
         kill_both(lab)
@@ -260,6 +264,29 @@ def test_renamed_and_killed(lab):
     lab.stop_insulad()
     assert links(SPACE) == ["lo"], "stop has left it there"
     lab.start()
+    check_whole(lab)
+    enter_again(lab)
+
+
+# A namespace made anew counts from the same index: that alone makes nobody's tap ours.
+def test_stranger_of_the_same_index(lab):
+    def index():
+        return netns.ip(SPACE, "-o", "link", "show", "eth0").split(":")[0]
+
+    mark, anew = len(lab.log()), f"ip netns del {SPACE}; ip netns add {SPACE}"
+    netns.run("sh", "-c", anew)
+    wait_for_log(lab, f"port {GUEST}: its device is back", mark)
+    ours = index()
+    kill_both(lab)
+    netns.run("sh", "-c", f"{anew}; ip -n {SPACE} tuntap add eth0 mode tap; "
+              f"ip -n {SPACE} link set eth0 alias mine")
+    assert index() == ours
+    lab.start()
+    assert "is not this port's" in port(lab)["trouble"], port(lab)
+    mark = len(lab.log())
+    assert "mine" in netns.ip(SPACE, "link"), "the stranger's interface was taken over"
+    netns.ip(SPACE, "link", "del", "eth0")
+    wait_for_log(lab, f"port {GUEST}: its device is back", mark)
     check_whole(lab)
     enter_again(lab)
 
