@@ -97,12 +97,11 @@ static void undo_policy(struct apply *a)
 	d->switch_has_policy = r == 0 && (a->had_policy || a->pushed || a->restarted);
 }
 
-// A new tap beside what there was: nobody waits for it to go.
+// A tap that was not there before, beside what there was: nobody waits for it to go.
 static bool is_fresh_tap(const struct port_change *c)
 {
-	return !c->old && !c->donor && !c->evicted &&
-	       c->new->n_fds &&port_spec_of(c->new)->kind == PROTO_PORT_TAP &&
-	       !port_spec_of(c->new)->host_nat;
+	return c->new->tap_made && c->new->n_fds && !port_spec_of(c->new)->host_nat && !c->old &&
+	       !c->donor && !c->evicted;
 }
 
 // Closing a tap takes the kernel some ms each, deleting many at once hardly more than one.
@@ -163,7 +162,7 @@ void apply_undo(struct apply *a, int error)
 	undo_policy(a);
 	undo_ports(a);
 	// What a port that came and went could not put back, and what was noted of its tap.
-	if (a->mode == APPLY_NEW && d->compiled)
+	if (a->mode == APPLY_NEW && d->compiled && !remains_wait(d->store))
 		remains_sweep(d->store, d->ports);
 	for (unsigned i = 0; i < a->ports.n; i++) {
 		const struct port_change *c = &a->ports.v[i];

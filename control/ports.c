@@ -79,7 +79,8 @@ static int open_tap(
 	}
 	int r = tap_open(&params, p->fds, n_have, &made, err, err_size);
 	p->n_fds = r == 0 ? s->n_queues : n_have;
-	p->replaced = r == 0 && made && ours;
+	p->tap_made = r == 0 && made;
+	p->replaced = p->tap_made && ours;
 	if (r == 0 && s->nat_host) // not known of one that is held
 		r = host_nat_up(d->store, s, tap_name(p->fds[0], now) == 0 ? now : params.ifname,
 			err, err_size);

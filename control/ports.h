@@ -28,6 +28,7 @@ struct port {
 	bool set_down; // its tap, by someone else
 	bool broken; // its device is gone; repaired by and by
 	bool adopt; // the device may be there from an earlier life of insulad
+	bool tap_made; // its tap was not there before
 	bool replaced; // its tap is another than the one that was noted: that may be elsewhere
 	char fallback[256]; // why not the first candidate; "" = it is the first
 	char trouble[256]; // broken: what is wrong

@@ -265,9 +265,17 @@ static void note_again(struct store *s, const struct ports *ports)
 	free(l.v);
 }
 
+bool remains_wait(struct store *s)
+{
+	bool former = false;
+
+	store_each_note(s, FORMER, found, &former);
+	return former;
+}
+
 void remains_after_start(struct store *s, struct ports *ports)
 {
-	bool any = false, former = false, replaced = false;
+	bool any = false, replaced = false;
 
 	note_again(s, ports);
 	for (uint32_t id = 1; id <= ports->max_id; id++)
@@ -279,7 +287,6 @@ void remains_after_start(struct store *s, struct ports *ports)
 		if (any)
 			store_note(s, FORMER, "");
 	}
-	store_each_note(s, FORMER, found, &former);
-	if (!former)
+	if (!remains_wait(s))
 		remains_sweep(s, ports);
 }

@@ -21,6 +21,8 @@ void remains_sweep(struct store *s, const struct ports *ports);
 // Takes back everything; the ports have just let go of theirs. Where they did not, because nobody
 // knew of them, taps that were moved to another namespace are looked for.
 void remains_take_back_all(struct store *s, const struct ports *ports);
+// Does what is noted wait for the next apply that succeeds, because the state was lost?
+bool remains_wait(struct store *s);
 // At start, when the ports are as the state has them: takes back what a killed apply left behind,
 // or had begun to make. Without its state, what no port uses may be what the next apply names: it
 // stays.

@@ -118,9 +118,15 @@ static bool is_of(const struct link_info *info, const char *port)
 	return strcmp(info->alias, alias) == 0;
 }
 
+// By its alias: the port's, that of whom it was noted for, or, of the noted device, of any of our
+// ports: an apply that was killed may have handed it on.
 static bool is_ours(const struct tap_params *p, const struct link_info *info)
 {
-	return p->adopt && (is_of(info, p->port) || (p->former && is_of(info, p->former)));
+	bool handed = p->ifindex && info->ifindex == p->ifindex &&
+		      strncmp(info->alias, ALIAS_PREFIX, strlen(ALIAS_PREFIX)) == 0;
+
+	return p->adopt &&
+	       (handed || is_of(info, p->port) || (p->former && is_of(info, p->former)));
 }
 
 // Refuses a device that someone else made, before TUNSETIFF would attach to it. *ret_info: the one

@@ -189,6 +189,12 @@ def test_less_is_applied(lab):
         assert links("red-1"), "removed before anybody said so"
         kill("insulad")
     run(lab, "start")
+    failing = smaller()
+    failing["tenants"][0]["instances"].append(
+        {"name": "none", "nics": [{"network": "lan", "netns": "nowhere"}]})
+    lab._write(SITE, failing)  # pylint: disable=protected-access
+    run(lab, "apply", "-f", SITE, status=1)
+    assert links("red-1") and links("blue-1") == tap, "a failing apply removed them"
     apply(lab, smaller())
     assert not links("red-1") and links("blue-1") == tap, [links(space) for space in GUESTS]
     left = [x for x in snapshot.compare(before, snapshot.network()) if "insula" in x]
