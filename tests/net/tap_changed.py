@@ -86,6 +86,13 @@ def enter_again(lab):
     assert lab.probe("tcp", SPACE, "internet", laptops.ROUTER), "no way out"
 
 
+# The guest's tap is there again, said since `mark`, and carries packets.
+def back(lab, mark):
+    wait_for_log(lab, f"port {GUEST}: its device is back", mark)
+    check_whole(lab)
+    enter_again(lab)
+
+
 # The new one takes the name before insulad has seen the old one go.
 def test_namespace_replaced(lab):
     mark = len(lab.log())
@@ -166,9 +173,7 @@ def test_stranger_in_new_namespace(lab):
         assert status == 0 and "is not this port's" in text, text
         assert "mine" in netns.ip(SPACE, "link"), "the stranger's interface was deleted"
         netns.ip(SPACE, "link", "del", "eth0")
-    wait_for_log(lab, f"port {GUEST}: its device is back", mark)
-    check_whole(lab)
-    enter_again(lab)
+    back(lab, mark)
 
 
 def test_renamed(lab):
@@ -286,9 +291,7 @@ def test_stranger_of_the_same_index(lab):
     mark = len(lab.log())
     assert "mine" in netns.ip(SPACE, "link"), "the stranger's interface was taken over"
     netns.ip(SPACE, "link", "del", "eth0")
-    wait_for_log(lab, f"port {GUEST}: its device is back", mark)
-    check_whole(lab)
-    enter_again(lab)
+    back(lab, mark)
 
 
 # In another namespace it is not the guest's: made anew where it belongs, and never there twice.
