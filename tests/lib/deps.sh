@@ -10,7 +10,7 @@ build_pkgs="gcc libc6-dev meson ninja-build pkg-config python3
 	libdpdk-dev libnl-3-dev libnl-route-3-dev libmnl-dev libcmocka-dev libjansson-dev
 	libsqlite3-dev libyaml-dev libmicrohttpd-dev libsmartcols-dev libseccomp-dev libnftables-dev
 	libcurl4-openssl-dev libpcap-dev libmd-dev libcap-dev libbsd-dev libssl-dev libnuma-dev
-	libfdt-dev"
+	libfdt-dev liburing-dev zlib1g-dev liblzma-dev libzstd-dev liblz4-dev acpica-tools"
 # To run Insula beside real Linux stacks.
 # tcpdump: of the commands that --keep prints.
 demo_pkgs="iproute2 iputils-ping iperf3 udhcpc nftables procps python3 python3-yaml
