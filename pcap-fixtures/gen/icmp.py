@@ -14,6 +14,12 @@ def sent(src=UPLINK_IP, dst=SERVER_IP, sport=PORT, dport=5000, **more):
     return udp(UPLINK, ROUTER, src, dst, sport=sport, dport=dport, **{"ttl": 60, **more}).payload
 
 
+def numbers(address, port):
+    """The 16-bit words of them that a checksum covers."""
+    a, b, c, d = (int(part) for part in address.split("."))
+    return [a << 8 | b, c << 8 | d, port]
+
+
 def error(quoted, kind=3, code=3, src=ROUTER_IP, to=UPLINK, dst=UPLINK_IP, more=(), **ip):
     frame = Ether(src=ROUTER, dst=to) / IP(src=src, dst=dst, id=2, **ip)
     return frame / ICMP(type=kind, code=code, **dict(more)) / bytes(quoted)
@@ -73,6 +79,18 @@ def inner_long():
 def inner_no_checksum():
     quoted = sent()
     quoted[UDP].chksum = 0
+    yield from after_answer(error(quoted))
+
+
+@capture
+def inner_checksum_zero():
+    # Inside, the datagram's sum was 0, sent as 0xffff: there 0 says that it has none (RFC 768).
+    words = [0xffff - x for x in numbers(WEB_IP, 4000)] + numbers(UPLINK_IP, PORT)
+    total = sum(words)
+    while total >> 16:
+        total = (total & 0xffff) + (total >> 16)
+    quoted = sent()
+    quoted[UDP].chksum = 0xffff - total
     yield from after_answer(error(quoted))
 
 
