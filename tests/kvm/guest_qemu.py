@@ -1,14 +1,24 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
 # The test guest in QEMU, by software emulation: a second opinion that it is a correct driver, by
-# devices that are not ours. Needs no /dev/kvm. Called by test_guest_qemu.sh with the guest's path.
+# devices that are not ours. Needs no /dev/kvm. Called by test_guest_qemu.sh with the guest's path,
+# in a network namespace of its own.
+import os
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
+import zlib
 
 EXIT_PORT = 0xF4
 GOOD = 33 # isa-debug-exit: 0x10 << 1 | 1
 SECONDS = 30
+TCP_PORT, ECHO_PORT, STOP_PORT = 7777, 7, 9
+HOST, GUEST = "10.9.0.1", "10.9.0.2"
+STREAM = bytes(range(251)) * 8000
+# Without VIRTIO_F_RING_EVENT_IDX and VIRTIO_F_RING_INDIRECT_DESC
+PLAIN_RINGS = f"features={~(1 << 28 | 1 << 29) & (1 << 64) - 1:#x}"
 
 
 class Checks:
@@ -20,21 +30,28 @@ class Checks:
         self.failed += not good
 
 
-def run(guest, commands, devices=(), options=""):
-    """The guest's lines, and whether it ended well."""
+def run(guest, commands, devices=(), options="", on_line=None):
+    """The guest's lines, and whether it ended well. on_line is told of each as it comes."""
     qemu = ["qemu-system-x86_64", "-accel", "tcg", "-M", "q35", "-m", "64", "-nodefaults",
             "-no-reboot", "-display", "none", "-serial", "stdio",
             "-device", f"isa-debug-exit,iobase={EXIT_PORT:#x},iosize=4",
             "-kernel", guest, "-append", f"exit={EXIT_PORT:#x} run={commands} {options}", *devices]
-    done = subprocess.run(qemu, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                          timeout=SECONDS)
-    lines = done.stdout.splitlines()
-    print(f"# {commands} {options}\n  | " + "\n  | ".join(lines + done.stderr.splitlines()))
-    return lines, done.returncode == GOOD
+    print(f"# {commands} {options}")
+    lines = []
+    with subprocess.Popen(qemu, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as p:
+        killer = threading.Timer(SECONDS, p.kill)
+        killer.start()
+        for line in p.stdout:
+            lines.append(line.strip())
+            print("  | " + lines[-1])
+            if on_line:
+                on_line(lines[-1])
+        killer.cancel()
+    return lines, p.returncode == GOOD
 
 
-def nic(*features):
-    return ["-netdev", "user,id=net", "-device",
+def nic(backend, *features):
+    return ["-netdev", f"{backend},id=net", "-device",
             ",".join(["virtio-net-pci,disable-legacy=on,netdev=net", *features])]
 
 
@@ -47,7 +64,7 @@ def check_machine(checks, guest, folder):
     image = f"{folder}/disk"
     with open(image, "wb") as f:
         f.truncate(1 << 20)
-    devices = [*nic(), *disk(image)]
+    devices = [*nic("user"), *disk(image)]
     for options in ("", "ecam=0xb0000000"):
         lines, good = run(guest, "devices,sleep:20", devices, options)
         checks.expect(f"the guest ends well {options}", good, lines)
@@ -64,10 +81,102 @@ def check_machine(checks, guest, folder):
     checks.expect("so does an unknown command", not good and "guest: failed" in lines, lines)
 
 
+def serve_streams(server):
+    """What the guest's own responder does: takes a stream, answers with its length and CRC."""
+    while True:
+        peer, _ = server.accept()
+        size, crc = 0, 0
+        while piece := peer.recv(65536):
+            size += len(piece)
+            crc = zlib.crc32(piece, crc)
+        peer.sendall(f"{size} {crc:08x}\n".encode())
+        peer.close()
+
+
+def serve_datagrams(server):
+    while True:
+        data, peer = server.recvfrom(65536)
+        server.sendto(data, peer)
+
+
+def host_serves():
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    streams = socket.create_server(("", TCP_PORT))
+    datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    datagrams.bind(("", ECHO_PORT))
+    threading.Thread(target=serve_streams, args=[streams], daemon=True).start()
+    threading.Thread(target=serve_datagrams, args=[datagrams], daemon=True).start()
+
+
+def ask_guest(answers):
+    """Of the guest that serves: echo, a datagram, a stream; then stops it."""
+    answers["ping"] = subprocess.run(["ping", "-c3", "-i0.1", "-s1400", "-W2", GUEST],
+                                     stdout=subprocess.DEVNULL, check=False).returncode == 0
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.settimeout(5)
+        s.sendto(STREAM[:1400], (GUEST, ECHO_PORT))
+        answers["datagram"] = s.recv(2000) == STREAM[:1400]
+        with socket.create_connection((GUEST, TCP_PORT), 5) as stream:
+            stream.sendall(STREAM)
+            stream.shutdown(socket.SHUT_WR)
+            expected = f"{len(STREAM)} {zlib.crc32(STREAM):08x}\n"
+            answers["stream"] = stream.makefile().read() == expected
+        s.sendto(b"stop", (GUEST, STOP_PORT))
+
+
+def check_user_net(checks, guest):
+    """QEMU's own network: DHCP, and a gateway that is not Linux."""
+    gateway = "10.0.2.2"
+    lines, good = run(guest, f"dhcp,ping:{gateway}:3,udp-echo:{gateway}:{ECHO_PORT}:5:900,"
+                      f"tcp:{gateway}:{TCP_PORT}:200000,no-ping:10.0.2.77:1", nic("user"))
+    checks.expect("DHCP, echo, UDP and TCP in QEMU's own network", good, lines)
+    given = [line for line in lines if line.startswith("ok dhcp")]
+    checks.expect("the lease is told",
+                  given == [f"ok dhcp 10.0.2.15/24 gateway {gateway} lease 86400"], given)
+    lines, good = run(guest, "ip:10.0.2.15:24,ping:10.0.2.77:1", nic("user"))
+    checks.expect("who does not answer is told", not good and "guest: failed" in lines, lines)
+
+
+def check_tap(checks, guest, name, features, options):
+    """Linux on a tap: with checksums left to the other side, segmentation, merged buffers."""
+    answers = {}
+
+    def on_line(line):
+        if line == "ok serve listens":
+            try:
+                ask_guest(answers)
+            except OSError as error:
+                answers["error"] = error
+
+    lines, good = run(guest, f"nic:0,ip:{GUEST}:24,arp:{HOST},ping:{HOST}:5:1000:1400,"
+                      f"udp-echo:{HOST}:{ECHO_PORT}:5:1400,tcp:{HOST}:{TCP_PORT}:2000000,serve:10",
+                      nic("tap,ifname=tap0,script=no,downscript=no", *features), options, on_line)
+    checks.expect(f"{name}: the guest asks", good, lines)
+    checks.expect(f"{name}: the guest answers",
+                  answers == {"ping": True, "datagram": True, "stream": True}, answers)
+    served = f"ok serve echoes 3 datagrams 1 streams 1 bytes {len(STREAM)} dropped 0"
+    checks.expect(f"{name}: it counts", served in lines, lines)
+
+
+def check_taps(checks, guest):
+    for command in ("tuntap add tap0 mode tap vnet_hdr", "link set tap0 up",
+                    f"address add {HOST}/24 dev tap0"):
+        subprocess.run(["ip", *command.split()], check=True)
+    check_tap(checks, guest, "all features", [], "")
+    check_tap(checks, guest, "no offloads, plain rings", [], f"offloads=0 {PLAIN_RINGS}")
+    check_tap(checks, guest, "buffers not merged, no MSI-X, polling",
+              ["mrg_rxbuf=off", "guest_tso4=off", "vectors=0"], "poll")
+    check_tap(checks, guest, "no MSI-X", ["vectors=0"], "")
+
+
 def main():
     checks = Checks()
+    guest = os.path.realpath(sys.argv[1])
     with tempfile.TemporaryDirectory() as folder:
-        check_machine(checks, sys.argv[1], folder)
+        check_machine(checks, guest, folder)
+        host_serves()
+        check_user_net(checks, guest)
+        check_taps(checks, guest)
     return 1 if checks.failed else 0
 
 

@@ -7,6 +7,7 @@
 enum {
 	APIC = 0xfee00000,
 	APIC_ID = 0x20,
+	APIC_PRIORITY = 0x80,
 	APIC_SPURIOUS = 0xf0,
 	APIC_LVT_TIMER = 0x320,
 	APIC_LVT_LINT0 = 0x350,
@@ -25,6 +26,8 @@ enum {
 	GATE_RING0 = 0x8e00,
 	GATE_RING3 = 0xee00,
 	CALIBRATION_NS = 10000000,
+	PIC1_MASK = 0x21,
+	PIC2_MASK = 0xa1,
 	RESET_PORT = 0xcf9,
 	KEYBOARD_PORT = 0x64,
 	EXIT_GOOD = 0x10,
@@ -91,6 +94,17 @@ static void time_calibrate(void)
 		ns_per_tsc_32 = ((uint64_t)all << 32) / ticks;
 }
 
+// Firmware leaves the old interrupt controllers on. QEMU's APIC keeps an interrupt of theirs that
+// it was already told of until it looks again, as it does when its priority is written; without
+// that, the first sleep is answered with a protection fault, as vector -1 is in no IDT.
+static void old_interrupts_forbid(void)
+{
+	out8(PIC1_MASK, 0xff);
+	out8(PIC2_MASK, 0xff);
+	apic_write(APIC_LVT_LINT0, APIC_MASKED);
+	apic_write(APIC_PRIORITY, 0);
+}
+
 void cpu_init(void)
 {
 	for (unsigned i = 0; i < N_VECTORS; i++)
@@ -99,7 +113,7 @@ void cpu_init(void)
 		gate_set(i, gate_faults_address + i * FAULT_STUB_SIZE, GATE_RING0);
 	gate_set(VECTOR_SLEEP, gate_sleep_address, GATE_RING3);
 	apic_write(APIC_SPURIOUS, APIC_ENABLED | VECTOR_SPURIOUS);
-	apic_write(APIC_LVT_LINT0, APIC_MASKED); // no interrupts of the old controllers
+	old_interrupts_forbid();
 	time_calibrate();
 }
 

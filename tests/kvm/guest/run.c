@@ -2,7 +2,7 @@
 // The command language: see run.h.
 #include "base.h"
 #include "cpu.h"
-#include "run.h"
+#include "run_lists.h"
 #include "virtio.h"
 
 static bool run_devices(const struct arguments *args)
@@ -34,14 +34,10 @@ static const struct command commands_base[] = {
 	{ "devices", 0, 0, run_devices },
 	{ "sleep", 1, 1, run_sleep },
 	{ "fault", 0, 0, run_fault },
+	{ 0 },
 };
 
-static const struct {
-	const struct command *commands;
-	unsigned n;
-} command_lists[] = {
-	{ commands_base, LENGTH_OF(commands_base) },
-};
+static const struct command *const command_lists[] = { commands_base, commands_net };
 
 uint64_t argument_number(const struct arguments *args, unsigned nth, uint64_t otherwise)
 {
@@ -77,10 +73,8 @@ be32 argument_ipv4(const struct arguments *args, unsigned nth)
 
 static bool run_one(const struct arguments *args)
 {
-	for (unsigned l = 0; l < LENGTH_OF(command_lists); l++) {
-		for (unsigned i = 0; i < command_lists[l].n; i++) {
-			const struct command *c = &command_lists[l].commands[i];
-
+	for (unsigned i = 0; i < LENGTH_OF(command_lists); i++) {
+		for (const struct command *c = command_lists[i]; c->name; c++) {
 			if (!text_equal(c->name, args->text[0]))
 				continue;
 			if (args->n - 1 >= c->min_arguments && args->n - 1 <= c->max_arguments)

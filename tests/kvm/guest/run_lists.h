@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The lists of commands that run.c looks through; each ends with one without a name.
+#pragma once
+
+#include "run.h"
+
+extern const struct command commands_net[];
