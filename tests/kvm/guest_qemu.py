@@ -169,6 +169,45 @@ def check_taps(checks, guest):
     check_tap(checks, guest, "no MSI-X", ["vectors=0"], "")
 
 
+def splitmix64(x):
+    x = (x + 0x9E3779B97F4A7C15) % 2**64
+    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+    x = (x ^ x >> 27) * 0x94D049BB133111EB % 2**64
+    return x ^ x >> 31
+
+
+def pattern(seed, offset, size):
+    """What the guest writes at an offset of a disk; whole words."""
+    words = range(offset // 8, (offset + size) // 8)
+    return b"".join(splitmix64(seed + w).to_bytes(8, "little") for w in words)
+
+
+def check_disks(checks, guest, folder):
+    image = f"{folder}/disk"
+    for name, options in (("all features", ""), ("plain rings", PLAIN_RINGS)):
+        with open(image, "wb") as f:
+            f.truncate(8 << 20)
+        lines, good = run(
+            guest, "disk:0,blk-id,blk-is-zero:99:2,blk-write:100:5000:7,blk-verify:100:5000:7:3,"
+            "blk-write:300:77:8:1,blk-flush,blk-verify:100:200:7:128,blk-verify:300:77:8,"
+            "blk-zero:8000:1000,blk-discard:9000:8,blk-is-zero:8000:20,blk-refused:read:16384:1,"
+            "blk-refused:write:16383:2,blk-refused:77:0:1",
+            disk(image, "serial=a-serial"), options)
+        checks.expect(f"{name}: the guest writes, reads and compares", good, lines)
+        checks.expect(f"{name}: it reads the size", any(
+            line.startswith("ok disk 0 sectors 16384 ") for line in lines), lines)
+        checks.expect(f"{name}: it reads the serial number", "ok blk-id a-serial" in lines, lines)
+        with open(image, "rb") as f:
+            content = f.read()
+        expected = bytearray(8 << 20)
+        expected[100 * 512:5100 * 512] = pattern(7, 100 * 512, 5000 * 512)
+        expected[300 * 512:377 * 512] = pattern(8, 300 * 512, 77 * 512)
+        checks.expect(f"{name}: the file has what was written", content == expected)
+    lines, good = run(guest, "blk-verify:100:10:9", disk(image))
+    checks.expect("a wrong pattern is told", not good and any(
+        line.startswith("fail blk-verify: sector 100 byte 0 is") for line in lines), lines)
+
+
 def main():
     checks = Checks()
     guest = os.path.realpath(sys.argv[1])
@@ -177,6 +216,7 @@ def main():
         host_serves()
         check_user_net(checks, guest)
         check_taps(checks, guest)
+        check_disks(checks, guest, folder)
     return 1 if checks.failed else 0
 
 

@@ -37,7 +37,7 @@ static const struct command commands_base[] = {
 	{ 0 },
 };
 
-static const struct command *const command_lists[] = { commands_base, commands_net };
+static const struct command *const command_lists[] = { commands_base, commands_net, commands_blk };
 
 uint64_t argument_number(const struct arguments *args, unsigned nth, uint64_t otherwise)
 {

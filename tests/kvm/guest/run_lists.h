@@ -4,4 +4,4 @@
 
 #include "run.h"
 
-extern const struct command commands_net[];
+extern const struct command commands_net[], commands_blk[];
