@@ -370,6 +370,14 @@ void desired_uplink_to_nat(struct desired_port *p)
 	p->gateway = htonl(DESIRED_NAT_HOST);
 }
 
+const struct desired_port *desired_nat_uplink(const struct desired *d)
+{
+	for (unsigned i = 0; i < d->n_uplinks; i++)
+		if (d->ports[i].uplink->mode == MODEL_UPLINK_NAT)
+			return &d->ports[i];
+	return NULL;
+}
+
 const struct desired_port *desired_port_by_id(const struct desired *d, uint32_t id)
 {
 	for (unsigned i = 0; i < d->n_ports; i++)

@@ -95,46 +95,6 @@ static int step_rest(struct apply *a)
 	return 0;
 }
 
-static struct port *port_in_use(struct apply *a, uint32_t id)
-{
-	for (unsigned i = 0; i < a->ports.n; i++)
-		if (a->ports.v[i].new->id == id)
-			return a->ports.v[i].new;
-	return a->d->ports->by_id[id];
-}
-
-// The uplink that has the host's nat, for which there is room once; NULL = nobody.
-static const char *nat_user(struct apply *a)
-{
-	for (unsigned i = 0; i < a->desired->n_uplinks; i++) {
-		const struct port *p = port_in_use(a, a->desired->ports[i].id);
-		if (p && p->n_fds && port_spec_of(p)->host_nat)
-			return p->name;
-	}
-	return NULL;
-}
-
-// Falls back to nat only if nobody else has.
-static int make(struct apply *a, struct port_change *c, char *why, size_t size)
-{
-	struct port *p = c->new;
-	const unsigned n_want = p->n_want;
-	const char *other = n_want > 1 && p->want[n_want - 1].host_nat ? nat_user(a) : NULL;
-
-	if (other)
-		p->n_want--;
-	int r = port_make(a->d, p, c->donor, why, size);
-	p->n_want = n_want;
-	if (r < 0 && other) {
-		size_t used = strlen(why);
-		snprintf(why + used, size - used,
-			"; its last resort is nat, which uplink %s has, and there is room for one: "
-			"mend what it lacks, or take one of the two out of the file",
-			other);
-	}
-	return r;
-}
-
 static int step_make(struct apply *a)
 {
 	// Whatever was in trouble before the file came may stay so: it blocks no other change.
@@ -143,7 +103,9 @@ static int step_make(struct apply *a)
 		char why[600] = "", what[200];
 		if (c->was_broken) // of no use, and in the way of its successor
 			port_close(c->old);
-		int r = make(a, c, why, sizeof(why));
+		const char *nat_user =
+			port_changes_nat_user(&a->ports, a->d->ports, a->desired, c->new);
+		int r = port_make(a->d, c->new, c->donor, nat_user, why, sizeof(why));
 		bool may_fail = a->mode == APPLY_RESTORE || c->was_broken;
 		if (r < 0 && (!may_fail || r == -EPIPE || r == -ETIMEDOUT)) {
 			snprintf(what, sizeof(what), "port %s", c->new->name);
@@ -184,20 +146,14 @@ static int step_readd(struct apply *a)
 	return 0;
 }
 
-static int step_nat(struct apply *a)
+// Those that fell back to nat: the policy is compiled for what they are now.
+static void settle_nat(struct apply *a)
 {
-	unsigned n_nat = 0;
-
 	for (unsigned i = 0; i < a->desired->n_uplinks; i++) {
 		struct desired_port *p = &a->desired->ports[i];
-		if (!port_spec_of(port_in_use(a, p->id))->host_nat)
-			continue;
-		desired_uplink_to_nat(p);
-		if (++n_nat > 1)
-			return step_error(a, -EINVAL, p->name,
-				"a second uplink of mode nat; one is possible");
+		if (port_spec_of(port_changes_to_be(&a->ports, a->d->ports, p->id))->host_nat)
+			desired_uplink_to_nat(p);
 	}
-	return 0;
 }
 
 static bool is_in_force(struct apply *a)
@@ -220,10 +176,8 @@ static int step_policy(struct apply *a)
 	size_t size;
 	char why[512];
 
-	int r = step_nat(a);
-	if (r < 0)
-		return r;
-	r = store_get_desired(d->store, &stored);
+	settle_nat(a);
+	int r = store_get_desired(d->store, &stored);
 	uint64_t generation = stored.generation + 1;
 	store_desired_clear(&stored);
 	if (r == 0 && !d->compiled)

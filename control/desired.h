@@ -71,6 +71,8 @@ void desired_free(struct desired *d);
 
 // The uplink turns to mode nat (its interface and device cannot be had).
 void desired_uplink_to_nat(struct desired_port *p);
+// The uplink whose mode is nat in the file: there is one at most. NULL = none.
+const struct desired_port *desired_nat_uplink(const struct desired *d);
 
 const struct desired_port *desired_port_by_id(const struct desired *d, uint32_t id);
 const struct desired_port *desired_port_by_name(const struct desired *d, const char *name);

@@ -19,12 +19,19 @@ static void warn(json_t *warnings, const char *port, const char *text)
 	json_array_append_new(warnings, json_sprintf("port %s: %s", port, text));
 }
 
-static void add_repair(json_t *changes, const struct desired_port *want, const struct port *p)
+static bool may_fall_back(struct daemon *d, const struct desired *desired,
+	const struct port_changes *ports, const struct port *p)
+{
+	return port_may_fall_back(p, port_changes_nat_user(ports, d->ports, desired, p));
+}
+
+static void add_repair(
+	json_t *changes, const struct desired_port *want, const struct port *p, bool falls_back)
 {
 	char text[sizeof(p->trouble) + 320], what[300];
 
 	snprintf(text, sizeof(text), "repair: %s", p->trouble);
-	if (port_may_fall_back(p)) {
+	if (falls_back) {
 		size_t used = strlen(text);
 		port_spec_describe(&p->want[p->chosen + 1], what, sizeof(what));
 		snprintf(text + used, sizeof(text) - used, "; falls back to %s", what);
@@ -45,6 +52,22 @@ static void tell_of_lost_taps(json_t *changes, const struct port_changes *ports)
 		port_spec_describe(port_spec_of(c->old), what, sizeof(what));
 		snprintf(text, sizeof(text), "%s %s: the addresses and routes on it go", what,
 			c->evicted == c->old ? "is made anew" : "is removed");
+		plan_add_detail(changes, port_kinds[c->desired->kind], c->new->name, text);
+	}
+}
+
+// One that fell back to the nat that another uplink gets now: it may have its first choice.
+static void tell_of_nat(
+	const struct desired *desired, json_t *changes, const struct port_changes *ports)
+{
+	const struct desired_port *user = desired_nat_uplink(desired);
+	char text[DESIRED_NAME_SIZE + 40];
+
+	for (unsigned i = 0; user && i < ports->n; i++) {
+		const struct port_change *c = &ports->v[i];
+		if (!c->old || c->desired == user || !port_spec_of(c->old)->host_nat)
+			continue;
+		snprintf(text, sizeof(text), "nat goes to uplink %s", user->name);
 		plan_add_detail(changes, port_kinds[c->desired->kind], c->new->name, text);
 	}
 }
@@ -75,10 +98,11 @@ static json_t *changes_to(
 	for (uint32_t id = 1; id <= d->ports->max_id; id++) {
 		const struct port *p = d->ports->by_id[id];
 		const struct desired_port *want = p ? desired_port_by_id(desired, id) : NULL;
-		if (want && !(p->broken && port_may_fall_back(p)) && port_may_improve(p))
+		if (want && !may_fall_back(d, desired, ports, p) && port_may_improve(p))
 			plan_add_detail(changes, port_kinds[want->kind], p->name,
 				"what was missing is there now");
 	}
+	tell_of_nat(desired, changes, ports);
 	tell_of_mtus(d, desired, changes);
 	tell_of_lost_taps(changes, ports);
 	json_decref(was);
@@ -95,7 +119,8 @@ static void find_port_changes(
 		    false, ret_ports) < 0)
 		return; // out of memory: the apply will say so
 	for (unsigned i = 0; i < ret_ports->n; i++)
-		ret_ports->v[i].new->chosen = port_expect(ret_ports->v[i].new);
+		ret_ports->v[i].new->chosen = port_expect(ret_ports->v[i].new,
+			port_changes_nat_user(ret_ports, d->ports, desired, ret_ports->v[i].new));
 }
 
 // Does `failures` look at it?
@@ -119,9 +144,11 @@ static void warn_of_troubles(struct daemon *d, const struct desired *desired,
 			continue;
 		if (!p->broken)
 			warn(warnings, p->name, p->oddity);
-		else if (!port_may_fall_back(p))
-			warn(warnings, p->name,
-				port_check(d, p, NULL, why, sizeof(why)) < 0 ? why : p->trouble);
+		else if (!may_fall_back(d, desired, ports, p)) {
+			const char *nat_user = port_changes_nat_user(ports, d->ports, desired, p);
+			int r = port_check(d, p, NULL, nat_user, why, sizeof(why));
+			warn(warnings, p->name, r < 0 ? why : p->trouble);
+		}
 	}
 }
 
@@ -207,7 +234,9 @@ static json_t *failures(
 	for (unsigned i = 0; i < ports->n; i++) {
 		const struct port_change *c = &ports->v[i];
 		char why[600];
-		if (!c->was_broken && port_check(d, c->new, c->donor, why, sizeof(why)) < 0)
+		const char *nat_user = port_changes_nat_user(ports, d->ports, desired, c->new);
+		if (!c->was_broken &&
+			port_check(d, c->new, c->donor, nat_user, why, sizeof(why)) < 0)
 			warn(list, c->new->name, why);
 	}
 	return list;
@@ -264,8 +293,8 @@ json_t *foresee_diff(
 	for (uint32_t id = 1; id <= d->ports->max_id; id++) {
 		const struct port *p = d->ports->by_id[id];
 		const struct desired_port *want = p ? desired_port_by_id(desired, id) : NULL;
-		if (want && p->broken && port_may_fall_back(p))
-			add_repair(changes, want, p);
+		if (want && may_fall_back(d, desired, &ports, p))
+			add_repair(changes, want, p, true);
 	}
 	json_t *fails = failures(d, desired, &ports);
 	*ret_fails = json_array_size(fails) > 0;
@@ -285,7 +314,8 @@ json_t *foresee_apply(struct daemon *d, const struct desired *desired, json_t **
 	find_port_changes(d, desired, &ports);
 	for (unsigned i = 0; i < ports.n; i++)
 		if (ports.v[i].old && ports.v[i].old->broken)
-			add_repair(*ret_repairs, ports.v[i].desired, ports.v[i].old);
+			add_repair(*ret_repairs, ports.v[i].desired, ports.v[i].old,
+				may_fall_back(d, desired, &ports, ports.v[i].old));
 	json_t *changes = changes_to(d, desired, &ports);
 	port_changes_free(&ports, true);
 	return changes;

@@ -49,6 +49,14 @@ static void find_donors(struct port_changes *all)
 	}
 }
 
+// It fell back to the nat that the file has given to another uplink since.
+static bool gives_nat_away(const struct port *p, const struct desired *desired)
+{
+	const struct desired_port *user = desired_nat_uplink(desired);
+
+	return user && user->id != p->id && port_spec_of(p)->host_nat;
+}
+
 int port_changes_find(const struct ports *ports, const struct desired *desired, const char *run_dir,
 	unsigned workers, bool adopt, struct port_changes *ret_changes)
 {
@@ -67,7 +75,8 @@ int port_changes_find(const struct ports *ports, const struct desired *desired, 
 		if (!new)
 			goto out;
 		wanted[want->id] = true;
-		if (old && is_same(old, new) && !old->broken && !port_may_improve(old)) {
+		if (old && is_same(old, new) && !old->broken && !port_may_improve(old) &&
+			!gives_nat_away(old, desired)) {
 			port_free(new);
 			continue;
 		}
@@ -85,6 +94,34 @@ int port_changes_find(const struct ports *ports, const struct desired *desired, 
 out:
 	free(wanted);
 	return r;
+}
+
+const struct port *port_changes_to_be(
+	const struct port_changes *c, const struct ports *ports, uint32_t id)
+{
+	for (unsigned i = 0; i < c->n; i++)
+		if (c->v[i].new->id == id)
+			return c->v[i].new;
+	return ports->by_id[id];
+}
+
+const char *port_changes_nat_user(const struct port_changes *c, const struct ports *ports,
+	const struct desired *desired, const struct port *p)
+{
+	const struct desired_port *user = desired_nat_uplink(desired);
+
+	if (!p->want[p->n_want - 1].host_nat) // whoever has it
+		return NULL;
+	if (user)
+		return user->id == p->id ? NULL : user->name;
+	for (unsigned i = 0; i < desired->n_uplinks; i++) {
+		const struct desired_port *u = &desired->ports[i];
+		const struct port *other =
+			u->id == p->id ? NULL : port_changes_to_be(c, ports, u->id);
+		if (other && port_spec_of(other)->host_nat)
+			return u->name;
+	}
+	return NULL;
 }
 
 bool port_changes_give(const struct port_changes *c, const struct port *p)

@@ -27,6 +27,13 @@ struct port_changes {
 // 0 or -ENOMEM; port_changes_free either way.
 int port_changes_find(const struct ports *ports, const struct desired *desired, const char *run_dir,
 	unsigned workers, bool adopt, struct port_changes *ret_changes);
+// As it is when they are made; NULL = there is none of that id.
+const struct port *port_changes_to_be(
+	const struct port_changes *c, const struct ports *ports, uint32_t id);
+// The other uplink that has the host's nat, for which there is room once: the file's of mode nat
+// wherever it stands, else the first that falls back to it. NULL = `p` may.
+const char *port_changes_nat_user(const struct port_changes *c, const struct ports *ports,
+	const struct desired *desired, const struct port *p);
 // Has this port's device become another's?
 bool port_changes_give(const struct port_changes *c, const struct port *p);
 // Is this port's device another's in it, or made otherwise?

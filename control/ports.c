@@ -200,9 +200,15 @@ bool port_may_improve(const struct port *p)
 	return false;
 }
 
-bool port_may_fall_back(const struct port *p)
+// Without the last resort that another uplink has.
+static unsigned usable(const struct port *p, const char *nat_user)
 {
-	return p->broken && p->chosen + 1 < p->n_want && is_missing(port_spec_of(p));
+	return p->n_want - (nat_user && p->n_want > 1 && p->want[p->n_want - 1].host_nat);
+}
+
+bool port_may_fall_back(const struct port *p, const char *nat_user)
+{
+	return p->broken && p->chosen + 1 < usable(p, nat_user) && is_missing(port_spec_of(p));
 }
 
 int port_open(
@@ -282,14 +288,25 @@ static void add_reason(const struct port_spec *s, const char *why, char *err, si
 	snprintf(err + used, err_size - used, "%s%s: %s", used ? "; " : "", what, why);
 }
 
-int port_make(
-	struct daemon *d, struct port *p, const struct port *donor, char *err, size_t err_size)
+static void add_nat_user(const struct port *p, const char *nat_user, char *err, size_t err_size)
+{
+	size_t used = strlen(err);
+
+	if (usable(p, nat_user) < p->n_want)
+		snprintf(err + used, err_size - used,
+			"; its last resort is nat, which uplink %s has, and there is room for one: "
+			"mend what it lacks, or take one of the two out of the file",
+			nat_user);
+}
+
+int port_make(struct daemon *d, struct port *p, const struct port *donor, const char *nat_user,
+	char *err, size_t err_size)
 {
 	int r = -EINVAL;
 
 	p->fallback[0] = err[0] = 0;
 	p->missing = 0;
-	for (p->chosen = 0; p->chosen < p->n_want; p->chosen++) {
+	for (p->chosen = 0; p->chosen < usable(p, nat_user); p->chosen++) {
 		char why[256];
 		r = port_open(d, p, donor, why, sizeof(why));
 		if (r == 0)
@@ -306,6 +323,7 @@ int port_make(
 		add_reason(port_spec_of(p), why, err, err_size);
 	}
 	p->chosen = 0;
+	add_nat_user(p, nat_user, err, err_size);
 	return r;
 }
 
@@ -344,28 +362,29 @@ static int check_candidate(struct daemon *d, const struct port *p, const struct 
 	return 0;
 }
 
-unsigned port_expect(const struct port *p)
+unsigned port_expect(const struct port *p, const char *nat_user)
 {
 	unsigned i = 0;
 
-	while (i + 1 < p->n_want && is_missing(&p->want[i]))
+	while (i + 1 < usable(p, nat_user) && is_missing(&p->want[i]))
 		i++;
 	return i;
 }
 
-int port_check(struct daemon *d, const struct port *p, const struct port *donor, char *err,
-	size_t err_size)
+int port_check(struct daemon *d, const struct port *p, const struct port *donor,
+	const char *nat_user, char *err, size_t err_size)
 {
 	int r = -EINVAL;
 
 	err[0] = 0;
-	for (unsigned i = 0; i < p->n_want; i++) {
+	for (unsigned i = 0; i < usable(p, nat_user); i++) {
 		char why[256];
 		r = check_candidate(d, p, &p->want[i], donor, why, sizeof(why));
 		if (r == 0)
-			break;
+			return 0;
 		add_reason(&p->want[i], why, err, err_size);
 	}
+	add_nat_user(p, nat_user, err, err_size);
 	return r;
 }
 

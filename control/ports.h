@@ -62,14 +62,15 @@ void port_look_at_link(struct port *p);
 void port_set_mtu_back(struct port *p);
 int port_add(struct daemon *d, struct port *p, char *err, size_t err_size); // to the switch
 int port_del(struct daemon *d, struct port *p, char *err, size_t err_size); // from it
-// Opens and adds, falling from one candidate to the next. err: every candidate's reason.
-int port_make(
-	struct daemon *d, struct port *p, const struct port *donor, char *err, size_t err_size);
+// Opens and adds, falling from one candidate to the next. nat_user: the uplink that has nat, which
+// this one cannot fall back to then; NULL = it may. err: every candidate's reason.
+int port_make(struct daemon *d, struct port *p, const struct port *donor, const char *nat_user,
+	char *err, size_t err_size);
 // The candidate port_make would choose, as far as can be seen without making anything.
-unsigned port_expect(const struct port *p);
+unsigned port_expect(const struct port *p, const char *nat_user);
 // Would port_make fail, as far as can be seen? -errno with the sentence it would say, else 0.
-int port_check(struct daemon *d, const struct port *p, const struct port *donor, char *err,
-	size_t err_size);
+int port_check(struct daemon *d, const struct port *p, const struct port *donor,
+	const char *nat_user, char *err, size_t err_size);
 // Deletes the taps of n ports (NULLs and other kinds are passed over), a namespace at a time. Their
 // fds are dead then; what could not be deleted so goes with its last fd.
 void ports_delete_taps(struct port *const *ports, unsigned n);
@@ -81,7 +82,7 @@ void port_recall_fallback(struct daemon *d, struct port *p);
 bool port_may_improve(const struct port *p);
 // What the broken port needs is missing, and an apply would fall back to the next candidate; the
 // repair does not.
-bool port_may_fall_back(const struct port *p);
+bool port_may_fall_back(const struct port *p, const char *nat_user);
 // The name is free now: the tap takes it, and comes up. On failure `temporary` stays as it is.
 int port_take_name(struct port *p, char *err, size_t err_size);
 void port_set_persistent(struct port *p, bool on);

@@ -206,6 +206,52 @@ def test_two_fall_back(lab):
     assert lab.try_document("diff", document()) == (0, "")
 
 
+# The file's uplink of mode nat has nat, whoever fell back to it before and wherever it stands: the
+# other fails in the same words as where there was nothing, which diff says before.
+def test_nat_is_its_own(lab):
+    alone = {"version": 1, "tenants": [laptops.tenant("red", 10, ["10.0.0.11"], "wan")],
+             "uplinks": [{"name": "wan", "mode": "routed", "address": "192.0.2.9/24",
+                          "interface": "wan7"}]}
+    for more in ({}, {"interface": "other0"}):
+        both = alone | {"uplinks": [*alone["uplinks"], {"name": UPLINK, "mode": "nat"} | more]}
+        for wanted in (both, both | {"uplinks": both["uplinks"][::-1]}):
+            check_nat_is_its_own(lab, alone, wanted)
+    # With its interface there is no quarrel; and none when that is gone and all starts anew.
+    netns.ip("", "link", "add", "wan7", "type", "bridge")
+    text = lab.apply_document(both)
+    assert f"nat goes to uplink {UPLINK}" in text, text
+    netns.ip("", "link", "del", "wan7")
+    wait_for(lab.warnings, lambda: "nothing is said of wan7")
+    assert not lab.stop_insulad()
+    lab.start()
+    now = {u["name"]: u for u in lab.list("uplink")}
+    assert now[UPLINK]["state"] in ("up", "down") and now[UPLINK]["mode"] == "nat", now
+    assert now["wan"]["state"] == "broken" and now["wan"]["mode"] == "routed", now
+    for words in (" ".join(lab.warnings()), lab.try_document("diff", both)[1]):
+        assert f"which uplink {UPLINK} has" in words and "falls back" not in words, words
+    lab.apply_document(document())
+
+
+def check_nat_is_its_own(lab, alone, both):
+    lab.apply_document({"version": 1})
+    planned = lab.try_document("diff", both)
+    from_nothing = lab.try_document("apply", both)
+    assert from_nothing[0] == 1, from_nothing
+    for words in ("port wan: ", "wan7", f"its last resort is nat, which uplink {UPLINK} has",
+                  "take one of the two out", "nothing has been changed"):
+        assert words in from_nothing[1], f"no '{words}' in: {from_nothing[1]}"
+    assert "nat through" in lab.apply_document(alone)
+    foreseen = lab.try_document("diff", both)
+    reason = from_nothing[1].splitlines()[0].partition("port wan")[2]
+    for status, text in (planned, foreseen):
+        assert status == 2 and reason in text, text
+    assert lab.try_document("apply", both) == from_nothing
+    [uplink] = lab.list("uplink")
+    assert uplink["mode"] == "nat" and uplink["state"] in ("up", "down"), uplink
+    assert "insula-nat0" in netns.run("nft", "list", "table", "ip", "insula").stdout
+    assert lab.try_document("diff", alone) == (0, "")
+
+
 def main():
     laptops.private_files()
     lab = laptops.Laptop(sandbox.DIRECTORY)
