@@ -97,7 +97,7 @@ static int initrd_load(struct boot *b)
 	err = initrd_place(b, &f, &address);
 	if (err < 0)
 		goto close;
-	err = boot_file_read(&f, 0, guest_memory_at(b->mem, address, f.size), f.size, b->e);
+	err = boot_copy_file(b, &f, 0, address, f.size);
 	if (err < 0)
 		goto close;
 	b->initrd = address;

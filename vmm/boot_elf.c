@@ -195,6 +195,12 @@ int boot_elf_enter(struct boot *b, const char *what, const struct boot_elf *elf)
 		(unsigned long long)elf->entry);
 }
 
+void boot_elf_clear(struct boot *b, const struct boot_elf *elf)
+{
+	for (unsigned int i = 0; i < elf->n_segments; i++)
+		boot_clear(b, elf->segments[i].address, elf->segments[i].size);
+}
+
 int boot_elf_load(struct boot *b)
 {
 	struct boot_elf elf;
@@ -210,14 +216,9 @@ int boot_elf_load(struct boot *b)
 	err = boot_elf_enter(b, b->kernel.path, &elf);
 	if (err < 0)
 		return err;
-	for (unsigned int i = 0; i < elf.n_segments; i++) {
-		const struct boot_segment *s = &elf.segments[i];
-		uint8_t *to = guest_memory_at(b->mem, s->address, s->size);
-
-		err = boot_file_read(&b->kernel, s->offset, to, s->file_size, b->e);
-		if (err < 0)
-			return err;
-		memset(to + s->file_size, 0, s->size - s->file_size);
-	}
-	return 0;
+	boot_elf_clear(b, &elf);
+	for (unsigned int i = 0; i < elf.n_segments && !err; i++)
+		err = boot_copy_file(b, &b->kernel, elf.segments[i].offset, elf.segments[i].address,
+			elf.segments[i].file_size);
+	return err;
 }

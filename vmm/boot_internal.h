@@ -44,6 +44,15 @@ void boot_file_close(struct boot_file *f);
 int boot_file_read(
 	const struct boot_file *f, uint64_t offset, void *dst, uint64_t size, struct error *e);
 
+// boot_place.c: [address, address + size) is RAM of one region, which the caller has checked. What
+// was never touched stays so under boot_clear; boot_copy wants cleared memory and leaves out
+// zeroes.
+void boot_clear(struct boot *b, uint64_t address, uint64_t size);
+int boot_copy(struct boot *b, uint64_t address, const uint8_t *data, uint64_t size);
+// Clears, too.
+int boot_copy_file(struct boot *b, const struct boot_file *f, uint64_t offset, uint64_t address,
+	uint64_t size);
+
 // boot_elf.c
 struct boot_segment {
 	uint64_t offset, file_size; // in the file
@@ -65,6 +74,8 @@ int boot_elf_parse(struct boot *b, const char *what, const uint8_t *head, uint64
 	uint64_t file_size, struct boot_elf *ret_elf);
 // Sets b->entry, which must lie in a segment.
 int boot_elf_enter(struct boot *b, const char *what, const struct boot_elf *elf);
+// Makes the memory of its segments zeroes.
+void boot_elf_clear(struct boot *b, const struct boot_elf *elf);
 // A file that is an ELF image.
 int boot_elf_load(struct boot *b);
 

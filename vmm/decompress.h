@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Unpacks what Linux packs its kernels with, from memory to memory, in one call and without a
-// window of its own where the library can do without. Called by boot_linux.c. Both sides are
-// bounded: hostile input cannot make more of itself than there is room.
+// Unpacks what Linux packs its kernels with, from one callback to another, through buffers that
+// stay in the cache as far as the library allows. Called by boot_payload.c. Hostile input can do no
+// more than what `write` bears.
 #pragma once
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,11 +14,20 @@ enum compression {
 	COMPRESSION_COUNT, // unknown
 };
 
+enum { DECOMPRESS_PIECE = 256 << 10 };
+
+struct decompress_io {
+	// The next `size` packed bytes.
+	int (*read)(void *arg, void *dst, size_t size);
+	// The next unpacked bytes: DECOMPRESS_PIECE or more, but for the last.
+	int (*write)(void *arg, const uint8_t *data, size_t size);
+	void *arg;
+};
+
 // By its first bytes.
 enum compression decompress_kind(const uint8_t *src, size_t src_size);
 
-// Unpacks the first `size` bytes into dst; with `whole`, there may be no more than these. Bytes
-// after the packed stream are ignored. Errors: -EBADMSG (damaged, cut short, or not of that size),
-// -ENOMEM, -ENOTSUP (unknown kind).
-int decompress(enum compression kind, const uint8_t *src, size_t src_size, bool whole, uint8_t *dst,
-	size_t size);
+// Unpacks src_size bytes into no more than `size`. Bytes after the packed stream are ignored.
+// Errors: -EBADMSG (damaged, cut short, or more than that), -ENOMEM, -ENOTSUP (unknown kind), what
+// the callbacks return: they end it.
+int decompress(enum compression kind, size_t src_size, size_t size, const struct decompress_io *io);
