@@ -239,8 +239,9 @@ int daemon_restore(struct daemon *d, char *err, size_t err_size)
 		goto out;
 	}
 	if (store_is_new(d->store))
-		switch_link_forget(d);
-	r = switch_link_up(d, &desired->model->settings, &adopted, err, err_size);
+		r = switch_link_forget(d, err, err_size);
+	if (r == 0)
+		r = switch_link_up(d, &desired->model->settings, &adopted, err, err_size);
 	if (r == 0 && adopted)
 		r = ports_adopt(d, desired, err, err_size);
 	if (r == 0) {

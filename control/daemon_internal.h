@@ -69,11 +69,11 @@ int switch_link_up(struct daemon *d, const struct switch_settings *settings, boo
 	char *err, size_t err_size);
 // Ends the switch on purpose.
 void switch_link_down(struct daemon *d);
-// The same, also if it has not been adopted yet.
-void switch_link_end(struct daemon *d);
+// The same, also if it has not been adopted yet: on success there is none, and none is coming up.
+int switch_link_end(struct daemon *d, char *err, size_t err_size);
 // At start with a new state: ends a living switch and removes its tables. Their numbers mean
 // nothing any more: another tenant could be given them.
-void switch_link_forget(struct daemon *d);
+int switch_link_forget(struct daemon *d, char *err, size_t err_size);
 // None could be started: tells why, once while that stays so, and tries again every second.
 void switch_link_retry(struct daemon *d, const char *why);
 // Lets go of it: it runs on.
@@ -118,8 +118,9 @@ int daemon_restore(struct daemon *d, char *err, size_t err_size);
 // Without state: what is in STATE_DIR is neither read nor touched; good for stopping only.
 int daemon_new(const char *run_dir, const char *state_dir, bool with_state,
 	struct daemon **ret_daemon, char *err, size_t err_size);
-// stop_all: the switch, taps, mounts, the nft table and sysctls go; else all of it runs on.
-void daemon_free(struct daemon *d);
+// stop_all: the switch, taps, mounts, the nft table and sysctls go; else all of it runs on. 0, or
+// -errno with a sentence in err: a switch could not be ended, and RUN_DIR stays with it.
+int daemon_free(struct daemon *d, char *err, size_t err_size);
 
 // daemon_stream.c: the one of this number (-ENOENT), the first of this address or port (-ENOENT).
 int daemon_session(struct daemon *d, uint32_t id, json_t **ret, char *err, size_t err_size);

@@ -36,6 +36,7 @@ int daemon_new(const char *run_dir, const char *state_dir, bool with_state,
 {
 	const struct linkwatch_handler links = { .link = on_link, .lost = on_links_lost };
 	struct daemon *d = calloc(1, sizeof(*d));
+	char late[256]; // there can be no switch yet
 	int r;
 
 	if (!d)
@@ -84,30 +85,34 @@ fail:
 	// Nothing was started here yet: what this start mounted goes, what it found stays.
 	if (d->run.mounted)
 		d->stop_all = true;
-	daemon_free(d);
+	daemon_free(d, late, sizeof(late));
 	return r;
 }
 
-static void stop_all(struct daemon *d)
+static int stop_all(struct daemon *d, char *err, size_t err_size)
 {
-	switch_link_end(d);
+	int r = switch_link_end(d, err, err_size);
+
 	ports_delete_taps(d->ports->by_id, d->ports->max_id + 1);
 	for (uint32_t id = 1; id <= d->ports->max_id; id++)
 		if (d->ports->by_id[id])
 			port_close(d->ports->by_id[id]);
 	remains_take_back_all(d->store, d->ports);
+	return r;
 }
 
-void daemon_free(struct daemon *d)
+int daemon_free(struct daemon *d, char *err, size_t err_size)
 {
+	int r = 0;
+
 	if (!d)
-		return;
+		return 0;
 	linkwatch_free(d->linkwatch);
 	host_care_free(d->host_care);
 	vhost_watch_free(d->vhost_watch);
 	if (d->loop && d->store && d->ports) {
 		if (d->stop_all)
-			stop_all(d);
+			r = stop_all(d, err, err_size);
 		else
 			switch_link_leave(d);
 	}
@@ -123,11 +128,12 @@ void daemon_free(struct daemon *d)
 	store_close(d->store);
 	switch_log_free(d->switch_log);
 	loop_free(d->loop);
-	if (d->stop_all)
+	if (d->stop_all && r == 0)
 		runtime_dir_remove(&d->run);
 	else
 		runtime_dir_leave(&d->run);
 	free(d);
+	return r;
 }
 
 void daemon_request_stop(struct daemon *d)

@@ -171,8 +171,9 @@ static int run(const struct options *o, char *err, size_t err_size)
 	struct daemon *d = NULL;
 	struct loop_source *source = NULL;
 	struct api *api = NULL;
+	char late[512];
 	bool stopped = false;
-	int r = signals.fd;
+	int r = signals.fd, end;
 
 	if (r < 0)
 		return log_reason(r, err, err_size, "signalfd: %s", strerror(-r));
@@ -214,8 +215,10 @@ static int run(const struct options *o, char *err, size_t err_size)
 		switch_link_down(d);
 	stopped = r == 0 && d->stop_all;
 out:
-	daemon_free(d);
+	end = daemon_free(d, late, sizeof(late));
 	close(signals.fd);
+	if (r == 0 && end < 0)
+		return log_reason(end, err, err_size, "%s", late);
 	if (stopped)
 		log_info("stopped");
 	return r;

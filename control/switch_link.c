@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include "control/daemon_internal.h"
 #include "control/log.h"
+#include "control/switch_lock.h"
 
 enum {
 	START_DEADLINE_MS = 10000,
@@ -152,18 +153,6 @@ static int adopt(struct daemon *d, char *err, size_t err_size)
 	return 0;
 }
 
-// Started by an insulad that was killed before it listened: the tables are still its own, and ours
-// waits for them.
-static void end_stranger(struct daemon *d, pid_t pid)
-{
-	struct switch_proc stranger = { .pidfd = -1 };
-
-	switch_client_free(d->client);
-	d->client = NULL;
-	if (switch_proc_adopt(&stranger, pid) == 0)
-		switch_proc_stop(&stranger);
-}
-
 // Connects to a switch just started, as soon as it listens.
 static int wait_until_up(struct daemon *d, char *err, size_t err_size)
 {
@@ -176,11 +165,11 @@ static int wait_until_up(struct daemon *d, char *err, size_t err_size)
 		int r = connect_to(d, &pid);
 		if (r == 0 && pid == d->proc.pid)
 			return switch_hello(d->client, &hello, err, err_size);
-		if (r == 0) {
-			end_stranger(d, pid);
-			continue;
+		if (r == 0) { // not insulad's: ours finds the tables in use and says so
+			switch_client_free(d->client);
+			d->client = NULL;
 		}
-		if (r != -ENOENT && r != -ECONNREFUSED)
+		if (r < 0 && r != -ENOENT && r != -ECONNREFUSED)
 			return log_reason(r, err, err_size, "cannot connect to insula-switch: %s",
 				strerror(-r));
 		if (poll(&died, 1, 2) > 0) {
@@ -196,20 +185,27 @@ static int wait_until_up(struct daemon *d, char *err, size_t err_size)
 	}
 }
 
+static int start(
+	struct daemon *d, const struct switch_settings *settings, char *err, size_t err_size)
+{
+	int lock_fd, r = switch_lock_take(d->run.path, &lock_fd, err, err_size);
+
+	if (r < 0)
+		return r;
+	r = switch_proc_spawn(&d->proc, d->run.path, settings, lock_fd, err, err_size);
+	close(lock_fd); // from here on it is the switch's alone
+	return r < 0 ? r : wait_until_up(d, err, err_size);
+}
+
 int switch_link_up(struct daemon *d, const struct switch_settings *settings, bool *ret_adopted,
 	char *err, size_t err_size)
 {
-	char path[128];
 	int r = adopt(d, err, err_size);
 
 	*ret_adopted = r == 0;
 	if (r < 0) {
 		switch_proc_stop(&d->proc); // one that lives but does not greet
-		socket_path(d, path, sizeof(path));
-		unlink(path);
-		r = switch_proc_spawn(&d->proc, d->run.path, settings, err, err_size);
-		if (r == 0)
-			r = wait_until_up(d, err, err_size);
+		r = start(d, settings, err, err_size);
 	}
 	if (r == 0)
 		r = loop_add(d->loop, d->proc.pidfd, EPOLLIN, on_death, d, &d->proc_source);
@@ -253,25 +249,33 @@ void switch_link_down(struct daemon *d)
 	forget(d, how, sizeof(how));
 }
 
-void switch_link_end(struct daemon *d)
+int switch_link_end(struct daemon *d, char *err, size_t err_size)
 {
-	char err[256];
+	int lock_fd, r;
 
 	if (d->proc.pidfd < 0)
-		adopt(d, err, sizeof(err)); // only to have hold of it
+		adopt(d, err, err_size); // only to have hold of it
 	switch_link_down(d);
+	// And one that does not listen, or not yet.
+	r = switch_lock_take(d->run.path, &lock_fd, err, err_size);
+	if (r == 0)
+		close(lock_fd);
+	return r;
 }
 
-void switch_link_forget(struct daemon *d)
+int switch_link_forget(struct daemon *d, char *err, size_t err_size)
 {
 	static const char *const tables[] = { "sessions", "mappings" };
 	char path[128];
+	int r = switch_link_end(d, err, err_size);
 
-	switch_link_end(d);
+	if (r < 0)
+		return r;
 	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
 		snprintf(path, sizeof(path), "%s/%s", d->run.path, tables[i]);
 		unlink(path);
 	}
+	return 0;
 }
 
 // --- after a death ---

@@ -61,7 +61,7 @@ static int hold(struct switch_proc *p, pid_t pid, bool child)
 
 // Its own session, so that Ctrl-C at insulad's terminal does not reach it; insulad's blocked
 // signals are not its own.
-static int start(const char *path, char *const argv[], int log_fd, pid_t *ret_pid)
+static int start(const char *path, char *const argv[], int log_fd, int lock_fd, pid_t *ret_pid)
 {
 	posix_spawnattr_t attr;
 	posix_spawn_file_actions_t files;
@@ -78,6 +78,7 @@ static int start(const char *path, char *const argv[], int log_fd, pid_t *ret_pi
 	posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
 	posix_spawn_file_actions_adddup2(&files, log_fd, STDOUT_FILENO);
 	posix_spawn_file_actions_adddup2(&files, log_fd, STDERR_FILENO);
+	posix_spawn_file_actions_adddup2(&files, lock_fd, lock_fd); // no longer close-on-exec
 	int r = -posix_spawn(ret_pid, path, &files, &attr, argv, environ);
 	posix_spawn_file_actions_destroy(&files);
 	posix_spawnattr_destroy(&attr);
@@ -85,11 +86,11 @@ static int start(const char *path, char *const argv[], int log_fd, pid_t *ret_pi
 }
 
 int switch_proc_spawn(struct switch_proc *p, const char *run_dir,
-	const struct switch_settings *settings, char *err, size_t err_size)
+	const struct switch_settings *settings, int lock_fd, char *err, size_t err_size)
 {
-	char path[320], dir[128], words[SWITCH_SETTINGS_SIZE];
-	char name[] = "insula-switch", run[] = "--run-dir";
-	char *argv[3 + SWITCH_SETTINGS_WORDS] = { name, run, dir };
+	char path[320], dir[128], number[16], words[SWITCH_SETTINGS_SIZE];
+	char name[] = "insula-switch", run[] = "--run-dir", lock[] = "--lock-fd";
+	char *argv[5 + SWITCH_SETTINGS_WORDS] = { name, run, dir, lock, number };
 	pid_t pid;
 	int r = switch_proc_find(path, sizeof(path), err, err_size);
 
@@ -97,9 +98,10 @@ int switch_proc_spawn(struct switch_proc *p, const char *run_dir,
 		r = switch_settings_check(settings, NULL, run_dir, err, err_size);
 	if (r < 0)
 		return r;
-	switch_settings_arguments(settings, words, argv + 3);
+	switch_settings_arguments(settings, words, argv + 5);
 	snprintf(dir, sizeof(dir), "%s", run_dir);
-	r = start(path, argv, p->log_fd, &pid);
+	snprintf(number, sizeof(number), "%d", lock_fd);
+	r = start(path, argv, p->log_fd, lock_fd, &pid);
 	if (r < 0)
 		return log_reason(r, err, err_size, "cannot start %s: %s", path, strerror(-r));
 	r = hold(p, pid, true);

@@ -23,8 +23,9 @@ struct switch_proc {
 int switch_proc_find(char *path, size_t size, char *err, size_t err_size);
 // Starts INSULA_SWITCH (environment), else the insula-switch beside this binary or in the build
 // tree. 0, or -errno with a sentence in err.
+// lock_fd: switch_lock.h's, which it inherits.
 int switch_proc_spawn(struct switch_proc *p, const char *run_dir,
-	const struct switch_settings *settings, char *err, size_t err_size);
+	const struct switch_settings *settings, int lock_fd, char *err, size_t err_size);
 int switch_proc_adopt(struct switch_proc *p, pid_t pid);
 // Is it dead, or is so within the time?
 bool switch_proc_ends(const struct switch_proc *p, int within_ms);

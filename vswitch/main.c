@@ -3,8 +3,10 @@
 // end. Started by insulad; sessions and mappings in --run-dir outlive it.
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <grp.h>
+#include <limits.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
@@ -31,6 +33,7 @@ static_assert(sizeof(struct session_record) == PROTO_SESSION_SIZE &&
 struct options {
 	const char *run_dir, *user;
 	unsigned n_workers, memory_mib;
+	int lock_fd; // -1 = started by hand
 	struct tables_limits limits;
 	bool hugepages;
 	bool poll;
@@ -54,6 +57,7 @@ static void usage(FILE *f)
 	      "  --hugepages 2M  packet memory from hugepages of 2 MiB\n"
 	      "  --user NAME     who to be after start when started as root (default nobody)\n"
 	      "  --memory MIB    packet memory (default 24 and 44 per worker)\n"
+	      "  --lock-fd N     insulad's lock on DIR/switch.lock, by which it finds its switch\n"
 	      "Example: insula-switch --run-dir /run/insula --workers 2\n",
 		f);
 }
@@ -95,11 +99,12 @@ static void parse_options(int argc, char **argv, struct options *o)
 		{ "user", required_argument, NULL, 'u' },
 		{ "sessions", required_argument, NULL, 's' },
 		{ "hugepages", required_argument, NULL, 'H' },
-		{ "memory", required_argument, NULL, 'm' }, { "help", no_argument, NULL, 'h' },
+		{ "memory", required_argument, NULL, 'm' },
+		{ "lock-fd", required_argument, NULL, 'l' }, { "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'v' }, { 0 } };
 	int c;
 
-	*o = (struct options){ .n_workers = 1, .user = "nobody" };
+	*o = (struct options){ .n_workers = 1, .user = "nobody", .lock_fd = -1 };
 	tables_limits_default(&o->limits);
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		switch (c) {
@@ -111,6 +116,9 @@ static void parse_options(int argc, char **argv, struct options *o)
 			break;
 		case 'm':
 			o->memory_mib = number(optarg, 32, 65536, "--memory");
+			break;
+		case 'l':
+			o->lock_fd = (int)number(optarg, 3, INT_MAX, "--lock-fd");
 			break;
 		case 'p':
 			o->poll = true;
@@ -178,6 +186,14 @@ static int listen_on(const char *run_dir, const char *user)
 	return fd;
 }
 
+// The lock came with us and goes with us (control/switch_lock.h); this tells insulad whose it is.
+static int claim(int lock_fd)
+{
+	struct flock mine = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+	return lock_fd >= 0 && fcntl(lock_fd, F_SETLK, &mine) < 0 ? -errno : 0;
+}
+
 static int block_signals(void)
 {
 	sigset_t set;
@@ -239,6 +255,9 @@ int main(int argc, char **argv)
 	if (argc > 1 && strcmp(argv[1], "--replay") == 0)
 		return replay_main(argc - 1, argv + 1);
 	parse_options(argc, argv, &o);
+	r = claim(o.lock_fd); // first: until then insulad can only wait for us
+	if (r < 0)
+		return fail("switch.lock", r, NULL);
 	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
 		return fail("random seed", -errno, NULL);
 	signal_fd = block_signals();
