@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 struct payload {
 	struct boot *b;
@@ -91,6 +92,19 @@ static int unpack(struct payload *p, enum compression kind, uint64_t packed_size
 	return 0;
 }
 
+// A word of its own, as the kernel's cmdline_find_option_bool finds it.
+static bool nokaslr(const char *cmdline)
+{
+	static const char word[] = "nokaslr";
+	const size_t size = sizeof(word) - 1;
+
+	for (const char *at = cmdline; at && (at = strstr(at, word)); at += size)
+		if ((at == cmdline || (unsigned char)at[-1] <= ' ') &&
+			(unsigned char)at[size] <= ' ')
+			return true;
+	return false;
+}
+
 int boot_payload_load(struct boot *b, uint64_t offset, uint64_t size)
 {
 	struct payload p = { .b = b, .offset = offset };
@@ -119,5 +133,10 @@ int boot_payload_load(struct boot *b, uint64_t offset, uint64_t size)
 			"%s: too little memory: it has %llu MiB, the guest %llu", p.what,
 			(unsigned long long)((p.size > size ? p.size : size) >> 20) + 1,
 			(unsigned long long)(b->mem->size >> 20));
-	return unpack(&p, kind, size);
+	err = unpack(&p, kind, size);
+	// What the image's own code would say: the kernel then moves its direct map, vmalloc and
+	// modules about. Its text stays where it is linked.
+	if (!err && !nokaslr(b->src->cmdline))
+		b->header.loadflags |= KASLR_FLAG;
+	return err;
 }

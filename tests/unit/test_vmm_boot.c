@@ -179,6 +179,29 @@ static void bzimage_unpacked(void **state)
 	}
 }
 
+// Of an image that unpacks itself, its own code decides.
+static void layout_randomised(void **state)
+{
+	static const struct {
+		const char *cmdline;
+		bool randomised;
+	} cases[] = { { NULL, true }, { "nokaslr", false }, { "a nokaslr b", false },
+		{ "nokaslrs xnokaslr", true }, { "xnokaslr nokaslr", false } };
+
+	image_elf(&fx.elf, true);
+	for (unsigned int i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const struct boot_params *p;
+
+		image_bzimage(&fx.image, &fx.elf, COMPRESSION_LZ4);
+		assert_int_equal(boot_with(&fx.image, cases[i].cmdline), 0);
+		p = at(fx.entry.rsi, sizeof(*p));
+		assert_int_equal(!!(p->hdr.loadflags & KASLR_FLAG), cases[i].randomised);
+		image_bzimage(&fx.image, &fx.elf, COMPRESSION_COUNT);
+		assert_int_equal(boot_with(&fx.image, cases[i].cmdline), 0);
+		assert_false(p->hdr.loadflags & KASLR_FLAG);
+	}
+}
+
 static void bzimage_packed(void **state)
 {
 	image_elf(&fx.elf, true);
@@ -549,8 +572,8 @@ static void refused_cmdline(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { CASE(bzimage_unpacked), CASE(bzimage_packed),
-		CASE(segments_move), CASE(elf_pvh), CASE(elf_without_note),
+	const struct CMUnitTest tests[] = { CASE(bzimage_unpacked), CASE(layout_randomised),
+		CASE(bzimage_packed), CASE(segments_move), CASE(elf_pvh), CASE(elf_without_note),
 		CASE(memory_around_the_hole), CASE(initrd_high), CASE(refused_elf), CASE(bad_notes),
 		CASE(refused_bzimage), CASE(refused_packed), CASE(refused_sizes),
 		CASE(refused_bombs), CASE(refused_others), CASE(refused_paths),
