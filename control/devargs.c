@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Devargs by our own grammar, see devargs.h. Called by model_check_value.c, control/vfio.c and, in
-// the switch, port_ethdev.c and vswitch/vfio.c; any thread.
+// Devargs by our own grammar, see devargs.h. Called by model_check_value.c, ports.c, control/vfio.c
+// and, in the switch, port_ethdev.c and vswitch/vfio.c; any thread.
 #include "control/devargs.h"
 
 #include <stdint.h>
@@ -104,4 +104,54 @@ const char *devargs_mistake(const char *devargs)
 		       "like 0000:01:00.0";
 	return "names no device; allowed: a PCI address like 0000:01:00.0 or a network driver's "
 	       "name like net_null0, each with arguments behind a comma";
+}
+
+void devargs_no_driver(const char *devargs, char *text, size_t size)
+{
+	snprintf(text, size, "no driver for '%.60s'; linked in are " INSULA_DPDK_DRIVERS, devargs);
+}
+
+// DPDK takes the driver whose name the device's begins with. Its other names (eth_null0) are known
+// to the switch only, as are those of PCI devices.
+bool devargs_unknown(const char *devargs, char *text, size_t size)
+{
+	static const char all[] = INSULA_DPDK_DRIVERS;
+
+	if (strncmp(devargs, "net_", 4) != 0)
+		return false;
+	for (const char *s = all; *s;) {
+		size_t len = strcspn(s, ", ");
+		if (len && strncmp(devargs, s, len) == 0)
+			return false;
+		s += len;
+		s += strspn(s, ", ");
+	}
+	devargs_no_driver(devargs, text, size);
+	return true;
+}
+
+bool devargs_out_of_reach(const char *devargs, char *text, size_t size)
+{
+	static const struct {
+		const char *driver, *argument, *needs, *instead;
+	} all[] = {
+		{ "_af_packet", "", "CAP_NET_RAW", "`interface`, of a nic with `type: packet`" },
+		{ "_af_xdp", "", "CAP_NET_RAW", "`interface`, of a nic with `type: packet`" },
+		{ "_tap", "", "CAP_NET_ADMIN", "a nic of `type: tap`" },
+		{ "_tun", "", "CAP_NET_ADMIN", "a nic of `type: tap`" },
+		{ "_virtio_user", "path=/dev/vhost-net", "CAP_NET_ADMIN", "a nic of `type: tap`" },
+	};
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		if ((strncmp(devargs, "net", 3) != 0 && strncmp(devargs, "eth", 3) != 0) ||
+			strncmp(devargs + 3, all[i].driver, strlen(all[i].driver)) != 0 ||
+			!strstr(devargs, all[i].argument))
+			continue;
+		snprintf(text, size,
+			"no device '%.60s': its driver needs %s, which the switch never has; use "
+			"%s instead",
+			devargs, all[i].needs, all[i].instead);
+		return true;
+	}
+	return false;
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 
 enum {
 	DEVARGS_ADDRESS_SIZE = 20, // the longest: 12345678:01:00.0
@@ -13,3 +14,9 @@ enum {
 bool devargs_address(const char *devargs, char ret_address[DEVARGS_ADDRESS_SIZE]);
 // What is wrong with them and what is right, to go on from "devargs X "; NULL = nothing.
 const char *devargs_mistake(const char *devargs);
+// Is no driver for such a name linked into the switch, as far as names tell? Then that is said.
+bool devargs_unknown(const char *devargs, char *text, size_t size);
+void devargs_no_driver(const char *devargs, char *text, size_t size);
+// Does its driver need a right that the switch never has (an ordinary user, no capabilities, unix
+// sockets only)? Then that is said, and which kind of port does the same.
+bool devargs_out_of_reach(const char *devargs, char *text, size_t size);

@@ -74,6 +74,7 @@ static void check_uplink_mode(
 				"only one of address and gateway; both or, for the default, "
 				"neither");
 	} else if (says(n, "mode", "routed")) {
+		check_wire(c, n, u->interface);
 		if (!yaml_has(n, "interface") && !yaml_has(n, "devargs"))
 			report(c->r, n->line,
 				"interface is missing; an uplink of mode routed needs interface or "
@@ -141,6 +142,7 @@ static void check_trunks(struct checker *c, const struct yaml_node *root)
 		c->n_ports++;
 		check_name(c, &c->host_ports, n, t->name, i); // one name space with the uplinks
 		check_device(c, n, "", t->interface);
+		check_wire(c, n, t->interface);
 		check_devargs(c, n, t->devargs);
 		if (n->kind == YAML_MAP && !yaml_has(n, "interface") && !yaml_has(n, "devargs"))
 			report(c->r, n->line,

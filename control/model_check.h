@@ -58,7 +58,9 @@ void check_name(struct checker *c, struct seen *s, const struct yaml_node *n, co
 // Two users of one kernel interface would take it from each other.
 void check_device(
 	struct checker *c, const struct yaml_node *n, const char *netns, const char *interface);
-// The same for a socket.
+// A wire that others are on, which the loopback is not.
+void check_wire(struct checker *c, const struct yaml_node *n, const char *interface);
+// Two users of one socket or DPDK device, as of an interface.
 void check_once(struct checker *c, struct seen *s, const struct yaml_node *n, const char *key,
 	const char *value);
 // A DPDK device: named as it must be, and once.

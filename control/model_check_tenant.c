@@ -174,6 +174,8 @@ static void check_nic_type(
 		report(c->r, n->line,
 			"interface is missing; the tap's name in the host, unless netns is given");
 	check_device(c, n, nic->netns, nic->interface);
+	if (nic->type == MODEL_NIC_PACKET)
+		check_wire(c, n, nic->interface);
 	check_once(c, &c->sockets, n, "socket", nic->socket);
 	check_devargs(c, n, nic->devargs);
 }

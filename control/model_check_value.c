@@ -123,6 +123,15 @@ void check_device(
 			interface, netns[0] != '\0' ? " in netns " : "", netns, twin->line);
 }
 
+void check_wire(struct checker *c, const struct yaml_node *n, const char *interface)
+{
+	if (strcmp(interface, "lo") == 0)
+		report(c->r, line_of(n, "interface"),
+			"interface \"lo\" is the host's loopback; allowed: one with others behind "
+			"it, "
+			"like a network card's or a veth's");
+}
+
 void check_once(struct checker *c, struct seen *s, const struct yaml_node *n, const char *key,
 	const char *value)
 {

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "control/daemon_internal.h"
+#include "control/devargs.h"
 #include "control/host_nat.h"
 #include "control/link_note.h"
 #include "control/log.h"
@@ -178,6 +179,16 @@ static int check_folder(const char *socket, char *err, size_t err_size)
 	return 0;
 }
 
+// As far as can be said without the switch.
+static int check_ethdev(const char *devargs, char *err, size_t err_size)
+{
+	if (devargs_unknown(devargs, err, err_size))
+		return -ENODEV;
+	if (devargs_out_of_reach(devargs, err, err_size))
+		return -EPERM;
+	return vfio_check(devargs, err, err_size);
+}
+
 // What a candidate needs is not there. Taps and DPDK devices that are no PCI device never are
 // missing: only trying tells.
 static bool is_missing(const struct port_spec *s)
@@ -188,7 +199,7 @@ static bool is_missing(const struct port_spec *s)
 	if (s->kind == PROTO_PORT_PACKET)
 		return packet_socket_state(s->ifname, &link) == -ENODEV;
 	if (s->kind == PROTO_PORT_ETHDEV)
-		return vfio_check(s->arg, why, sizeof(why)) < 0;
+		return check_ethdev(s->arg, why, sizeof(why)) < 0;
 	return s->kind == PROTO_PORT_VHOST && check_folder(s->arg, why, sizeof(why)) == -ENOENT;
 }
 
@@ -354,7 +365,7 @@ static int check_candidate(struct daemon *d, const struct port *p, const struct 
 	case PROTO_PORT_VHOST:
 		return check_folder(s->arg, err, err_size);
 	case PROTO_PORT_ETHDEV:
-		return vfio_check(s->arg, err, err_size);
+		return check_ethdev(s->arg, err, err_size);
 	case PROTO_PORT_PCAP:
 	case PROTO_PORT_KIND_COUNT:
 		break;

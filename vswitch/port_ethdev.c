@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Port kind ethdev: any DPDK device by devargs ("net_af_packet0,iface=eth1", …). "0000:01:00.0" is
+// Port kind ethdev: any DPDK device by devargs ("net_null0", "net_ring0", …). "0000:01:00.0" is
 // a PCI device that is bound to vfio-pci; insulad sends VFIO's fds along (vfio.h).
 // create and destroy run on the control thread, rx on the queue's worker, tx on any worker; link
 // and removal events on DPDK's interrupt thread. A driver without rx interrupts has no event fd:
@@ -16,6 +16,7 @@
 #include <rte_ethdev.h>
 #include <rte_spinlock.h>
 #include "control/devargs.h"
+#include "vswitch/driver_words.h"
 #include "vswitch/port.h"
 #include "vswitch/vfio.h"
 
@@ -200,25 +201,30 @@ static int configure(struct port *p, struct ethdev *e, const struct port_params 
 	return 0;
 }
 
-// Why DPDK gave no device, and what to do.
-static void describe_refusal(const char *devargs, int r, char *err, size_t err_size)
+// Why DPDK gave no device, and what to do. said: the driver's own words.
+static void describe_refusal(
+	const char *devargs, int r, const char *said, char *err, size_t err_size)
 {
 	bool pci = vfio_is_pci(devargs);
 
 	if (pci && r == -ENODEV)
 		snprintf(err, err_size, "no PCI device '%.100s'; `lspci -D` lists them", devargs);
 	else if (r == -EFAULT || (pci && r == -ENOTSUP)) // no bus or no driver knows it
-		snprintf(err, err_size,
-			"no driver for '%.100s'; linked in are " INSULA_DPDK_DRIVERS, devargs);
+		devargs_no_driver(devargs, err, err_size);
+	else if (devargs_out_of_reach(devargs, err, err_size))
+		return;
+	else if (said[0])
+		snprintf(err, err_size, "no device '%.100s': its driver says: %s", devargs, said);
 	else // -1 is many drivers' word for any failure
-		snprintf(err, err_size,
-			"no device '%.100s': %s; drivers linked in are " INSULA_DPDK_DRIVERS,
-			devargs, r == -1 ? "its driver refuses it" : strerror(-r));
+		snprintf(err, err_size, "no device '%.100s': %s", devargs,
+			r == -1 ? "its driver refuses it without a word; look at its arguments"
+				: strerror(-r));
 }
 
 static int probe_bus(const struct port_params *params, char *err, size_t err_size)
 {
 	const char *mistake = devargs_mistake(params->arg);
+	char said[DRIVER_WORDS_SIZE];
 	uint16_t dev;
 	int r;
 
@@ -237,7 +243,9 @@ static int probe_bus(const struct port_params *params, char *err, size_t err_siz
 	r = vfio_is_pci(params->arg) ? vfio_lend(params->fds, params->n_fds, err, err_size) : 0;
 	if (r != 0)
 		return r;
+	driver_words_listen(said);
 	r = rte_dev_probe(params->arg);
+	driver_words_end();
 	if (!vfio_lend_end()) {
 		snprintf(err, err_size,
 			"another program has '%.100s' or its IOMMU group; `fuser -v /dev/vfio/*` "
@@ -246,7 +254,7 @@ static int probe_bus(const struct port_params *params, char *err, size_t err_siz
 		return -EBUSY;
 	}
 	if (r != 0) {
-		describe_refusal(params->arg, r, err, err_size);
+		describe_refusal(params->arg, r, said, err, err_size);
 		return r == -EFAULT ? -ENODEV : r;
 	}
 	return 0;

@@ -193,7 +193,8 @@ def test_refused_device(lab):
         lab.apply(lab.policy_file)
         raise AssertionError("a DPDK device without the right to open a socket was taken")
     except netns.CommandFailed as error:
-        assert "net_af_packet0" in str(error) and "nothing" in str(error), error
+        for words in ("net_af_packet0", "nothing", "CAP_NET_RAW", "`type: packet`"):
+            assert words in str(error), error
     finally:
         lab.edit(edit, hidden={"veth", "plain"})
     assert lab.policy_file == before and labs.processes("insula-switch") == switch

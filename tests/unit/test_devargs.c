@@ -61,11 +61,52 @@ static void mistakes(void **state)
 	}
 }
 
+static void rights_the_switch_never_has(void **state)
+{
+	const struct {
+		const char *devargs, *needs, *instead;
+	} cases[] = { { "net_af_packet0,iface=eth1", "CAP_NET_RAW", "`type: packet`" },
+		{ "eth_af_packet0,iface=eth1", "CAP_NET_RAW", "`type: packet`" },
+		{ "net_af_packet0", "CAP_NET_RAW", "`interface`" },
+		{ "net_tap0", "CAP_NET_ADMIN", "`type: tap`" },
+		{ "net_virtio_user0,path=/dev/vhost-net", "CAP_NET_ADMIN", "`type: tap`" },
+		{ "net_virtio_user0,path=/run/x", NULL, NULL }, { "net_null0", NULL, NULL },
+		{ "net_null0,x=net_tap", NULL, NULL }, { "0000:01:00.0", NULL, NULL } };
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char text[240] = "";
+
+		if (devargs_out_of_reach(cases[i].devargs, text, sizeof(text)) !=
+			(cases[i].needs != NULL))
+			fail_msg("%s: %s", cases[i].devargs, text);
+		if (cases[i].needs &&
+			(!strstr(text, cases[i].needs) || !strstr(text, cases[i].instead)))
+			fail_msg("%s: %s", cases[i].devargs, text);
+	}
+}
+
+static void drivers_not_linked_in(void **state)
+{
+	const char *const known[] = { "net_null0", "net_null0,size=64", "net_virtio_user0,path=/x",
+		"0000:01:00.0", "eth_null0" };
+	char text[240] = "";
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (devargs_unknown(known[i], text, sizeof(text)))
+			fail_msg("%s: %s", known[i], text);
+	assert_true(devargs_unknown("net_foo0,x=net_null0", text, sizeof(text)));
+	assert_non_null(strstr(text, "no driver for 'net_foo0,x=net_null0'; linked in are "));
+	assert_non_null(strstr(text, "net_null"));
+	assert_true(devargs_unknown("net_nul", text, sizeof(text)));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(addresses),
 		cmocka_unit_test(mistakes),
+		cmocka_unit_test(rights_the_switch_never_has),
+		cmocka_unit_test(drivers_not_linked_in),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -56,7 +56,29 @@ static void devargs_without_a_driver(void **state)
 	assert_true(strstr(err, "no PCI device '0000:7f:1f.7'") || strstr(err, "/dev/vfio/vfio"));
 	p = spare(PROTO_PORT_ETHDEV, "net_ring0,nodeaction=nonsense");
 	assert_true(switch_port_add(fx.sw, &p, err, sizeof(err)) < 0);
-	assert_non_null(strstr(err, "net_ring0,nodeaction=nonsense"));
+	assert_non_null(strstr(err, "'net_ring0,nodeaction=nonsense': its driver refuses it"));
+	assert_null(strstr(err, "linked in"));
+}
+
+// Its reason is in DPDK's log only.
+static void what_the_driver_says(void **state)
+{
+	const struct {
+		const char *devargs, *words;
+	} cases[] = { { "net_virtio_user0",
+			      "'net_virtio_user0': its driver says: arg path is mandatory" },
+		{ "net_virtio_user0,path=/nonexistent", "says: connect error, No such file or" },
+		{ "net_null0,bogus=1", "without a word; look at its arguments" },
+		{ "net_af_packet0,iface=nope", "CAP_NET_RAW, which the switch never has" } };
+
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct port_params p = spare(PROTO_PORT_ETHDEV, cases[i].devargs);
+		char err[PROTO_TEXT_SIZE] = "";
+
+		assert_true(switch_port_add(fx.sw, &p, err, sizeof(err)) < 0);
+		if (!strstr(err, cases[i].words) || strstr(err, "linked in"))
+			fail_msg("%s: %s", cases[i].devargs, err);
+	}
 }
 
 // DPDK's own ways to select devices: its parser dies of some.
@@ -118,6 +140,8 @@ int main(void)
 			fds_that_a_kind_does_not_take, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(
 			devargs_without_a_driver, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(
+			what_the_driver_says, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(
 			devargs_that_name_no_device, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(a_device_twice, fixture_setup, fixture_teardown),
