@@ -208,6 +208,29 @@ def check_disks(checks, guest, folder):
         line.startswith("fail blk-verify: sector 100 byte 0 is") for line in lines), lines)
 
 
+def check_hostile(checks, guest):
+    """That each lie is told, and that the guest drives the device again afterwards."""
+    numbers = [14, 15, 16, 17, 18, 19, 20, 21, 23, 24, 25, 26, 27, 28, 29]
+    told = [f"hostile:H-{n}:5" for n in numbers]
+    # QEMU 7.2 dies of 4 and 5 of H-22 (a chain shorter than the header), and of 16 of H-31 (the
+    # size of a live queue).
+    told += [f"hostile:H-22:5:{n}" for n in range(1, 12) if n not in (4, 5)]
+    told += [f"hostile:H-31:5:{n}" for n in range(1, 27) if n != 16]
+    lines, good = run(guest, ",".join([*told, "dhcp", "ping:10.0.2.2:1"]), nic("user"))
+    checks.expect("the guest lies and works again", good and "guest: done" in lines, lines[-3:])
+    for number in (*numbers, 22, 31):
+        seen = [line for line in lines if line.startswith(f"ok hostile H-{number} lies")]
+        checks.expect(f"H-{number} is told", seen, lines[-3:])
+    seen = [line for line in lines if line.startswith("ok hostile H-15 ") and "lies" not in line]
+    checks.expect("QEMU gives up at each H-15",
+                  len(seen) == 4 and all("needs-reset" in line for line in seen), seen)
+    seen = [line for line in lines if line.startswith("ok hostile H-18 12 legal")]
+    checks.expect("and takes what is legal", seen and " tx 1 " in seen[0], seen)
+    lines, good = run(guest, "exit-storm:20,serial-flood:1,triple-fault,devices")
+    checks.expect("a triple fault ends it", not good and lines[-1] == "ok triple-fault begins",
+                  lines)
+
+
 def main():
     checks = Checks()
     guest = os.path.realpath(sys.argv[1])
@@ -217,6 +240,7 @@ def main():
         check_user_net(checks, guest)
         check_taps(checks, guest)
         check_disks(checks, guest, folder)
+        check_hostile(checks, guest)
     return 1 if checks.failed else 0
 
 

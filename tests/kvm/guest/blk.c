@@ -11,27 +11,25 @@ enum { QUEUE = 0, QUEUE_SIZE = 128, MAX_PIECES = 5, IDLE_ROUNDS = 256, NAP_NS = 
 	(1ull << VIRTIO_BLK_F_FLUSH | 1ull << VIRTIO_BLK_F_RO | 1ull << VIRTIO_BLK_F_DISCARD | \
 		1ull << VIRTIO_BLK_F_WRITE_ZEROES)
 
-int blk_open(unsigned nth, struct blk *ret_blk)
+int blk_open(unsigned nth, struct blk *blk)
 {
-	struct blk blk = { 0 };
 	unsigned n_requests = BLK_N_REQUESTS;
-	int r = virtio_find(VIRTIO_ID_BLOCK, nth, &blk.device);
+	int r = virtio_find(VIRTIO_ID_BLOCK, nth, &blk->device);
 
 	if (r == 0)
-		r = virtio_negotiate(&blk.device, WANTED);
+		r = virtio_negotiate(&blk->device, WANTED);
 	if (r == 0)
-		r = virtq_init(&blk.device, QUEUE, QUEUE_SIZE, &blk.queue);
+		r = virtq_init(&blk->device, QUEUE, QUEUE_SIZE, &blk->queue);
 	if (r < 0)
 		return r;
-	blk.n_sectors = mmio_read64(blk.device.config);
-	*ret_blk = blk;
-	if (!ret_blk->queue.indirect && n_requests * MAX_PIECES > ret_blk->queue.size)
-		n_requests = ret_blk->queue.size / MAX_PIECES;
+	blk->n_sectors = mmio_read64(blk->device.config);
+	if (!blk->queue.indirect && n_requests * MAX_PIECES > blk->queue.size)
+		n_requests = blk->queue.size / MAX_PIECES;
 	for (unsigned i = 0; i < n_requests; i++) {
-		ret_blk->requests[i].data = memory_take(BLK_MAX_SECTORS * BLK_SECTOR, 4096);
-		blk_end(ret_blk, &ret_blk->requests[i]);
+		blk->requests[i].data = memory_take(BLK_MAX_SECTORS * BLK_SECTOR, 4096);
+		blk_end(blk, &blk->requests[i]);
 	}
-	virtio_start(&ret_blk->device);
+	virtio_start(&blk->device);
 	return 0;
 }
 

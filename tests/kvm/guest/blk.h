@@ -26,7 +26,8 @@ struct blk {
 	unsigned n_flying;
 };
 
-int blk_open(unsigned nth, struct blk *ret_blk);
+// *blk is zero.
+int blk_open(unsigned nth, struct blk *blk);
 // A request to fill; NULL if all are under way.
 struct blk_request *blk_begin(struct blk *blk);
 // type is VIRTIO_BLK_T_*; the data is r->size bytes, in at most three pieces.

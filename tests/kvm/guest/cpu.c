@@ -158,6 +158,14 @@ void paging_map(uint64_t address, uint64_t size)
 	}
 }
 
+_Noreturn void cpu_triple_fault(void)
+{
+	memset(idt, 0, sizeof(idt));
+	__asm__ volatile("ud2");
+	for (;;)
+		;
+}
+
 _Noreturn void cpu_end(bool good)
 {
 	uint64_t port = cmdline_number("exit", 0);
@@ -167,10 +175,7 @@ _Noreturn void cpu_end(bool good)
 	out8(RESET_PORT, 2);
 	out8(RESET_PORT, 6);
 	out8(KEYBOARD_PORT, 0xfe);
-	memset(idt, 0, sizeof(idt)); // a fault that cannot be delivered, three times
-	__asm__ volatile("ud2");
-	for (;;)
-		;
+	cpu_triple_fault();
 }
 
 // gate_fault comes here, in ring 3.

@@ -23,6 +23,9 @@ uint32_t cpu_msi_address(void);
 // Makes device memory accessible, uncached; what lies below 4 GiB already is.
 void paging_map(uint64_t address, uint64_t size);
 
+// Resets the processor, by an exception that cannot be delivered.
+_Noreturn void cpu_triple_fault(void);
+
 // Ends the machine: by the debug-exit port of the command line (exit=PORT), where 0x10 is written
 // for good and 0x11 for bad; else by reset.
 _Noreturn void cpu_end(bool good);

@@ -21,44 +21,56 @@ static void rx_offer(struct nic *nic, void *buffer)
 
 static void buffers_take(struct nic *nic)
 {
-	uint8_t *rx = memory_take((size_t)nic->rx.size * NIC_RX_SIZE, 4096);
-
-	for (unsigned i = 0; i < nic->rx.size; i++)
-		rx_offer(nic, rx + i * NIC_RX_SIZE);
-	for (unsigned i = 0; i < N_TX; i++) {
-		struct nic_tx *tx = memory_take(sizeof(*tx), 64);
-
-		tx->next = nic->tx_free;
-		nic->tx_free = tx;
-	}
+	if (nic->rx_buffers)
+		return;
+	nic->rx_buffers = memory_take((size_t)nic->rx.size * NIC_RX_SIZE, 4096);
+	nic->tx_buffers = memory_take(N_TX * sizeof(*nic->tx_buffers), 4096);
 	nic->joined = memory_take(NIC_MAX_FRAME, 64);
 }
 
-int nic_open(unsigned nth, struct nic *ret_nic)
+static void buffers_free(struct nic *nic)
+{
+	nic->held = NULL;
+	nic->tx_free = NULL;
+	for (unsigned i = 0; i < N_TX; i++) {
+		nic->tx_buffers[i].next = nic->tx_free;
+		nic->tx_free = &nic->tx_buffers[i];
+	}
+}
+
+int nic_open(unsigned nth, struct nic *nic)
+{
+	int r = virtio_find(VIRTIO_ID_NET, nth, &nic->device);
+
+	return r < 0 ? r : nic_restart(nic, true);
+}
+
+int nic_restart(struct nic *nic, bool with_rx)
 {
 	uint64_t wanted = 1ull << VIRTIO_NET_F_MAC | 1ull << VIRTIO_NET_F_MRG_RXBUF;
-	struct nic nic = { 0 };
-	int r = virtio_find(VIRTIO_ID_NET, nth, &nic.device);
+	struct virtio *d = &nic->device;
+	int r;
 
 	if (cmdline_number("offloads", 1))
 		wanted |= OFFLOADS;
+	r = virtio_negotiate(d, wanted);
 	if (r == 0)
-		r = virtio_negotiate(&nic.device, wanted);
+		r = virtq_init(d, RX_QUEUE, QUEUE_SIZE, &nic->rx);
 	if (r == 0)
-		r = virtq_init(&nic.device, RX_QUEUE, QUEUE_SIZE, &nic.rx);
-	if (r == 0)
-		r = virtq_init(&nic.device, TX_QUEUE, QUEUE_SIZE, &nic.tx);
+		r = virtq_init(d, TX_QUEUE, QUEUE_SIZE, &nic->tx);
 	if (r < 0)
 		return r;
-	nic.mergeable = virtio_has(&nic.device, VIRTIO_NET_F_MRG_RXBUF);
-	nic.checksums = virtio_has(&nic.device, VIRTIO_NET_F_CSUM);
-	nic.tso = nic.checksums && virtio_has(&nic.device, VIRTIO_NET_F_HOST_TSO4);
-	for (unsigned i = 0; i < sizeof(nic.mac); i++)
-		nic.mac.b[i] = mmio_read8(nic.device.config + i);
-	buffers_take(&nic);
-	*ret_nic = nic;
-	virtio_start(&ret_nic->device);
-	virtq_kick(&ret_nic->rx);
+	nic->mergeable = virtio_has(d, VIRTIO_NET_F_MRG_RXBUF);
+	nic->checksums = virtio_has(d, VIRTIO_NET_F_CSUM);
+	nic->tso = nic->checksums && virtio_has(d, VIRTIO_NET_F_HOST_TSO4);
+	for (unsigned i = 0; i < sizeof(nic->mac); i++)
+		nic->mac.b[i] = mmio_read8(d->config + i);
+	buffers_take(nic);
+	buffers_free(nic);
+	for (unsigned i = 0; with_rx && i < nic->rx.size; i++)
+		rx_offer(nic, nic->rx_buffers + i * NIC_RX_SIZE);
+	virtio_start(d);
+	virtq_kick(&nic->rx);
 	return 0;
 }
 

@@ -30,13 +30,17 @@ struct nic {
 	struct virtq rx, tx;
 	struct mac mac;
 	bool mergeable, checksums, tso; // the latter two: for what is sent
-	struct nic_tx *tx_free;
+	uint8_t *rx_buffers; // as many as rx has descriptors
+	struct nic_tx *tx_buffers, *tx_free;
 	uint8_t *joined; // a frame that came in several buffers
 	void *held; // the buffer of the frame last received
 	uint64_t n_received, n_sent, n_joined;
 };
 
-int nic_open(unsigned nth, struct nic *ret_nic);
+// *nic is zero.
+int nic_open(unsigned nth, struct nic *nic);
+// Resets it and starts anew, with the same memory; with_rx false: without buffers to receive.
+int nic_restart(struct nic *nic, bool with_rx);
 // The next frame; valid until the next call.
 bool nic_receive(struct nic *nic, struct nic_frame *ret_frame);
 // A buffer to fill, its offload header zeroed; NULL if all are under way.

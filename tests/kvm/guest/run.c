@@ -37,7 +37,8 @@ static const struct command commands_base[] = {
 	{ 0 },
 };
 
-static const struct command *const command_lists[] = { commands_base, commands_net, commands_blk };
+static const struct command *const command_lists[] = { commands_base, commands_net, commands_blk,
+	commands_hostile };
 
 uint64_t argument_number(const struct arguments *args, unsigned nth, uint64_t otherwise)
 {

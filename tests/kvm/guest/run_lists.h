@@ -4,4 +4,4 @@
 
 #include "run.h"
 
-extern const struct command commands_net[], commands_blk[];
+extern const struct command commands_net[], commands_blk[], commands_hostile[];

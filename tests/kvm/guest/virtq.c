@@ -21,51 +21,74 @@ static uint16_t avail_event(struct virtq *q)
 	return *(volatile uint16_t *)&q->used->ring[q->size];
 }
 
-static void rings_take(struct virtq *q, bool indirect)
+static void rings_take(struct virtq *q)
 {
 	unsigned n = q->size;
 
+	if (q->size_taken >= n)
+		return;
+	q->size_taken = q->size;
 	q->desc = memory_take(n * sizeof(*q->desc), RING_ALIGN);
 	q->avail = memory_take(sizeof(*q->avail) + (n + 1) * sizeof(uint16_t), RING_ALIGN);
 	q->used =
 		memory_take(sizeof(*q->used) + n * sizeof(struct vring_used_elem) + 2, RING_ALIGN);
 	q->owners = memory_take(n * sizeof(*q->owners), 8);
-	if (indirect)
-		q->indirect = memory_take(n * VIRTQ_MAX_PIECES * sizeof(*q->indirect), 16);
+	q->tables = memory_take(n * VIRTQ_MAX_PIECES * sizeof(*q->tables), 16);
+}
+
+static void rings_clear(struct virtq *q)
+{
+	unsigned n = q->size;
+
+	memset(q->desc, 0, n * sizeof(*q->desc));
+	memset(q->avail, 0, sizeof(*q->avail) + (n + 1) * sizeof(uint16_t));
+	memset(q->used, 0, sizeof(*q->used) + n * sizeof(struct vring_used_elem) + 2);
+	memset(q->owners, 0, n * sizeof(*q->owners));
 	for (unsigned i = 0; i < n; i++)
 		q->desc[i].next = (uint16_t)(i + 1);
 	q->n_free = q->size;
+	q->free_head = q->avail_next = q->avail_told = q->used_next = 0;
 	virtq_disarm(q);
 }
 
-int virtq_init(struct virtio *d, uint16_t index, uint16_t max_size, struct virtq *ret_queue)
+static void rings_tell(struct virtio *d, struct virtq *q)
 {
-	struct virtq q = { .index = index, .event_index = virtio_has(d, VIRTIO_RING_F_EVENT_IDX) };
-	uint64_t notify;
-
-	mmio_write16(COMMON(d, queue_select), index);
-	q.size = mmio_read16(COMMON(d, queue_size));
-	if (q.size == 0 || index >= mmio_read16(COMMON(d, num_queues)))
-		return -ENOENT;
-	if (q.size > max_size)
-		q.size = max_size;
-	mmio_write16(COMMON(d, queue_size), q.size);
-	notify = (uint64_t)mmio_read16(COMMON(d, queue_notify_off)) * d->notify_multiplier;
-	if (notify + 2 > d->notify_size)
-		return -EINVAL;
-	q.notify_at = d->notify + notify;
-	rings_take(&q, virtio_has(d, VIRTIO_RING_F_INDIRECT_DESC));
-	mmio_write64(COMMON(d, queue_desc_lo), (uintptr_t)q.desc);
-	mmio_write64(COMMON(d, queue_avail_lo), (uintptr_t)q.avail);
-	mmio_write64(COMMON(d, queue_used_lo), (uintptr_t)q.used);
+	mmio_write64(COMMON(d, queue_desc_lo), (uintptr_t)q->desc);
+	mmio_write64(COMMON(d, queue_avail_lo), (uintptr_t)q->avail);
+	mmio_write64(COMMON(d, queue_used_lo), (uintptr_t)q->used);
+	q->has_vector = false;
 	if (d->msix_table) {
-		uint16_t vector = index < d->n_vectors ? index : (uint16_t)(d->n_vectors - 1);
+		uint16_t vector = q->index < d->n_vectors ? q->index : d->n_vectors - 1;
 
 		mmio_write16(COMMON(d, queue_msix_vector), vector);
-		q.has_vector = mmio_read16(COMMON(d, queue_msix_vector)) == vector;
+		q->has_vector = mmio_read16(COMMON(d, queue_msix_vector)) == vector;
 	}
 	mmio_write16(COMMON(d, queue_enable), 1);
-	*ret_queue = q;
+}
+
+int virtq_init(struct virtio *d, uint16_t index, uint16_t max_size, struct virtq *q)
+{
+	uint64_t notify;
+	uint16_t size;
+
+	mmio_write16(COMMON(d, queue_select), index);
+	size = mmio_read16(COMMON(d, queue_size));
+	notify = (uint64_t)mmio_read16(COMMON(d, queue_notify_off)) * d->notify_multiplier;
+	if (size == 0 || index >= mmio_read16(COMMON(d, num_queues)))
+		return -ENOENT;
+	if (size > max_size)
+		size = max_size;
+	if (notify + 2 > d->notify_size || (q->size_taken && size > q->size_taken))
+		return -EINVAL;
+	mmio_write16(COMMON(d, queue_size), size);
+	q->index = index;
+	q->size = size;
+	q->event_index = virtio_has(d, VIRTIO_RING_F_EVENT_IDX);
+	q->notify_at = d->notify + notify;
+	rings_take(q);
+	q->indirect = virtio_has(d, VIRTIO_RING_F_INDIRECT_DESC) ? q->tables : NULL;
+	rings_clear(q);
+	rings_tell(d, q);
 	return 0;
 }
 

@@ -13,7 +13,7 @@ struct piece {
 };
 
 struct virtq {
-	uint16_t index, size;
+	uint16_t index, size, size_taken; // the latter: that there is memory for
 	uint16_t n_free, free_head;
 	uint16_t avail_next, avail_told; // the device was last notified of
 	uint16_t used_next;
@@ -22,12 +22,14 @@ struct virtq {
 	struct vring_desc *desc;
 	struct vring_avail *avail;
 	struct vring_used *used;
-	struct vring_desc *indirect; // VIRTQ_MAX_PIECES for each head, or NULL
+	struct vring_desc *tables; // VIRTQ_MAX_PIECES for each head
+	struct vring_desc *indirect; // the same, or NULL if not negotiated
 	void **owners; // by head
 };
 
-// Sets a queue up, of max_size entries or fewer. -ENOENT if the device has no such queue.
-int virtq_init(struct virtio *device, uint16_t index, uint16_t max_size, struct virtq *ret_queue);
+// Sets a queue up, of max_size entries or fewer. *q is zero, or was set up before: its memory is
+// used again. -ENOENT if the device has no such queue; -EINVAL if it has become larger.
+int virtq_init(struct virtio *device, uint16_t index, uint16_t max_size, struct virtq *q);
 // Offers a chain: first what the device reads, then what it writes; owner is not NULL. -EAGAIN if
 // the ring has no room.
 int virtq_add(
