@@ -1,19 +1,265 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// insula-vmm: one process per virtual machine. So far it tells its version; see README.md.
+// insula-vmm: one process per virtual machine. The command line; then the device thread's loop
+// until the guest ends or a signal comes.
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+#include "vmm/console.h"
+#include "vmm/machine.h"
+
+static const char USAGE[] =
+	"usage: insula-vmm --kernel FILE [OPTION...]\n"
+	"\n"
+	"Runs one virtual machine until its guest powers it off. Its serial port is standard "
+	"input\n"
+	"and output (on a terminal: Ctrl-A x ends it).\n"
+	"  --kernel FILE    Linux bzImage, or an ELF image with a PVH entry\n"
+	"  --initrd FILE    initial RAM disk\n"
+	"  --cmdline WORDS  the kernel's command line\n"
+	"  --cpus N         processors, 1 to 32 (1)\n"
+	"  --memory MIB     RAM, an even number (256)\n"
+	"  --hugepages      RAM in pages of 2 MiB, which the host must have free\n"
+	"  --no-reboot      a guest that reboots ends the machine\n"
+	"  --version, --help\n"
+	"Exit status: 0 the guest powered off, 1 it could not be started or went wrong, 2 wrong "
+	"usage.\n"
+	"Example: insula-vmm --kernel vmlinuz --initrd initrd.img --cmdline console=ttyS0 --memory "
+	"512\n";
+
+struct options {
+	struct machine_config config;
+	bool no_reboot;
+};
+
+struct run {
+	const struct options *options;
+	struct machine machine;
+	struct console console;
+	struct loop_source signals;
+	int status;
+};
+
+static void tell(const char *text)
+{
+	fprintf(stderr, "insula-vmm: %s\n", text);
+}
+
+static bool parse_number(
+	const char *text, unsigned long least, unsigned long most, unsigned long *ret_number)
+{
+	char *end;
+	unsigned long number;
+
+	errno = 0;
+	number = strtoul(text, &end, 10);
+	if (errno || *end || end == text || *text == '-' || number < least || number > most)
+		return false;
+	*ret_number = number;
+	return true;
+}
+
+enum {
+	OPT_KERNEL = 1,
+	OPT_INITRD,
+	OPT_CMDLINE,
+	OPT_CPUS,
+	OPT_MEMORY,
+	OPT_HUGEPAGES,
+	OPT_NO_REBOOT,
+	OPT_VERSION,
+	OPT_HELP
+};
+
+static const struct option OPTIONS[] = {
+	{ "kernel", required_argument, NULL, OPT_KERNEL },
+	{ "initrd", required_argument, NULL, OPT_INITRD },
+	{ "cmdline", required_argument, NULL, OPT_CMDLINE },
+	{ "cpus", required_argument, NULL, OPT_CPUS },
+	{ "memory", required_argument, NULL, OPT_MEMORY },
+	{ "hugepages", no_argument, NULL, OPT_HUGEPAGES },
+	{ "no-reboot", no_argument, NULL, OPT_NO_REBOOT },
+	{ "version", no_argument, NULL, OPT_VERSION },
+	{ "help", no_argument, NULL, OPT_HELP },
+	{ NULL, 0, NULL, 0 },
+};
+
+// Each returns 0, or what to exit with plus one.
+static int set_option(struct options *o, int option)
+{
+	unsigned long number;
+
+	switch (option) {
+	case OPT_KERNEL:
+		o->config.boot.kernel = optarg;
+		return 0;
+	case OPT_INITRD:
+		o->config.boot.initrd = optarg;
+		return 0;
+	case OPT_CMDLINE:
+		o->config.boot.cmdline = optarg;
+		return 0;
+	case OPT_CPUS:
+		if (!parse_number(optarg, 1, MACHINE_CPUS, &number)) {
+			fprintf(stderr, "insula-vmm: --cpus %s: 1 to %d are allowed\n", optarg,
+				MACHINE_CPUS);
+			return 3;
+		}
+		o->config.cpus = (unsigned int)number;
+		return 0;
+	case OPT_MEMORY:
+		if (!parse_number(optarg, 2, 1 << 20, &number) || number % 2) {
+			fprintf(stderr,
+				"insula-vmm: --memory %s: an even number of MiB from 2 to "
+				"1048576 is allowed\n",
+				optarg);
+			return 3;
+		}
+		o->config.memory_size = (uint64_t)number << 20;
+		return 0;
+	case OPT_HUGEPAGES:
+		o->config.hugepages = true;
+		return 0;
+	case OPT_NO_REBOOT:
+		o->no_reboot = true;
+		return 0;
+	case OPT_VERSION:
+		puts("insula-vmm " INSULA_VERSION);
+		return 1;
+	case OPT_HELP:
+		fputs(USAGE, stdout);
+		return 1;
+	default:
+		fputs(USAGE, stderr);
+		return 3;
+	}
+}
+
+static int parse(struct options *o, int argc, char **argv)
+{
+	int option, result;
+
+	*o = (struct options){ .config = { .cpus = 1, .memory_size = 256ull << 20 } };
+	while ((option = getopt_long(argc, argv, "", OPTIONS, NULL)) != -1) {
+		result = set_option(o, option);
+		if (result)
+			return result;
+	}
+	if (optind == argc && o->config.boot.kernel)
+		return 0;
+	if (optind < argc)
+		fprintf(stderr, "insula-vmm: '%s': no such argument\n", argv[optind]);
+	else
+		tell("--kernel is missing");
+	fputs(USAGE, stderr);
+	return 3;
+}
+
+static void leave(struct run *r, int status)
+{
+	r->status = status;
+	loop_stop(&r->machine.loop);
+}
+
+static void on_escape(void *arg)
+{
+	leave(arg, 0);
+}
+
+static void on_signal(void *arg, uint32_t events)
+{
+	struct run *r = arg;
+	struct signalfd_siginfo info;
+
+	if (read(r->signals.fd, &info, sizeof(info)) == sizeof(info))
+		leave(r, 128 + (int)info.ssi_signo);
+}
+
+static void on_end(void *arg, enum machine_end end, const struct error *error)
+{
+	struct run *r = arg;
+	struct error e;
+
+	switch (end) {
+	case MACHINE_POWERED_OFF:
+		leave(r, 0);
+		break;
+	case MACHINE_RESET:
+		if (r->options->no_reboot) {
+			leave(r, 0);
+		} else if (machine_boot(&r->machine, &e) < 0) {
+			tell(e.text);
+			leave(r, 1);
+		} else {
+			machine_run(&r->machine);
+		}
+		break;
+	case MACHINE_BROKEN:
+		tell(error->text);
+		leave(r, 1);
+		break;
+	}
+}
+
+static int watch_signals(struct run *r)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	r->signals = (struct loop_source){
+		.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), .ready = on_signal, .arg = r
+	};
+	return r->signals.fd < 0 ? -errno : loop_add(&r->machine.loop, &r->signals, EPOLLIN);
+}
+
+static int run(struct run *r, const struct options *o)
+{
+	struct error e;
+
+	r->options = o;
+	if (machine_init(&r->machine, &o->config, &e) < 0 || machine_boot(&r->machine, &e) < 0) {
+		tell(e.text);
+		return 1;
+	}
+	r->machine.ended = on_end;
+	r->machine.arg = r;
+	if (watch_signals(r) < 0) {
+		tell(strerror(errno));
+		return 1;
+	}
+	console_init(&r->console, &r->machine, on_escape, r);
+	machine_run(&r->machine);
+	loop_run(&r->machine.loop);
+	console_free(&r->console);
+	machine_free(&r->machine);
+	return r->status;
+}
 
 int main(int argc, char **argv)
 {
-	if (argc == 2 && strcmp(argv[1], "--version") == 0) {
-		puts("insula-vmm " INSULA_VERSION);
-		return 0;
+	struct options o;
+	struct run *r;
+	int result = parse(&o, argc, argv);
+
+	if (result)
+		return result - 1;
+	r = calloc(1, sizeof(*r));
+	if (!r) {
+		tell("no memory");
+		return 1;
 	}
-	bool help = argc == 2 && strcmp(argv[1], "--help") == 0;
-	fputs("usage: insula-vmm --version\n"
-	      "So far it tells its version only.\n"
-	      "Example: insula-vmm --version\n",
-		help ? stdout : stderr);
-	return help ? 0 : 2;
+	result = run(r, &o);
+	free(r);
+	return result;
 }

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// One virtual machine: processors, memory, buses and the devices every one has. main (and the API)
+// make and command it on the device thread; each vCPU has a thread. `lock` guards everything below
+// it that is not said to be constant: an exit's work is done under it, the guest runs without it.
+#pragma once
+#include <pthread.h>
+#include "vmm/acpi.h"
+#include "vmm/boot.h"
+#include "vmm/bus.h"
+#include "vmm/irq.h"
+#include "vmm/loop.h"
+#include "vmm/memory.h"
+#include "vmm/pci.h"
+#include "vmm/serial.h"
+#include "vmm/vcpu.h"
+
+enum { MACHINE_CPUS = 32 };
+
+struct machine_config {
+	struct boot_source boot;
+	unsigned int cpus;
+	uint64_t memory_size; // bytes
+	bool hugepages;
+};
+
+// What the guest, or KVM, has come to; told once by `ended`.
+enum machine_end { MACHINE_POWERED_OFF, MACHINE_RESET, MACHINE_BROKEN };
+
+struct machine;
+
+struct machine_cpu {
+	struct machine *machine; // constant
+	struct vcpu vcpu; // its thread's, or, while it is halted, the device thread's
+	pthread_t thread; // constant
+	bool halted; // its thread waits
+};
+
+struct machine {
+	const struct machine_config *config; // constant, as are the next four
+	int kvm, vm;
+	struct guest_memory memory;
+	struct loop loop;
+	// On the device thread, all processors halted. error: of MACHINE_BROKEN.
+	void (*ended)(void *arg, enum machine_end end, const struct error *error);
+	void *arg;
+
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	enum { MACHINE_HALTED, MACHINE_RUNNING, MACHINE_LEAVING } want;
+	enum machine_end end;
+	struct error error;
+	struct bus pio, mmio;
+	struct irqs irqs;
+	struct pci pci;
+	struct acpi acpi;
+	struct serial serial;
+	struct loop_source event; // eventfd: a processor has set `end`
+	unsigned int n_cpus, n_threads;
+	struct machine_cpu cpus[MACHINE_CPUS];
+};
+
+// Makes it, halted, with memory but nothing loaded. The config must live as long.
+int machine_init(struct machine *m, const struct machine_config *config, struct error *e);
+// Ends the processors' threads first.
+void machine_free(struct machine *m);
+// Loads the kernel and puts processors and devices into the state of power-on. Halted only.
+int machine_boot(struct machine *m, struct error *e);
+// From any thread that is no vCPU's. halt returns when no processor runs.
+void machine_run(struct machine *m);
+void machine_halt(struct machine *m);
