@@ -169,6 +169,19 @@ def check_taps(checks, guest):
     check_tap(checks, guest, "no MSI-X", ["vectors=0"], "")
 
 
+def check_two_nics(checks, guest):
+    """On one hub: frames go round, and one nic asks the other."""
+    devices = []
+    for i in range(2):
+        devices += ["-netdev", f"hubport,id=net{i},hubid=0", "-device",
+                    f"virtio-net-pci,disable-legacy=on,netdev=net{i},mac=52:54:00:00:00:0{i + 1}"]
+    lines, good = run(guest, f"nic:0,ip:{HOST}:24,nic:1,ip:{GUEST}:24,circulate:64:60:1:4,"
+                      f"ping:{GUEST}:2", devices)
+    checks.expect("frames go round between two nics", good, lines)
+    went = [line.split() for line in lines if line.startswith("ok circulate")]
+    checks.expect("many times", went and int(went[0][2]) > 64 * 20, went)
+
+
 def splitmix64(x):
     x = (x + 0x9E3779B97F4A7C15) % 2**64
     x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9 % 2**64
@@ -239,6 +252,7 @@ def main():
         host_serves()
         check_user_net(checks, guest)
         check_taps(checks, guest)
+        check_two_nics(checks, guest)
         check_disks(checks, guest, folder)
         check_hostile(checks, guest)
     return 1 if checks.failed else 0

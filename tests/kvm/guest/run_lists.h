@@ -4,4 +4,5 @@
 
 #include "run.h"
 
-extern const struct command commands_net[], commands_blk[], commands_hostile[];
+extern const struct command commands_net[], commands_blk[], commands_hostile[],
+	commands_circulate[];
