@@ -418,6 +418,15 @@ static void refresh_nexthop(void *arg, struct nexthop *nh)
 		atomic_store(&nh->where, 0);
 }
 
+// Once more when every worker goes by the policy: one that was in the middle of a burst may have
+// stored where the policy before pointed.
+static void refresh_again(void *arg)
+{
+	struct switch_ *sw = arg;
+
+	nexthop_each(sw->nexthops, refresh_nexthop, &(struct refresh){ sw, sw->policy });
+}
+
 struct pruning {
 	struct switch_ *sw;
 	const struct policy *pol;
@@ -496,7 +505,9 @@ void switch_policy_publish(struct switch_ *sw, struct policy *pol)
 	nexthop_each(sw->nexthops, refresh_nexthop, &r);
 	open_held(sw);
 	switch_serve_ports(sw);
-	if (old != policy_empty())
+	if (old != policy_empty()) {
+		switch_retire(sw, sw, refresh_again);
 		switch_retire(sw, (void *)(uintptr_t)old, retire_policy);
+	}
 	announce_uplinks(sw);
 }

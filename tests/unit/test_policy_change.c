@@ -83,6 +83,67 @@ static void what_was_outside_is_inside(void **state)
 	out_through_snat(BLUE_1, blue_gw, 5000); // asserts that blue goes on
 }
 
+// The tenant's section, its two ports with each other's address.
+static struct policy_part *exchanged(uint32_t tenant, uint16_t vlan, uint64_t revision)
+{
+	struct policy_part *part = tenant_part(tenant, vlan, 1), *ret;
+	struct policy_section *sec = malloc(part->raw->size);
+	struct policy_port *p;
+	char err[256] = "";
+
+	memcpy(sec, part->raw, part->raw->size);
+	p = (void *)((uint8_t *)(sec + 1) + sizeof(struct policy_segment));
+	be32 address = p[0].address;
+	p[0].address = p[1].address;
+	p[1].address = address;
+	if (policy_part_load(sec, sec->size, &ret, err, sizeof(err)) < 0)
+		fail_msg("policy_part_load: %s", err);
+	ret->revision = revision;
+	policy_part_unref(part);
+	free(sec);
+	return ret;
+}
+
+static uint32_t port_of(uint32_t nexthop)
+{
+	const struct nexthop *nh = nexthop_get(fx.sw->nexthops, nexthop);
+	uint32_t port;
+	struct mac mac;
+
+	assert_non_null(nh);
+	nexthop_unpack(atomic_load(&nh->where), &port, &mac);
+	return port;
+}
+
+// A worker in the middle of a burst goes by the policy before, and stores where that one pointed.
+static void what_a_late_burst_stored_does_not_last(void **state)
+{
+	struct datagram d = udp(mac_of(RED_1), red_gw, "10.0.0.11", 5000, "10.0.0.12", 53);
+	struct burst b = { .policy = fx.sw->policy, .now_ns = fx.now_ns, .n = 1 };
+	uint32_t nexthop, stored;
+
+	assert_int_equal(rte_rcu_qsbr_thread_register(fx.sw->qsbr, 0), 0);
+	rte_rcu_qsbr_thread_online(fx.sw->qsbr, 0);
+	send_udp(RED_1, &d);
+	nexthop = nexthop_find_host(fx.sw->nexthops, RED, addr("10.0.0.12"), 0);
+	assert_int_equal(port_of(nexthop), RED_2);
+	publish(2, exchanged(RED, 10, 2), tenant_part(BLUE, 20, 1));
+	assert_int_equal(port_of(nexthop), RED_1);
+	d.udp.src_port = htons(5001); // another flow: to be decided
+	d.udp.csum = 0;
+	b.pkts[0] = wire_mbuf(fx.sw->workers[0], (const uint8_t *)&d, sizeof(d));
+	packet_of(b.pkts[0])->in_port = RED_1;
+	pipeline_run(fx.sw->workers[0], &b);
+	stored = port_of(nexthop);
+	switch_retire_poll(fx.sw);
+	rte_rcu_qsbr_quiescent(fx.sw->qsbr, 0);
+	switch_retire_poll(fx.sw);
+	rte_rcu_qsbr_thread_offline(fx.sw->qsbr, 0);
+	rte_rcu_qsbr_thread_unregister(fx.sw->qsbr, 0);
+	assert_int_equal(stored, RED_2); // what the test is about has happened
+	assert_int_equal(port_of(nexthop), RED_1);
+}
+
 static void sessions_end_with_their_tenant(void **state)
 {
 	out_through_snat(RED_1, red_gw, 5000);
@@ -362,6 +423,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(policy_change_redecides),
 		T(what_was_outside_is_inside),
+		T(what_a_late_burst_stored_does_not_last),
 		T(sessions_end_with_their_tenant),
 		T(gateways_leave_the_fdb),
 		T(port_made_anew),
