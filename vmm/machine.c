@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -199,9 +201,41 @@ fail_kvm:
 	return err;
 }
 
+int machine_add_device(struct machine *m, struct virtio_device *d)
+{
+	struct virtio_pci *t = calloc(1, sizeof(*t));
+	int err;
+
+	if (!t)
+		return -ENOMEM;
+	err = m->n_devices < PCI_SLOTS ? virtio_pci_init(t, d, &m->pci, &m->irqs, m->vm) : -ENOSPC;
+	if (err < 0)
+		free(t);
+	else
+		m->devices[m->n_devices++] = t;
+	return err;
+}
+
+void machine_notice(struct machine *m, const char *format, ...)
+{
+	char text[512];
+	va_list args;
+
+	if (!m->notice)
+		return;
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	m->notice(m->arg, text);
+}
+
 void machine_free(struct machine *m)
 {
 	machine_end_threads(m);
+	for (; m->n_devices > 0; m->n_devices--) {
+		virtio_pci_free(m->devices[m->n_devices - 1]);
+		free(m->devices[m->n_devices - 1]);
+	}
 	free_cpus(m);
 	irqs_free(&m->irqs);
 	close(m->event.fd);

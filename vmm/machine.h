@@ -13,6 +13,7 @@
 #include "vmm/pci.h"
 #include "vmm/serial.h"
 #include "vmm/vcpu.h"
+#include "vmm/virtio_pci.h"
 
 enum { MACHINE_CPUS = 32 };
 
@@ -42,7 +43,9 @@ struct machine {
 	struct loop loop;
 	// On the device thread, all processors halted. error: of MACHINE_BROKEN.
 	void (*ended)(void *arg, enum machine_end end, const struct error *error);
-	void *arg;
+	// A sentence for the log, from any thread; at most a few in a machine's life.
+	void (*notice)(void *arg, const char *text);
+	void *arg; // of both
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
@@ -55,6 +58,8 @@ struct machine {
 	struct acpi acpi;
 	struct serial serial;
 	struct loop_source event; // eventfd: a processor has set `end`
+	unsigned int n_devices;
+	struct virtio_pci *devices[PCI_SLOTS];
 	unsigned int n_cpus, n_threads;
 	struct machine_cpu cpus[MACHINE_CPUS];
 };
@@ -63,6 +68,10 @@ struct machine {
 int machine_init(struct machine *m, const struct machine_config *config, struct error *e);
 // Ends the processors' threads first.
 void machine_free(struct machine *m);
+// Plugs the device in; it must live until machine_free. Before machine_run, or with the lock held.
+int machine_add_device(struct machine *m, struct virtio_device *d);
+void machine_notice(struct machine *m, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
 // Loads the kernel and puts processors and devices into the state of power-on. Halted only.
 int machine_boot(struct machine *m, struct error *e);
 // From any thread that is no vCPU's. halt returns when no processor runs.

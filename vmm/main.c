@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include "vmm/console.h"
 #include "vmm/machine.h"
+#include "vmm/virtio_net.h"
 
 static const char USAGE[] =
 	"usage: insula-vmm --kernel FILE [OPTION...]\n"
@@ -26,6 +27,8 @@ static const char USAGE[] =
 	"  --cpus N         processors, 1 to 32 (1)\n"
 	"  --memory MIB     RAM, an even number (256)\n"
 	"  --hugepages      RAM in pages of 2 MiB, which the host must have free\n"
+	"  --net WORDS      a network card, up to 8: vhost-user=PATH[,mac=MAC][,mtu=N][,queues=N]\n"
+	"                   [,offloads=off][,wait=MS]; listens at PATH for the switch\n"
 	"  --no-reboot      a guest that reboots ends the machine\n"
 	"  --version, --help\n"
 	"Exit status: 0 the guest powered off, 1 it could not be started or went wrong, 2 wrong "
@@ -33,8 +36,12 @@ static const char USAGE[] =
 	"Example: insula-vmm --kernel vmlinuz --initrd initrd.img --cmdline console=ttyS0 --memory "
 	"512\n";
 
+enum { NETS = 8 };
+
 struct options {
 	struct machine_config config;
+	unsigned int n_nets;
+	struct virtio_net_options nets[NETS];
 	bool no_reboot;
 };
 
@@ -43,6 +50,8 @@ struct run {
 	struct machine machine;
 	struct console console;
 	struct loop_source signals;
+	unsigned int n_nets;
+	struct virtio_net nets[NETS];
 	int status;
 };
 
@@ -72,6 +81,7 @@ enum {
 	OPT_CPUS,
 	OPT_MEMORY,
 	OPT_HUGEPAGES,
+	OPT_NET,
 	OPT_NO_REBOOT,
 	OPT_VERSION,
 	OPT_HELP
@@ -84,11 +94,26 @@ static const struct option OPTIONS[] = {
 	{ "cpus", required_argument, NULL, OPT_CPUS },
 	{ "memory", required_argument, NULL, OPT_MEMORY },
 	{ "hugepages", no_argument, NULL, OPT_HUGEPAGES },
+	{ "net", required_argument, NULL, OPT_NET },
 	{ "no-reboot", no_argument, NULL, OPT_NO_REBOOT },
 	{ "version", no_argument, NULL, OPT_VERSION },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ NULL, 0, NULL, 0 },
 };
+
+static int add_net(struct options *o)
+{
+	struct error e;
+
+	if (o->n_nets == NETS)
+		error_set(&e, E2BIG, "--net: %d network cards are allowed", NETS);
+	else if (virtio_net_parse(&o->nets[o->n_nets], optarg, &e) == 0) {
+		o->n_nets++;
+		return 0;
+	}
+	tell(e.text);
+	return 3;
+}
 
 // Each returns 0, or what to exit with plus one.
 static int set_option(struct options *o, int option)
@@ -126,6 +151,8 @@ static int set_option(struct options *o, int option)
 	case OPT_HUGEPAGES:
 		o->config.hugepages = true;
 		return 0;
+	case OPT_NET:
+		return add_net(o);
 	case OPT_NO_REBOOT:
 		o->no_reboot = true;
 		return 0;
@@ -223,12 +250,35 @@ static int watch_signals(struct run *r)
 	return r->signals.fd < 0 ? -errno : loop_add(&r->machine.loop, &r->signals, EPOLLIN);
 }
 
+static void on_notice(void *arg, const char *text)
+{
+	tell(text);
+}
+
+static int add_devices(struct run *r, struct error *e)
+{
+	int err = 0;
+
+	r->machine.notice = on_notice;
+	for (; err == 0 && r->n_nets < r->options->n_nets; r->n_nets += err == 0)
+		err = virtio_net_init(
+			&r->nets[r->n_nets], &r->machine, &r->options->nets[r->n_nets], e);
+	return err;
+}
+
+static void end_devices(struct run *r)
+{
+	while (r->n_nets > 0)
+		virtio_net_free(&r->nets[--r->n_nets]);
+}
+
 static int run(struct run *r, const struct options *o)
 {
 	struct error e;
 
 	r->options = o;
-	if (machine_init(&r->machine, &o->config, &e) < 0 || machine_boot(&r->machine, &e) < 0) {
+	if (machine_init(&r->machine, &o->config, &e) < 0 || add_devices(r, &e) < 0 ||
+		machine_boot(&r->machine, &e) < 0) {
 		tell(e.text);
 		return 1;
 	}
@@ -241,7 +291,9 @@ static int run(struct run *r, const struct options *o)
 	console_init(&r->console, &r->machine, on_escape, r);
 	machine_run(&r->machine);
 	loop_run(&r->machine.loop);
+	machine_halt(&r->machine); // nobody starts a device any more
 	console_free(&r->console);
+	end_devices(r);
 	machine_free(&r->machine);
 	return r->status;
 }

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# The test guest in insula-vmm, on insula-switch by vhost-user: the demo's red-2 and blue-2 are such
+# machines, the others network namespaces. DHCP, neighbours, SNAT, both tenants' same address apart,
+# with and without offloads; switch and machine killed. Runs in a sandbox.
+import os
+import signal
+import subprocess
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), "lib"))
+
+# pylint: disable=wrong-import-position
+import lab as labs
+import netns
+import sandbox
+import vhost
+
+BUILD = os.environ.get("INSULA_BUILD", os.path.join(labs.ROOT, "build"))
+GUESTS = ("red-2", "blue-2")
+SINK_PORT, RESPONDER_PORT, ECHO_PORT, STOP_PORT = 9000, 7777, 7, 9
+MIB = 1 << 20
+# Takes one connection and answers what it got, as the guest's command `tcp` wants it. Says how far
+# it is, a line for each MiB.
+SINK = f"""
+import socket, zlib
+listener = socket.create_server(("", {SINK_PORT}))
+print("listens", flush=True)
+connection, _ = listener.accept()
+size = crc = 0
+while piece := connection.recv(65536):
+    if (size + len(piece)) // {MIB} > size // {MIB}:
+        print("more", flush=True)
+    size, crc = size + len(piece), zlib.crc32(piece, crc)
+connection.sendall(f"{{size}} {{crc:08x}}\\n".encode())
+"""
+# Sends to the guest's responder and compares its answer.
+SOURCE = f"""
+import socket, sys, zlib
+data = bytes(range(251)) * 20000
+with socket.create_connection((sys.argv[1], {RESPONDER_PORT}), 10) as connection:
+    connection.settimeout(10)
+    connection.sendall(data)
+    connection.shutdown(socket.SHUT_WR)
+    answer = connection.makefile().readline()
+assert answer == f"{{len(data)}} {{zlib.crc32(data):08x}}\\n", answer
+"""
+STOP = f"""
+import socket, sys
+socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", (sys.argv[1], {STOP_PORT}))
+"""
+
+
+class Machine:
+    """One insula-vmm; `run` are the guest's commands."""
+
+    def __init__(self, lab, instance, run, *options):
+        self.lab, self.instance = lab, instance
+        port = vhost.port(lab, instance)
+        net = f"vhost-user={vhost.socket_of(lab, instance)},mac={port['mac']}"
+        command = [os.path.join(BUILD, "vmm", "insula-vmm"), "--no-reboot", "--memory", "64"]
+        command += ["--kernel", os.path.join(BUILD, "tests", "kvm", "guest", "insula-test-guest")]
+        command += ["--cmdline", f"run={run}", "--net", ",".join([net, *options])]
+        # pylint: disable=consider-using-with
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, text=True,
+                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.lines = []
+
+    # Reads until a line that begins with `word`.
+    def wait(self, word):
+        for line in self.process.stdout:
+            self.lines.append(line.strip())
+            if self.lines[-1].startswith(word):
+                return self.lines[-1]
+        raise netns.CommandFailed(f"{self.instance}: no '{word}': {self.lines[-12:]}")
+
+    def done(self):
+        self.wait("guest: done")
+        self.process.stdout.read()
+        assert self.process.wait(20) == 0, self.process.returncode
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+
+def python(lab, instance, script, *arguments, **keys):
+    space = next(i for i in lab.policy.instances if i.name == instance).netns
+    # pylint: disable=consider-using-with
+    return netns.popen([*netns.inside(space), "/usr/bin/python3", "-c", script, *arguments],
+                       text=True, **keys)
+
+
+def sink(lab, instance):
+    process = python(lab, instance, SINK, stdout=subprocess.PIPE)
+    assert process.stdout.readline() == "listens\n"
+    return process
+
+
+def run(lab, instance, commands, *options):
+    machine = Machine(lab, instance, commands, *options)
+    machine.done()
+    return machine.lines
+
+
+def test_reaches_what_it_may(lab):
+    neighbour, internet = lab.addresses["red-1"], lab.addresses["internet"]
+    for options in ((), ("offloads=off",), ("mtu=1400",)):
+        process = sink(lab, "red-1")
+        lines = run(lab, "red-2", f"dhcp,arp:10.0.0.1,ping:{neighbour}:5,ping:{internet}:5,"
+                    f"ping:{neighbour}:2:1000:1300,tcp:{neighbour}:{SINK_PORT}:{8 * MIB}", *options)
+        assert process.wait(10) == 0
+        assert lines[1].startswith("ok dhcp 10.0.0.12/24 gateway 10.0.0.1"), lines
+        print("\n".join(lines), flush=True)
+
+
+# red-2 and blue-2 have one address, and each only its own tenant's neighbour.
+def test_two_tenants(lab):
+    machines = {name: Machine(lab, name, "dhcp,serve:60") for name in GUESTS}
+    for machine in machines.values():
+        machine.wait("ok serve listens")
+    address = lab.addresses["red-2"]
+    assert address == lab.addresses["blue-2"]
+    for neighbour in ("red-1", "blue-1"):
+        answer = lab.agents[neighbour].call("ping", count=3, interval=0.2, timeout=2, size=56,
+                                            nonce="aa", address=address)
+        assert answer["answered"] == 3, f"{neighbour}: {answer}"
+        assert python(lab, neighbour, SOURCE, address).wait(20) == 0
+    machines["blue-2"].kill()
+    vhost.until("blue-2 is gone", lambda: vhost.port(lab, "blue-2")["state"] == "down")
+    answers = {name: lab.agents[name].call("ping", count=2, interval=0.2, timeout=1, size=56,
+                                           nonce="bb", address=address)["answered"]
+               for name in ("red-1", "blue-1")}
+    assert answers == {"red-1": 2, "blue-1": 0}, answers
+    python(lab, "red-1", STOP, address).wait(5)
+    machines["red-2"].done()
+
+
+# A stale socket of a machine that was killed is no obstacle; the switch comes by itself.
+def test_machine_killed(lab):
+    for _ in range(3):
+        machine = Machine(lab, "red-2", "dhcp,serve:60")
+        machine.wait("ok serve listens")
+        machine.kill()
+    run(lab, "red-2", "dhcp,ping:10.0.0.11:1")
+
+
+# The transfer goes on as if nothing had been: no reset of the guest's, no lost byte.
+def test_switch_killed(lab):
+    process = sink(lab, "red-1")
+    machine = Machine(lab, "red-2",
+                      f"dhcp,tcp:{lab.addresses['red-1']}:{SINK_PORT}:{96 * MIB}:60")
+    for _ in range(3):
+        for _ in range(8):
+            assert process.stdout.readline() == "more\n"
+        [switch] = labs.processes("insula-switch")
+        os.kill(switch, signal.SIGKILL)
+    machine.done()
+    print("\n".join(machine.lines), flush=True)
+    assert process.wait(10) == 0
+
+
+def main():
+    lab = labs.Lab(vhost.DEMO, sandbox.DIRECTORY)
+    lab.without_client = set(GUESTS)
+    lab.policy_file = os.path.join(lab.directory, "policy.yaml")
+    vhost.write_policy(lab.policy_file, {name: {} for name in GUESTS})
+    with lab:
+        for instance in lab.policy.instances:
+            lab.addresses.setdefault(instance.name, instance.address)
+        good = labs.run_cases(globals(), lab)
+    sys.exit(not good)
+
+
+main()

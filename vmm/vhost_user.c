@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// See vhost_user.h. The connection; vhost_rings.c has what is said about memory and rings.
+#include "vmm/vhost_user.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include "vmm/vhost_message.h"
+#include "vmm/vhost_rings.h"
+
+enum { PROTOCOL_FEATURES_BIT = 30 };
+static const uint64_t PROTOCOL_WANTED = VHOST_PROTOCOL_MQ | VHOST_PROTOCOL_REPLY_ACK |
+					VHOST_PROTOCOL_NET_MTU | VHOST_PROTOCOL_MEM_SLOTS;
+
+static void disconnect(struct vhost_user *v)
+{
+	if (v->connection.fd < 0)
+		return;
+	loop_remove(&v->machine->loop, &v->connection);
+	close(v->connection.fd);
+	v->connection.fd = -1;
+	v->given = false;
+}
+
+static int ask_queues(struct vhost_user *v)
+{
+	uint64_t n;
+	int err;
+
+	if (!(v->protocol & VHOST_PROTOCOL_MQ))
+		return v->n_rings > 2 ? -EOPNOTSUPP : 0;
+	err = vhost_ask(v->connection.fd, VHOST_GET_QUEUE_NUM, NULL, &n, sizeof(n));
+	// queues are pairs for a network device
+	return err < 0 ? err : n < v->n_rings / 2u ? -EOPNOTSUPP : 0;
+}
+
+// What a connection begins with.
+static int introduce(struct vhost_user *v)
+{
+	int fd = v->connection.fd, err;
+
+	err = vhost_ask(fd, VHOST_GET_FEATURES, NULL, &v->features, sizeof(v->features));
+	if (err < 0)
+		return err;
+	v->protocol = 0;
+	if (v->features >> PROTOCOL_FEATURES_BIT & 1) {
+		err = vhost_ask(
+			fd, VHOST_GET_PROTOCOL_FEATURES, NULL, &v->protocol, sizeof(v->protocol));
+		if (err < 0)
+			return err;
+		v->protocol &= PROTOCOL_WANTED;
+		err = vhost_send(fd, VHOST_SET_PROTOCOL_FEATURES, &v->protocol, sizeof(v->protocol),
+			NULL, 0);
+		if (err < 0)
+			return err;
+	}
+	err = vhost_send(fd, VHOST_SET_OWNER, NULL, 0, NULL, 0);
+	return err < 0 ? err : ask_queues(v);
+}
+
+static void tell_refused(struct vhost_user *v, uint64_t missing, int err)
+{
+	if (v->refused_told)
+		return;
+	v->refused_told = true;
+	if (missing)
+		machine_notice(v->machine,
+			"%s: a back end lacks features %#llx that the guest uses; waiting for "
+			"another",
+			v->path, (unsigned long long)missing);
+	else
+		machine_notice(v->machine, "%s: a back end is of no use: %s; waiting for another",
+			v->path, strerror(-err));
+}
+
+// The rings to the back end, if there are both.
+static void give(struct vhost_user *v)
+{
+	uint64_t missing = v->device->features & ~v->features_mine & ~v->features;
+	int err;
+
+	if (!v->started || v->given || v->connection.fd < 0)
+		return;
+	err = missing ? -EOPNOTSUPP : vhost_rings_give(v);
+	if (err == 0) {
+		v->given = true;
+		v->refused_told = false;
+		return;
+	}
+	tell_refused(v, missing, err);
+	disconnect(v);
+}
+
+static void on_connection(void *arg, uint32_t events)
+{
+	struct vhost_user *v = arg;
+	char byte;
+
+	pthread_mutex_lock(&v->machine->lock);
+	// a back end says nothing unasked: this is its end
+	if (v->connection.fd >= 0 &&
+		(events & (EPOLLHUP | EPOLLERR) ||
+			recv(v->connection.fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK) >= 0))
+		disconnect(v);
+	pthread_mutex_unlock(&v->machine->lock);
+}
+
+// One at a time: a second one waits in the backlog until the first has gone.
+static void accept_one(struct vhost_user *v)
+{
+	int err;
+
+	v->connection.fd = accept4(v->listener.fd, NULL, NULL, SOCK_CLOEXEC);
+	if (v->connection.fd < 0)
+		return;
+	err = introduce(v);
+	if (err == 0)
+		err = loop_add(&v->machine->loop, &v->connection, EPOLLIN);
+	if (err < 0) {
+		tell_refused(v, 0, err);
+		close(v->connection.fd);
+		v->connection.fd = -1;
+		return;
+	}
+	give(v);
+}
+
+static void on_listener(void *arg, uint32_t events)
+{
+	struct vhost_user *v = arg;
+
+	pthread_mutex_lock(&v->machine->lock);
+	if (v->connection.fd >= 0)
+		disconnect(v); // who connects anew has lost the former
+	accept_one(v);
+	pthread_mutex_unlock(&v->machine->lock);
+}
+
+// A socket that a former process left is in the way; one that somebody listens at, or a file, is
+// not ours.
+static int make_way(const struct sockaddr_un *a)
+{
+	struct stat st;
+	int fd, err;
+
+	if (lstat(a->sun_path, &st) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (!S_ISSOCK(st.st_mode))
+		return -EEXIST;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	err = connect(fd, (const struct sockaddr *)a, sizeof(*a)) == 0 ? 0 : errno;
+	close(fd);
+	if (err != ECONNREFUSED)
+		return -EADDRINUSE;
+	return unlink(a->sun_path) < 0 ? -errno : 0;
+}
+
+static int listen_at(const char *path)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int fd, err;
+
+	if (strlen(path) >= sizeof(a.sun_path))
+		return -ENAMETOOLONG;
+	strcpy(a.sun_path, path);
+	err = make_way(&a);
+	if (err < 0)
+		return err;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) == 0 && listen(fd, 1) == 0)
+		return fd;
+	err = -errno;
+	close(fd);
+	return err;
+}
+
+int vhost_user_init(struct vhost_user *v, struct machine *m, const char *path, struct error *e)
+{
+	int err;
+
+	v->machine = m;
+	v->path = path;
+	v->connection = (struct loop_source){ .fd = -1, .ready = on_connection, .arg = v };
+	v->listener = (struct loop_source){ .fd = listen_at(path), .ready = on_listener, .arg = v };
+	if (v->listener.fd < 0)
+		return error_set(e, -v->listener.fd, "%s: %s", path, strerror(-v->listener.fd));
+	err = loop_add(&m->loop, &v->listener, EPOLLIN);
+	if (err == 0)
+		return 0;
+	close(v->listener.fd);
+	unlink(path);
+	return error_set(e, -err, "%s: %s", path, strerror(-err));
+}
+
+bool vhost_user_wait(struct vhost_user *v, int ms)
+{
+	struct pollfd p = { .fd = v->listener.fd, .events = POLLIN };
+
+	if (v->connection.fd < 0 && poll(&p, 1, ms) == 1)
+		accept_one(v);
+	return v->connection.fd >= 0;
+}
+
+void vhost_user_free(struct vhost_user *v)
+{
+	disconnect(v);
+	loop_remove(&v->machine->loop, &v->listener);
+	close(v->listener.fd);
+	unlink(v->path);
+}
+
+int vhost_user_start(struct vhost_user *v)
+{
+	int err = vhost_rings_check(v);
+
+	if (err < 0)
+		return err;
+	v->started = true;
+	give(v);
+	return 0;
+}
+
+void vhost_user_stop(struct vhost_user *v)
+{
+	v->started = false;
+	if (v->given && vhost_rings_take(v) < 0)
+		disconnect(v);
+	v->given = false;
+}
+
+void vhost_user_enable(struct vhost_user *v, uint16_t ring, bool on)
+{
+	if (v->enabled[ring] == on)
+		return;
+	v->enabled[ring] = on;
+	if (v->given && vhost_rings_enable(v, ring) < 0)
+		disconnect(v);
+}

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// See virtio_net.h.
+#include "vmm/virtio_net.h"
+
+#include <errno.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_ids.h>
+#include <linux/virtio_net.h>
+#include <linux/virtio_ring.h>
+#include <string.h>
+
+enum { QUEUE_SIZE = 1024 };
+#define BIT(n) (1ull << (n))
+// What only the card itself can know; the rest is the back end's.
+static const uint64_t OURS = BIT(VIRTIO_NET_F_MAC) | BIT(VIRTIO_NET_F_STATUS) |
+			     BIT(VIRTIO_NET_F_MTU) | BIT(VIRTIO_NET_F_CTRL_VQ) |
+			     BIT(VIRTIO_NET_F_MQ) | BIT(VIRTIO_F_VERSION_1);
+static const uint64_t RINGS = BIT(VIRTIO_RING_F_INDIRECT_DESC) | BIT(VIRTIO_RING_F_EVENT_IDX) |
+			      BIT(VIRTIO_NET_F_MRG_RXBUF);
+static const uint64_t OFFLOADS = BIT(VIRTIO_NET_F_CSUM) | BIT(VIRTIO_NET_F_GUEST_CSUM) |
+				 BIT(VIRTIO_NET_F_HOST_TSO4) | BIT(VIRTIO_NET_F_HOST_TSO6) |
+				 BIT(VIRTIO_NET_F_GUEST_TSO4) | BIT(VIRTIO_NET_F_GUEST_TSO6) |
+				 BIT(VIRTIO_NET_F_HOST_ECN) | BIT(VIRTIO_NET_F_GUEST_ECN);
+
+static struct virtio_net *net_of(struct virtio_device *d)
+{
+	return (struct virtio_net *)d; // its first member
+}
+
+static void config_read(struct virtio_device *d, uint32_t offset, void *data, uint32_t size)
+{
+	const struct virtio_net *n = net_of(d);
+	struct config_space {
+		uint8_t mac[6];
+		uint16_t status, pairs, mtu;
+	} __attribute__((packed))
+	space = { .status = VIRTIO_NET_S_LINK_UP, .pairs = n->config.pairs, .mtu = n->config.mtu };
+
+	memcpy(space.mac, n->config.mac, sizeof(space.mac));
+	memcpy(data, (uint8_t *)&space + offset, size);
+}
+
+// 5.1.5: the first pair, until the driver asks for more.
+static int start(struct virtio_device *d)
+{
+	struct virtio_net *n = net_of(d);
+
+	n->pairs_in_use = 1;
+	for (uint16_t i = 0; i < n->vhost.n_rings; i++)
+		n->vhost.enabled[i] = i < 2;
+	return vhost_user_start(&n->vhost);
+}
+
+static void stop(struct virtio_device *d)
+{
+	vhost_user_stop(&net_of(d)->vhost);
+}
+
+static const struct virtio_ops OPS = {
+	.name = "net",
+	.type = VIRTIO_ID_NET,
+	.config_size = 12,
+	.config_read = config_read,
+	.start = start,
+	.stop = stop,
+};
+
+// An offload of the sum's is of no use without the sum (5.1.3.1).
+static uint64_t consistent(uint64_t features)
+{
+	if (!(features & BIT(VIRTIO_NET_F_CSUM)))
+		features &= ~(BIT(VIRTIO_NET_F_HOST_TSO4) | BIT(VIRTIO_NET_F_HOST_TSO6));
+	if (!(features & BIT(VIRTIO_NET_F_GUEST_CSUM)))
+		features &= ~(BIT(VIRTIO_NET_F_GUEST_TSO4) | BIT(VIRTIO_NET_F_GUEST_TSO6));
+	if (!(features & (BIT(VIRTIO_NET_F_HOST_TSO4) | BIT(VIRTIO_NET_F_HOST_TSO6))))
+		features &= ~BIT(VIRTIO_NET_F_HOST_ECN);
+	if (!(features & (BIT(VIRTIO_NET_F_GUEST_TSO4) | BIT(VIRTIO_NET_F_GUEST_TSO6))))
+		features &= ~BIT(VIRTIO_NET_F_GUEST_ECN);
+	return features;
+}
+
+static uint64_t features_of(const struct virtio_net *n, uint64_t backend)
+{
+	uint64_t features = RINGS | (n->config.offloads ? OFFLOADS : 0);
+
+	features = consistent(features & backend) | BIT(VIRTIO_F_VERSION_1) |
+		   BIT(VIRTIO_NET_F_MAC) | BIT(VIRTIO_NET_F_STATUS);
+	if (n->config.mtu)
+		features |= BIT(VIRTIO_NET_F_MTU);
+	return features;
+}
+
+int virtio_net_init(struct virtio_net *n, struct machine *m,
+	const struct virtio_net_options *config, struct error *e)
+{
+	uint64_t backend = UINT64_MAX;
+	int err;
+
+	*n = (struct virtio_net){ .config = *config,
+		.device = { .ops = &OPS,
+			.memory = &m->memory,
+			.n_queues = (uint16_t)(2 * config->pairs) } };
+	for (uint16_t i = 0; i < n->device.n_queues; i++)
+		n->device.queues[i].size_max = QUEUE_SIZE;
+	n->vhost.device = &n->device;
+	n->vhost.n_rings = n->device.n_queues;
+	n->vhost.features_mine = OURS & ~BIT(VIRTIO_F_VERSION_1);
+	n->vhost.mtu = config->mtu;
+	err = vhost_user_init(&n->vhost, m, config->vhost_user, e);
+	if (err < 0)
+		return err;
+	if (vhost_user_wait(&n->vhost, config->wait_ms))
+		backend = n->vhost.features;
+	n->device.offered = features_of(n, backend);
+	err = machine_add_device(m, &n->device);
+	if (err == 0)
+		return 0;
+	vhost_user_free(&n->vhost);
+	return error_set(e, -err, "network card %s: %s", config->vhost_user, strerror(-err));
+}
+
+void virtio_net_free(struct virtio_net *n)
+{
+	vhost_user_free(&n->vhost);
+}

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A network card (Virtual I/O Device 1.2, 5.1) whose rings another process serves by vhost-user, or
+// a thread of ours with a tap. Queues: receive and transmit of each pair in turn, then, with more
+// than one pair, the control queue, which is always ours.
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#include "vmm/machine.h"
+#include "vmm/vhost_user.h"
+#include "vmm/virtio.h"
+
+enum { VIRTIO_NET_PAIRS = 16 };
+
+struct virtio_net_options {
+	const char *vhost_user; // path of the socket
+	uint8_t mac[6];
+	uint16_t mtu; // 0: the guest is told none
+	uint16_t pairs;
+	bool offloads;
+	int wait_ms; // for the first back end, whose features are offered then
+};
+
+struct virtio_net {
+	struct virtio_device device;
+	struct virtio_net_options config; // constant
+	struct vhost_user vhost;
+	uint16_t pairs_in_use;
+};
+
+// Parses "vhost-user=PATH[,mac=..][,mtu=N][,queues=N][,offloads=off][,wait=MS]"; changes `text`,
+// which has to live as long as the card.
+int virtio_net_parse(struct virtio_net_options *ret_config, char *text, struct error *e);
+int virtio_net_init(struct virtio_net *n, struct machine *m,
+	const struct virtio_net_options *config, struct error *e);
+void virtio_net_free(struct virtio_net *n);
