@@ -42,6 +42,7 @@ struct virtio_device {
 	struct virtio_queue queues[VIRTIO_QUEUES];
 	bool started;
 	void *transport;
+	// Both on any thread, without the lock, while the device is started; in `start` too.
 	// The configuration has changed, by the device itself: the guest is told.
 	void (*config_changed)(struct virtio_device *d);
 	// The guest has broken a rule of the device's (2.1.2): it may only reset it now.

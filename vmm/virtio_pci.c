@@ -40,9 +40,7 @@ static uint64_t bar_read(void *arg, uint64_t offset, unsigned int size)
 	case STATUS_AT: // 4.1.4.5: reading takes it back
 		if (offset != STATUS_AT)
 			return 0;
-		value = t->interrupt_status;
-		t->interrupt_status = 0;
-		return value;
+		return __atomic_exchange_n(&t->interrupt_status, 0, __ATOMIC_ACQUIRE);
 	case DEVICE_AT:
 		offset -= DEVICE_AT;
 		if (offset + size <= t->device->ops->config_size)

@@ -16,7 +16,8 @@ struct virtio_pci {
 	struct pci *bus;
 	unsigned int slot;
 	uint8_t msix_at, window_at; // where the capabilities are
-	uint8_t status, generation, interrupt_status;
+	uint8_t status, generation,
+		interrupt_status; // atomic: the device's threads change them too
 	uint16_t queue_select;
 	uint32_t feature_select, driver_feature_select;
 	uint64_t driver_features;

@@ -20,8 +20,8 @@ static void tell_config(struct virtio_pci *t)
 {
 	const uint64_t one = 1;
 
-	t->generation++;
-	t->interrupt_status |= INTERRUPT_CONFIG;
+	__atomic_fetch_add(&t->generation, 1, __ATOMIC_RELEASE);
+	__atomic_fetch_or(&t->interrupt_status, INTERRUPT_CONFIG, __ATOMIC_RELEASE);
 	if (write(t->msix.sources[0].fd, &one, sizeof(one)) < 0)
 		return; // full: it is signalled already
 }
@@ -35,8 +35,10 @@ void virtio_pci_broken(struct virtio_device *d)
 {
 	struct virtio_pci *t = d->transport;
 
-	t->status |= VIRTIO_CONFIG_S_NEEDS_RESET;
-	if (t->status & VIRTIO_CONFIG_S_DRIVER_OK)
+	const uint8_t before =
+		__atomic_fetch_or(&t->status, VIRTIO_CONFIG_S_NEEDS_RESET, __ATOMIC_RELEASE);
+
+	if (before & VIRTIO_CONFIG_S_DRIVER_OK)
 		tell_config(t);
 }
 
@@ -65,6 +67,12 @@ void virtio_pci_reset(struct virtio_pci *t)
 	}
 }
 
+// The device's own threads set bits too.
+static void set_bits(struct virtio_pci *t, unsigned int bits)
+{
+	__atomic_fetch_or(&t->status, (uint8_t)bits, __ATOMIC_RELAXED);
+}
+
 // 3.1.1: in its order only, never back but by a reset; a bit once set stays.
 static void set_status(struct virtio_pci *t, uint8_t status)
 {
@@ -78,13 +86,13 @@ static void set_status(struct virtio_pci *t, uint8_t status)
 	if (new &VIRTIO_CONFIG_S_FEATURES_OK && t->driver_features &(1ull << VIRTIO_F_VERSION_1) &&
 		!(t->driver_features & ~(d->offered | TRANSPORT_FEATURES))) {
 		d->features = t->driver_features;
-		t->status |= VIRTIO_CONFIG_S_FEATURES_OK;
+		set_bits(t, VIRTIO_CONFIG_S_FEATURES_OK);
 	}
-	t->status |= new &(
-		VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_FAILED);
+	set_bits(t, new &(VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER |
+			    VIRTIO_CONFIG_S_FAILED));
 	if (!(new &VIRTIO_CONFIG_S_DRIVER_OK) || !(t->status & VIRTIO_CONFIG_S_FEATURES_OK))
 		return;
-	t->status |= VIRTIO_CONFIG_S_DRIVER_OK;
+	set_bits(t, VIRTIO_CONFIG_S_DRIVER_OK);
 	d->started = d->ops->start(d) == 0;
 	if (!d->started)
 		virtio_pci_broken(d);
@@ -142,9 +150,9 @@ static uint64_t field_read(struct virtio_pci *t, uint64_t offset)
 	case VIRTIO_PCI_COMMON_NUMQ:
 		return t->device->n_queues;
 	case VIRTIO_PCI_COMMON_STATUS:
-		return t->status;
+		return __atomic_load_n(&t->status, __ATOMIC_ACQUIRE);
 	case VIRTIO_PCI_COMMON_CFGGENERATION:
-		return t->generation;
+		return __atomic_load_n(&t->generation, __ATOMIC_ACQUIRE);
 	case VIRTIO_PCI_COMMON_Q_SELECT:
 		return t->queue_select;
 	default:
