@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include "vmm/console.h"
 #include "vmm/machine.h"
+#include "vmm/virtio_blk.h"
 #include "vmm/virtio_net.h"
 
 static const char USAGE[] =
@@ -29,6 +30,10 @@ static const char USAGE[] =
 	"  --hugepages      RAM in pages of 2 MiB, which the host must have free\n"
 	"  --net WORDS      a network card, up to 8: vhost-user=PATH[,mac=MAC][,mtu=N][,queues=N]\n"
 	"                   [,offloads=off][,wait=MS]; listens at PATH for the switch\n"
+	"  --disk WORDS     a disk, up to 16: "
+	"file=PATH[,readonly][,direct][,queues=N][,serial=WORD];"
+	" a raw\n"
+	"                   file or a block device\n"
 	"  --no-reboot      a guest that reboots ends the machine\n"
 	"  --version, --help\n"
 	"Exit status: 0 the guest powered off, 1 it could not be started or went wrong, 2 wrong "
@@ -36,12 +41,14 @@ static const char USAGE[] =
 	"Example: insula-vmm --kernel vmlinuz --initrd initrd.img --cmdline console=ttyS0 --memory "
 	"512\n";
 
-enum { NETS = 8 };
+enum { NETS = 8, DISKS = 16 };
 
 struct options {
 	struct machine_config config;
 	unsigned int n_nets;
 	struct virtio_net_options nets[NETS];
+	unsigned int n_disks;
+	struct virtio_blk_options disks[DISKS];
 	bool no_reboot;
 };
 
@@ -52,6 +59,8 @@ struct run {
 	struct loop_source signals;
 	unsigned int n_nets;
 	struct virtio_net nets[NETS];
+	unsigned int n_disks;
+	struct virtio_blk disks[DISKS];
 	int status;
 };
 
@@ -82,6 +91,7 @@ enum {
 	OPT_MEMORY,
 	OPT_HUGEPAGES,
 	OPT_NET,
+	OPT_DISK,
 	OPT_NO_REBOOT,
 	OPT_VERSION,
 	OPT_HELP
@@ -95,6 +105,7 @@ static const struct option OPTIONS[] = {
 	{ "memory", required_argument, NULL, OPT_MEMORY },
 	{ "hugepages", no_argument, NULL, OPT_HUGEPAGES },
 	{ "net", required_argument, NULL, OPT_NET },
+	{ "disk", required_argument, NULL, OPT_DISK },
 	{ "no-reboot", no_argument, NULL, OPT_NO_REBOOT },
 	{ "version", no_argument, NULL, OPT_VERSION },
 	{ "help", no_argument, NULL, OPT_HELP },
@@ -109,6 +120,20 @@ static int add_net(struct options *o)
 		error_set(&e, E2BIG, "--net: %d network cards are allowed", NETS);
 	else if (virtio_net_parse(&o->nets[o->n_nets], optarg, &e) == 0) {
 		o->n_nets++;
+		return 0;
+	}
+	tell(e.text);
+	return 3;
+}
+
+static int add_disk(struct options *o)
+{
+	struct error e;
+
+	if (o->n_disks == DISKS)
+		error_set(&e, E2BIG, "--disk: %d disks are allowed", DISKS);
+	else if (virtio_blk_parse(&o->disks[o->n_disks], optarg, &e) == 0) {
+		o->n_disks++;
 		return 0;
 	}
 	tell(e.text);
@@ -153,6 +178,8 @@ static int set_option(struct options *o, int option)
 		return 0;
 	case OPT_NET:
 		return add_net(o);
+	case OPT_DISK:
+		return add_disk(o);
 	case OPT_NO_REBOOT:
 		o->no_reboot = true;
 		return 0;
@@ -263,6 +290,9 @@ static int add_devices(struct run *r, struct error *e)
 	for (; err == 0 && r->n_nets < r->options->n_nets; r->n_nets += err == 0)
 		err = virtio_net_init(
 			&r->nets[r->n_nets], &r->machine, &r->options->nets[r->n_nets], e);
+	for (; err == 0 && r->n_disks < r->options->n_disks; r->n_disks += err == 0)
+		err = virtio_blk_init(
+			&r->disks[r->n_disks], &r->machine, &r->options->disks[r->n_disks], e);
 	return err;
 }
 
@@ -295,6 +325,8 @@ static int run(struct run *r, const struct options *o)
 	console_free(&r->console);
 	end_devices(r);
 	machine_free(&r->machine);
+	while (r->n_disks > 0)
+		virtio_blk_free(&r->disks[--r->n_disks]);
 	return r->status;
 }
 

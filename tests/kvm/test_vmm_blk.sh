@@ -1,0 +1,8 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+# timeout: 60
+# See vmm_blk.py, which mounts a small file system in a namespace of its own.
+set -euo pipefail
+here=$(dirname "$(readlink -f "$0")")
+[ -r /dev/kvm ] || { echo "/dev/kvm is missing: modprobe kvm-amd or kvm-intel"; exit 77; }
+exec unshare --mount /usr/bin/python3 "$here/vmm_blk.py" "$@"

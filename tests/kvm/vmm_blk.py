@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# The test guest and its disks in insula-vmm: everything a disk does, with each option, compared by
+# the host; refusals; a full disk and a file cut short; machines killed. Called by test_vmm_blk.sh
+# in a mount namespace of its own.
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+
+# pylint: disable=wrong-import-position
+from guest_qemu import PLAIN_RINGS, pattern
+
+BUILD = os.path.realpath(os.environ.get("INSULA_BUILD", os.path.join(HERE, "../../build")))
+VMM = os.path.join(BUILD, "vmm", "insula-vmm")
+GUEST = os.path.join(BUILD, "tests", "kvm", "guest", "insula-test-guest")
+SECTOR, MIB, SECONDS = 512, 1 << 20, 20
+# Without VIRTIO_BLK_F_FLUSH: each write is answered when it is on the disk.
+NO_FLUSH = f"features={~(1 << 9) & (1 << 64) - 1:#x}"
+FOLDER = tempfile.mkdtemp(prefix="insula-blk-")
+
+
+def image(name, size=8 * MIB, content=b""):
+    path = os.path.join(FOLDER, name)
+    with open(path, "wb") as file:
+        file.write(content)
+        file.truncate(size)
+    return path
+
+
+def read(path, sector=0, count=None):
+    with open(path, "rb") as file:
+        file.seek(sector * SECTOR)
+        return file.read() if count is None else file.read(count * SECTOR)
+
+
+class Machine:
+    """One insula-vmm with disks (their words); `run` are the guest's commands."""
+
+    def __init__(self, run, disks, options="", cpus=1):
+        command = [VMM, "--no-reboot", "--memory", "64", "--kernel", GUEST, "--cpus", str(cpus)]
+        command += ["--cmdline", f"run={run} {options}"]
+        for disk in disks:
+            command += ["--disk", disk]
+        # pylint: disable=consider-using-with
+        self.process = subprocess.Popen(["timeout", str(SECONDS), *command], text=True,
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                        stderr=subprocess.STDOUT, start_new_session=True)
+        self.lines = []
+
+    # Reads until a line that begins with `word`.
+    def wait(self, word):
+        for line in self.process.stdout:
+            self.lines.append(line.strip())
+            if self.lines[-1].startswith(word):
+                return self.lines[-1]
+        raise AssertionError(f"no '{word}': {self.lines[-12:]}")
+
+    def end(self):
+        self.lines += [line.strip() for line in self.process.stdout]
+        return self.process.wait(SECONDS)
+
+    # Of the group: timeout, and what it runs.
+    def signal(self, number):
+        os.killpg(self.process.pid, number)
+
+
+def run(commands, *disks, options=""):
+    machine = Machine(commands, disks, options)
+    machine.wait("guest: done")
+    assert machine.end() == 0, machine.lines
+    return machine.lines
+
+
+EVERYTHING = ("disk:0,blk-id,blk-is-zero:99:2,blk-write:100:5000:7,blk-verify:100:5000:7:3,"
+              "blk-write:300:77:8:1,blk-flush,blk-verify:100:200:7:128,blk-verify:300:77:8,"
+              "blk-zero:8000:1000,blk-discard:9000:8,blk-is-zero:8000:20,"
+              "blk-refused:read:16384:1,blk-refused:read:16383:2,blk-refused:write:16383:2,"
+              "blk-refused:write:36028797018963967:1,blk-refused:77:0:1,blk-refused:14:0:1")
+
+
+def check_everything(path, words, options):
+    lines = run(EVERYTHING, f"file={path},serial=a-serial{words}", options=options)
+    assert "ok blk-id a-serial" in lines, lines
+    assert any(line.startswith("ok disk 0 sectors 16384 ") for line in lines), lines
+    expected = bytearray(8 * MIB)
+    expected[100 * SECTOR:5100 * SECTOR] = pattern(7, 100 * SECTOR, 5000 * SECTOR)
+    expected[300 * SECTOR:377 * SECTOR] = pattern(8, 300 * SECTOR, 77 * SECTOR)
+    assert read(path) == expected
+
+
+def test_everything():
+    for words, options in (("", ""), ("", PLAIN_RINGS), (",direct", ""), (",queues=3", "poll"),
+                           (",direct", NO_FLUSH), ("", NO_FLUSH)):
+        check_everything(image("disk"), words, options)
+
+
+# A file system that can make holes but no allocated zeroes.
+def test_tmpfs():
+    folder = os.path.join(FOLDER, "tmpfs")
+    os.mkdir(folder)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", folder], check=True)
+    check_everything(image("tmpfs/disk"), "", "")
+    # full: an I/O error each; what was written before stays
+    path = image("tmpfs/disk")
+    run("disk:0,blk-write:0:4000:3,blk-flush", f"file={path}")
+    with open(os.path.join(folder, "filler"), "wb", 0) as file:
+        try:
+            while file.write(bytes(4096)):
+                pass
+        except OSError as error:
+            print(f"filled: {error}")
+    run("disk:0,blk-refused:write:8000:8,blk-refused:write:16000:8,blk-flush,blk-verify:0:4000:3,"
+        "blk-discard:0:4000,blk-write:8000:8:4,blk-verify:8000:8:4", f"file={path}")
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_readonly():
+    content = pattern(5, 0, 1000 * SECTOR)
+    path = image("readonly", 1000 * SECTOR, content)
+    os.chmod(path, 0o444)
+    run("disk:0,blk-verify:0:1000:5,blk-refused:write:0:1,blk-refused:11:0:1,blk-refused:13:0:1,"
+        "blk-flush", f"file={path},readonly", f"file={path},readonly,direct")
+    assert read(path) == content
+
+
+# The size is what the file has in whole sectors; a second disk is another one.
+def test_two_disks():
+    first, second = image("first", 1000 * SECTOR + 511), image("second", 64 * MIB)
+    lines = run("disk:0,blk-write:0:1000:1,blk-refused:write:1000:1,disk:1,blk-write:131000:72:2,"
+                "disk:0,blk-verify:0:1000:1,disk:1,blk-verify:131000:72:2",
+                f"file={first}", f"file={second},direct,queues=16")
+    assert any(line.startswith("ok disk 0 sectors 1000 ") for line in lines), lines
+    assert read(first) == pattern(1, 0, 1000 * SECTOR) + bytes(511)
+    assert read(second, 131000, 72) == pattern(2, 131000 * SECTOR, 72 * SECTOR)
+
+
+# H-34: what is in a file never says what it is.
+def test_raw_is_raw():
+    header = b"QFI\xfb\0\0\0\3" + bytes(8) + b"/etc/passwd".ljust(496, b"\0")
+    path = image("format", 1000 * SECTOR, header)
+    lines = run("disk:0,blk-write:1:999:6,blk-verify:1:999:6", f"file={path}")
+    assert any(line.startswith("ok disk 0 sectors 1000 ") for line in lines), lines
+    assert read(path) == header + pattern(6, SECTOR, 999 * SECTOR)
+
+
+def refused(disk, *words, status=1):
+    machine = Machine("disk:0", [disk])
+    code, text = machine.end(), " ".join(machine.lines)
+    assert code == status and all(word in text for word in words), (disk, code, machine.lines)
+    print(text[:200])
+
+
+def test_refused():
+    path = image("some")
+    refused("file=/no/such/file", "/no/such/file", "No such file")
+    refused(f"file={FOLDER}", FOLDER, "neither a regular file nor a block device")
+    fifo = os.path.join(FOLDER, "fifo")
+    os.mkfifo(fifo)
+    refused(f"file={fifo}", fifo, "neither")
+    refused("file=/dev/null", "/dev/null", "neither")
+    refused(f"file={image('empty', 511)}", "empty", "smaller than a sector")
+    for words in ("", f"file={path},queues=0", f"file={path},queues=17", f"file={path},serial",
+                  f"file={path},serial={'x' * 21}", f"file={path},readonly=1", "readonly",
+                  f"file={path},format=qcow2", "file="):
+        refused(words, "--disk", status=2)
+
+
+def test_in_use():
+    path = image("used")
+    machine = Machine("disk:0,sleep:1000000", [f"file={path}"])
+    machine.wait("ok disk")
+    refused(f"file={path}", path, "somebody else uses it")
+    refused(f"file={path},readonly", path, "somebody else uses it")
+    machine.signal(signal.SIGTERM)
+    machine.end()
+
+
+def test_cut_short():
+    path = image("short")
+    machine = Machine("disk:0," + ",".join(["blk-is-zero:9000:100"] * 2000), [f"file={path}"])
+    machine.wait("ok disk")
+    os.truncate(path, 4 * MIB)
+    machine.wait("fail blk-is-zero")
+    assert machine.end() == 0
+
+
+# What was flushed is there whatever comes then, and the machine that comes next has the disk as
+# soon as nothing of the last one's is under way: its own writes are not written over.
+def test_killed():
+    path = image("killed")
+    for i in range(10):
+        base = i * 100
+        later = ",".join(f"blk-write:0:8000:{base + n}:1" for n in range(1, 20))
+        machine = Machine(f"disk:0,blk-write:8000:1000:{base},blk-flush,{later}",
+                          [f"file={path}" + (",direct" if i % 2 else "")])
+        machine.wait("ok blk-flush")
+        machine.signal(signal.SIGKILL)
+        machine.end()
+        run(f"disk:0,blk-verify:8000:1000:{base},blk-write:0:8000:77777,blk-flush,"
+            "blk-verify:0:8000:77777", f"file={path}")
+        assert read(path, 8000, 1000) == pattern(base, 8000 * SECTOR, 1000 * SECTOR)
+
+
+# Ends at once, with what was taken answered, though the guest always has more under way.
+def test_ended():
+    path = image("ended")
+    for _ in range(5):
+        machine = Machine("disk:0," + ",".join(["blk-write:0:16000:3:1"] * 50), [f"file={path}"])
+        machine.wait("ok blk-write")
+        machine.signal(signal.SIGTERM)
+        assert machine.end() == 128 + signal.SIGTERM or machine.process.returncode == 124
+    # the guest's own reset, with its disks at work
+    machine = Machine("disk:0,blk-write:0:16000:4:1,blk-verify:0:16000:4,triple-fault",
+                      [f"file={path}"])
+    machine.wait("ok triple-fault")
+    assert machine.end() == 0
+
+
+def main():
+    failed = 0
+    for name, case in list(globals().items()):
+        if not name.startswith("test_"):
+            continue
+        begin = time.monotonic()
+        try:
+            case()
+            print(f"ok   {name} ({time.monotonic() - begin:.1f} s)", flush=True)
+        except Exception:  # pylint: disable=broad-except
+            failed += 1
+            print(f"FAIL {name}\n{traceback.format_exc()}", flush=True)
+    subprocess.run(["rm", "-rf", FOLDER], check=True)
+    sys.exit(failed > 0)
+
+
+main()

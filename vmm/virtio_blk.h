@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A disk (Virtual I/O Device 1.2, 5.2) that is a raw file or a block device of the host's. What is
+// in it is never looked at: raw is raw. Each queue has a thread and a restricted io_uring
+// (blk_queue.c); requests are checked in blk_request.c.
+#pragma once
+#include <linux/virtio_blk.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include "vmm/machine.h"
+#include "vmm/virtio.h"
+
+enum { VIRTIO_BLK_QUEUES = 16, VIRTIO_BLK_QUEUE_SIZE = 128, VIRTIO_BLK_SECTOR = 512 };
+
+struct virtio_blk_options {
+	const char *path;
+	const char *serial; // at most VIRTIO_BLK_ID_BYTES bytes
+	uint16_t queues;
+	bool read_only;
+	bool direct; // past the host's page cache
+};
+
+struct blk_queue;
+
+struct virtio_blk {
+	struct virtio_device device;
+	struct virtio_blk_options options; // constant, as is all but wce in `space`
+	int fd;
+	bool is_device; // a block device
+	uint64_t size; // bytes, whole sectors
+	uint32_t alignment; // of what direct I/O is about, in bytes; 0: not direct
+	struct virtio_blk_config space; // wce: atomic
+	struct blk_queue *queues;
+};
+
+// Parses "file=PATH[,readonly][,direct][,queues=N][,serial=S]"; changes `text`, which has to live
+// as long as the disk.
+int virtio_blk_parse(struct virtio_blk_options *ret_options, char *text, struct error *e);
+// Opens the file, plugs the disk in, and starts its threads.
+int virtio_blk_init(struct virtio_blk *b, struct machine *m,
+	const struct virtio_blk_options *options, struct error *e);
+// Not before the machine was freed, which stops the disk.
+void virtio_blk_free(struct virtio_blk *b);

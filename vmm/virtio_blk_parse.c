@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A disk's words on the command line: see virtio_blk.h.
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "vmm/virtio_blk.h"
+
+enum { WORD_FILE, WORD_READONLY, WORD_DIRECT, WORD_QUEUES, WORD_SERIAL };
+
+static bool set(struct virtio_blk_options *o, int word, const char *value)
+{
+	char *end;
+	unsigned long n;
+
+	switch (word) {
+	case WORD_FILE:
+		o->path = value;
+		return value && *value;
+	case WORD_READONLY:
+		o->read_only = true;
+		return !value;
+	case WORD_DIRECT:
+		o->direct = true;
+		return !value;
+	case WORD_QUEUES:
+		n = value && *value != '-' ? strtoul(value, &end, 10) : 0;
+		o->queues = (uint16_t)n;
+		return n >= 1 && n <= VIRTIO_BLK_QUEUES && !*end;
+	case WORD_SERIAL:
+		o->serial = value;
+		return value && strlen(value) <= VIRTIO_BLK_ID_BYTES;
+	default:
+		return false;
+	}
+}
+
+int virtio_blk_parse(struct virtio_blk_options *ret_options, char *text, struct error *e)
+{
+	char *const words[] = { [WORD_FILE] = "file",
+		[WORD_READONLY] = "readonly",
+		[WORD_DIRECT] = "direct",
+		[WORD_QUEUES] = "queues",
+		[WORD_SERIAL] = "serial",
+		NULL };
+	struct virtio_blk_options o = { .queues = 1, .serial = "" };
+	char *value;
+
+	while (*text) {
+		int word = getsubopt(&text, words, &value);
+
+		if (word < 0 || !set(&o, word, value))
+			return error_set(e, EINVAL,
+				"--disk: '%s%s%s': allowed are file=PATH, readonly, direct, "
+				"queues=1..%d, serial=WORD (up to %d bytes)",
+				word < 0 ? value : words[word], word < 0 || !value ? "" : "=",
+				word < 0 || !value ? "" : value, VIRTIO_BLK_QUEUES,
+				VIRTIO_BLK_ID_BYTES);
+	}
+	if (!o.path)
+		return error_set(e, EINVAL, "--disk: file=PATH is missing");
+	*ret_options = o;
+	return 0;
+}
