@@ -150,7 +150,7 @@ static int make_ring(struct blk_queue *q)
 	return uring_init(&q->ring, ENTRIES, fds, FILES, OPS, sizeof(OPS));
 }
 
-static int make_thread(struct blk_queue *q)
+int blk_queue_begin(struct blk_queue *q)
 {
 	sigset_t all, before;
 	int err;
@@ -159,6 +159,7 @@ static int make_thread(struct blk_queue *q)
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	err = -pthread_create(&q->thread, NULL, run, q);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	q->begun = err == 0;
 	return err;
 }
 
@@ -184,13 +185,7 @@ int blk_queue_init(struct blk_queue *q, struct virtio_blk *disk, unsigned int in
 		return -errno;
 	err = make_ring(q);
 	if (err < 0)
-		goto fail_command;
-	err = make_thread(q);
-	if (err == 0)
-		return 0;
-	io_uring_queue_exit(&q->ring);
-fail_command:
-	close(q->command);
+		close(q->command);
 	return err;
 }
 
@@ -209,7 +204,8 @@ void blk_queue_free(struct blk_queue *q)
 	pthread_mutex_lock(&q->lock);
 	command(q, BLK_QUEUE_LEAVE);
 	pthread_mutex_unlock(&q->lock);
-	pthread_join(q->thread, NULL);
+	if (q->begun)
+		pthread_join(q->thread, NULL);
 	io_uring_queue_exit(&q->ring);
 	close(q->command);
 }

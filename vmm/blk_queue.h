@@ -15,6 +15,7 @@ struct blk_queue {
 	struct virtio_blk *disk;
 	unsigned int index;
 	pthread_t thread; // constant, as are those above
+	bool begun; // it has one; the device thread's
 	int command; // eventfd: `want` has changed
 
 	pthread_mutex_t lock; // of these four
@@ -31,9 +32,11 @@ struct blk_queue {
 	struct blk_request requests[BLK_QUEUE_REQUESTS];
 };
 
-// The queue's kick must be there. Starts its thread, which rests.
+// The queue's kick must be there.
 int blk_queue_init(struct blk_queue *q, struct virtio_blk *disk, unsigned int index);
 void blk_queue_free(struct blk_queue *q);
+// Starts its thread, which rests.
+int blk_queue_begin(struct blk_queue *q);
 // On a vCPU's thread, with the machine's lock.
 int blk_queue_prepare(struct blk_queue *q);
 void blk_queue_serve(struct blk_queue *q);

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 static const uint64_t PAGE = 4096;
 static const uint64_t MIB = 1 << 20;
@@ -91,7 +92,7 @@ static int initrd_load(struct boot *b)
 
 	if (!b->src->initrd)
 		return 0;
-	err = boot_file_open(&f, b->src->initrd, b->e);
+	err = boot_file_open(&f, b->src->initrd, b->src->open ? b->src->initrd_fd : -1, b->e);
 	if (err < 0)
 		return err;
 	err = initrd_place(b, &f, &address);
@@ -120,6 +121,35 @@ static int cmdline_load(struct boot *b)
 	return 0;
 }
 
+int boot_open(struct boot_source *src, struct error *e)
+{
+	struct boot_file kernel, initrd = { .fd = -1 };
+	int err = boot_file_open(&kernel, src->kernel, -1, e);
+
+	if (err < 0)
+		return err;
+	if (src->initrd)
+		err = boot_file_open(&initrd, src->initrd, -1, e);
+	if (err < 0) {
+		boot_file_close(&kernel);
+		return err;
+	}
+	src->kernel_fd = kernel.fd;
+	src->initrd_fd = initrd.fd;
+	src->open = true;
+	return 0;
+}
+
+void boot_close(struct boot_source *src)
+{
+	if (!src->open)
+		return;
+	close(src->kernel_fd);
+	if (src->initrd_fd >= 0)
+		close(src->initrd_fd);
+	src->open = false;
+}
+
 int boot_load(struct guest_memory *m, const struct boot_source *src, uint64_t rsdp,
 	struct boot_entry *ret_entry, struct error *e)
 {
@@ -129,7 +159,7 @@ int boot_load(struct guest_memory *m, const struct boot_source *src, uint64_t rs
 		.e = e,
 		.initrd_limit = GUEST_HOLE_BEGIN,
 		.cmdline_max = LINUX_CMDLINE };
-	int err = boot_file_open(&b.kernel, src->kernel, e);
+	int err = boot_file_open(&b.kernel, src->kernel, src->open ? src->kernel_fd : -1, e);
 
 	if (err < 0)
 		return err;

@@ -18,6 +18,8 @@ struct boot_source {
 	const char *kernel; // path
 	const char *initrd; // path; NULL: none
 	const char *cmdline; // NULL: none
+	bool open; // by boot_open: the paths are only names then
+	int kernel_fd, initrd_fd;
 };
 
 // How vCPU 0 starts, interrupts off, paging as said here. All registers that are not named are 0.
@@ -31,6 +33,10 @@ struct boot_entry {
 	uint16_t gdt_limit;
 };
 
+// Opens the files for all loads to come: who reboots later may no longer see any path, and boots
+// the same kernel. -errno with the file's name.
+int boot_open(struct boot_source *src, struct error *e);
+void boot_close(struct boot_source *src);
 // rsdp: where the ACPI tables begin, or 0: the guest looks for them itself. The memory is the
 // guest's whole; what it held is lost where something is placed. Errors: -EINVAL (not an image that
 // can be booted here), -ENOMEM (guest memory too small, or none here), -E2BIG (command line), what

@@ -9,10 +9,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-int boot_file_open(struct boot_file *f, const char *path, struct error *e)
+int boot_file_open(struct boot_file *f, const char *path, int held, struct error *e)
 {
 	// O_NONBLOCK: opening a FIFO would wait for who writes to it
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK), err;
+	const int flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+	int fd = held < 0 ? open(path, flags) : held, err;
 	struct stat st;
 
 	if (fd < 0)
@@ -25,17 +26,19 @@ int boot_file_open(struct boot_file *f, const char *path, struct error *e)
 		err = error_set(e, EINVAL, "%s: the file is empty", path);
 	else
 		err = 0;
-	if (err < 0) {
+	if (err == 0)
+		*f = (struct boot_file){
+			.path = path, .fd = fd, .held = held >= 0, .size = (uint64_t)st.st_size
+		};
+	else if (held < 0)
 		close(fd);
-		return err;
-	}
-	*f = (struct boot_file){ .path = path, .fd = fd, .size = (uint64_t)st.st_size };
-	return 0;
+	return err;
 }
 
 void boot_file_close(struct boot_file *f)
 {
-	close(f->fd);
+	if (!f->held)
+		close(f->fd);
 }
 
 int boot_file_read(

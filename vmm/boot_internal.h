@@ -12,6 +12,7 @@
 struct boot_file {
 	const char *path;
 	int fd;
+	bool held; // it stays open behind this load
 	uint64_t size;
 };
 
@@ -37,8 +38,9 @@ struct boot {
 	uint64_t initrd, initrd_size; // where it is; size 0: none
 };
 
-// boot_file.c. All fill in the error. What is no regular file is refused; nothing blocks.
-int boot_file_open(struct boot_file *f, const char *path, struct error *e);
+// boot_file.c. All fill in the error. What is no regular file is refused; nothing blocks. held: the
+// file, already open, or -1.
+int boot_file_open(struct boot_file *f, const char *path, int held, struct error *e);
 void boot_file_close(struct boot_file *f);
 // Exactly `size` bytes at `offset`; -EINVAL when the file ends before.
 int boot_file_read(

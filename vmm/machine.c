@@ -123,19 +123,6 @@ static void free_cpus(struct machine *m)
 		vcpu_free(&m->cpus[--m->n_cpus].vcpu);
 }
 
-static int start(struct machine *m, struct error *e)
-{
-	int err = make_cpus(m, e);
-
-	if (err == 0)
-		err = machine_start_threads(m, e);
-	if (err < 0) {
-		machine_end_threads(m);
-		free_cpus(m);
-	}
-	return err;
-}
-
 static int init_loop(struct machine *m)
 {
 	int err = loop_init(&m->loop);
@@ -159,14 +146,18 @@ int machine_init(struct machine *m, const struct machine_config *config, struct 
 	int err;
 
 	*m = (struct machine){ .config = config,
+		.boot = config->boot,
 		.lock = PTHREAD_MUTEX_INITIALIZER,
 		.changed = PTHREAD_COND_INITIALIZER };
 	if (!config->cpus || config->cpus > MACHINE_CPUS)
 		return error_set(e, EINVAL, "%u processors: 1 to %u are allowed", config->cpus,
 			MACHINE_CPUS);
-	err = open_kvm(m, e);
+	err = boot_open(&m->boot, e);
 	if (err < 0)
 		return err;
+	err = open_kvm(m, e);
+	if (err < 0)
+		goto fail_boot;
 	err = guest_memory_init(&m->memory, config->memory_size, config->hugepages, e);
 	if (err < 0)
 		goto fail_kvm;
@@ -185,9 +176,10 @@ int machine_init(struct machine *m, const struct machine_config *config, struct 
 		error_set(e, -err, "interrupts and devices: %s", strerror(-err));
 		goto fail_irqs;
 	}
-	err = start(m, e);
+	err = make_cpus(m, e);
 	if (err == 0)
 		return 0;
+	free_cpus(m);
 fail_irqs:
 	irqs_free(&m->irqs);
 	close(m->event.fd);
@@ -198,6 +190,8 @@ fail_memory:
 	guest_memory_free(&m->memory);
 fail_kvm:
 	close(m->kvm);
+fail_boot:
+	boot_close(&m->boot);
 	return err;
 }
 
@@ -243,6 +237,22 @@ void machine_free(struct machine *m)
 	close(m->vm);
 	guest_memory_free(&m->memory);
 	close(m->kvm);
+	boot_close(&m->boot);
+}
+
+int machine_start(struct machine *m, struct error *e)
+{
+	int err = machine_start_threads(m, e);
+
+	for (unsigned int i = 0; err == 0 && i < m->n_devices; i++) {
+		struct virtio_device *d = m->devices[i]->device;
+
+		err = d->ops->begin ? d->ops->begin(d) : 0;
+		if (err < 0)
+			error_set(
+				e, -err, "threads of device %s: %s", d->ops->name, strerror(-err));
+	}
+	return err;
 }
 
 // Linux takes a hardware-reduced machine for one with EFI, and without EFI's services jumps in real
@@ -273,7 +283,7 @@ int machine_boot(struct machine *m, struct error *e)
 	write_reset_vector(m);
 	err = acpi_write_tables(&m->memory, m->config->cpus, &rsdp, e);
 	if (err == 0)
-		err = boot_load(&m->memory, &m->config->boot, rsdp, &entry, e);
+		err = boot_load(&m->memory, &m->boot, rsdp, &entry, e);
 	for (unsigned int i = 0; err == 0 && i < m->n_cpus; i++)
 		err = vcpu_reset(&m->cpus[i].vcpu, e);
 	return err < 0 ? err : vcpu_set_entry(&m->cpus[0].vcpu, &entry, e);

@@ -37,7 +37,8 @@ struct machine_cpu {
 };
 
 struct machine {
-	const struct machine_config *config; // constant, as are the next four
+	const struct machine_config *config; // constant, as are the next five
+	struct boot_source boot; // the configuration's, its files open
 	int kvm, vm;
 	struct guest_memory memory;
 	struct loop loop;
@@ -64,7 +65,7 @@ struct machine {
 	struct machine_cpu cpus[MACHINE_CPUS];
 };
 
-// Makes it, halted, with memory but nothing loaded. The config must live as long.
+// Makes it, halted, with memory but nothing loaded, and no thread. The config must live as long.
 int machine_init(struct machine *m, const struct machine_config *config, struct error *e);
 // Ends the processors' threads first.
 void machine_free(struct machine *m);
@@ -74,6 +75,8 @@ void machine_notice(struct machine *m, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 // Loads the kernel and puts processors and devices into the state of power-on. Halted only.
 int machine_boot(struct machine *m, struct error *e);
+// The threads of processors and devices, once, before the first run.
+int machine_start(struct machine *m, struct error *e);
 // From any thread that is no vCPU's. halt returns when no processor runs.
 void machine_run(struct machine *m);
 void machine_halt(struct machine *m);

@@ -11,6 +11,7 @@
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
+#include "vmm/confine.h"
 #include "vmm/console.h"
 #include "vmm/machine.h"
 #include "vmm/virtio_blk.h"
@@ -34,6 +35,8 @@ static const char USAGE[] =
 	"file=PATH[,readonly][,direct][,queues=N][,serial=WORD];"
 	" a raw\n"
 	"                   file or a block device\n"
+	"  --user NAME      what to be once everything is open, as a name or UID:GID (nobody);\n"
+	"                   who is not root stays who it is\n"
 	"  --no-reboot      a guest that reboots ends the machine\n"
 	"  --version, --help\n"
 	"Exit status: 0 the guest powered off, 1 it could not be started or went wrong, 2 wrong "
@@ -49,6 +52,7 @@ struct options {
 	struct virtio_net_options nets[NETS];
 	unsigned int n_disks;
 	struct virtio_blk_options disks[DISKS];
+	const char *user;
 	bool no_reboot;
 };
 
@@ -56,6 +60,7 @@ struct run {
 	const struct options *options;
 	struct machine machine;
 	struct console console;
+	struct confine confine;
 	struct loop_source signals;
 	unsigned int n_nets;
 	struct virtio_net nets[NETS];
@@ -92,6 +97,7 @@ enum {
 	OPT_HUGEPAGES,
 	OPT_NET,
 	OPT_DISK,
+	OPT_USER,
 	OPT_NO_REBOOT,
 	OPT_VERSION,
 	OPT_HELP
@@ -106,6 +112,7 @@ static const struct option OPTIONS[] = {
 	{ "hugepages", no_argument, NULL, OPT_HUGEPAGES },
 	{ "net", required_argument, NULL, OPT_NET },
 	{ "disk", required_argument, NULL, OPT_DISK },
+	{ "user", required_argument, NULL, OPT_USER },
 	{ "no-reboot", no_argument, NULL, OPT_NO_REBOOT },
 	{ "version", no_argument, NULL, OPT_VERSION },
 	{ "help", no_argument, NULL, OPT_HELP },
@@ -180,6 +187,9 @@ static int set_option(struct options *o, int option)
 		return add_net(o);
 	case OPT_DISK:
 		return add_disk(o);
+	case OPT_USER:
+		o->user = optarg;
+		return 0;
 	case OPT_NO_REBOOT:
 		o->no_reboot = true;
 		return 0;
@@ -302,12 +312,28 @@ static void end_devices(struct run *r)
 		virtio_net_free(&r->nets[--r->n_nets]);
 }
 
+// Everything is open, and there is one thread.
+static int start(struct run *r, struct error *e)
+{
+	struct error lacking;
+	int err = confine_process(&r->confine, &lacking, e);
+
+	if (err == 0 && lacking.text[0])
+		tell(lacking.text);
+	if (err == 0)
+		err = machine_start(&r->machine, e);
+	if (err == 0)
+		machine_run(&r->machine);
+	return err;
+}
+
 static int run(struct run *r, const struct options *o)
 {
 	struct error e;
 
 	r->options = o;
-	if (machine_init(&r->machine, &o->config, &e) < 0 || add_devices(r, &e) < 0 ||
+	if (confine_init(&r->confine, o->user, &e) < 0 ||
+		machine_init(&r->machine, &o->config, &e) < 0 || add_devices(r, &e) < 0 ||
 		machine_boot(&r->machine, &e) < 0) {
 		tell(e.text);
 		return 1;
@@ -319,8 +345,12 @@ static int run(struct run *r, const struct options *o)
 		return 1;
 	}
 	console_init(&r->console, &r->machine, on_escape, r);
-	machine_run(&r->machine);
-	loop_run(&r->machine.loop);
+	if (start(r, &e) < 0) {
+		tell(e.text);
+		r->status = 1;
+	} else {
+		loop_run(&r->machine.loop);
+	}
 	machine_halt(&r->machine); // nobody starts a device any more
 	console_free(&r->console);
 	end_devices(r);
@@ -334,8 +364,10 @@ int main(int argc, char **argv)
 {
 	struct options o;
 	struct run *r;
-	int result = parse(&o, argc, argv);
+	int result;
 
+	confine_close_inherited();
+	result = parse(&o, argc, argv);
 	if (result)
 		return result - 1;
 	r = calloc(1, sizeof(*r));

@@ -45,6 +45,16 @@ static void config_write(struct virtio_device *d, uint32_t offset, const void *d
 			&blk_of(d)->space.wce, *(const uint8_t *)data & 1, __ATOMIC_RELAXED);
 }
 
+static int begin(struct virtio_device *d)
+{
+	struct virtio_blk *b = blk_of(d);
+	int err = 0;
+
+	for (unsigned int i = 0; err == 0 && i < d->n_queues; i++)
+		err = blk_queue_begin(&b->queues[i]);
+	return err;
+}
+
 static int start(struct virtio_device *d)
 {
 	struct virtio_blk *b = blk_of(d);
@@ -74,6 +84,7 @@ static const struct virtio_ops OPS = {
 	.config_size = sizeof(struct virtio_blk_config),
 	.config_read = config_read,
 	.config_write = config_write,
+	.begin = begin,
 	.start = start,
 	.stop = stop,
 };

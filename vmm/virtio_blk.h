@@ -35,7 +35,7 @@ struct virtio_blk {
 // Parses "file=PATH[,readonly][,direct][,queues=N][,serial=S]"; changes `text`, which has to live
 // as long as the disk.
 int virtio_blk_parse(struct virtio_blk_options *ret_options, char *text, struct error *e);
-// Opens the file, plugs the disk in, and starts its threads.
+// Opens the file and plugs the disk in.
 int virtio_blk_init(struct virtio_blk *b, struct machine *m,
 	const struct virtio_blk_options *options, struct error *e);
 // Not before the machine was freed, which stops the disk.

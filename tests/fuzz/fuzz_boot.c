@@ -54,7 +54,9 @@ static void check_loaded(const struct guest_memory *m, const struct boot_entry *
 
 static void load(struct guest_memory *m, const char *kernel, const char *initrd, uint64_t size)
 {
-	const struct boot_source src = { kernel, size ? initrd : NULL, "console=ttyS0" };
+	const struct boot_source src = {
+		.kernel = kernel, .initrd = size ? initrd : NULL, .cmdline = "console=ttyS0"
+	};
 	struct boot_entry entry;
 	struct error e = { "" };
 	uint8_t *ram = m->regions[0].host;

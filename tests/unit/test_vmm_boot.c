@@ -70,7 +70,9 @@ static int teardown(void **state)
 
 static int boot_with(const struct image *i, const char *cmdline)
 {
-	struct boot_source src = { fx.kernel, fx.initrd[0] ? fx.initrd : NULL, cmdline };
+	struct boot_source src = {
+		.kernel = fx.kernel, .initrd = fx.initrd[0] ? fx.initrd : NULL, .cmdline = cmdline
+	};
 	int err;
 
 	drop_file(fx.kernel);
@@ -510,14 +512,45 @@ static void refused_paths(void **state)
 	image_elf(&fx.elf, true);
 	make_file(fx.kernel, fx.elf.data, fx.elf.size);
 	for (unsigned int i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
-		struct boot_source kernel = { paths[i].path, NULL, NULL };
-		struct boot_source initrd = { fx.kernel, paths[i].path, NULL };
+		struct boot_source kernel = { .kernel = paths[i].path };
+		struct boot_source initrd = { .kernel = fx.kernel, .initrd = paths[i].path };
 
 		assert_int_equal(boot_load(&fx.mem, &kernel, 0, &fx.entry, &fx.e), paths[i].err);
 		assert_non_null(strstr(fx.e.text, paths[i].text));
 		assert_int_equal(boot_load(&fx.mem, &initrd, 0, &fx.entry, &fx.e), paths[i].err);
 		assert_non_null(strstr(fx.e.text, paths[i].text));
 	}
+}
+
+// As a reboot does when the paths lead nowhere any more. What is wrong is still told by name.
+static void loaded_again(void **state)
+{
+	struct boot_source src = { .initrd = fx.initrd };
+	char path[] = "/tmp/vmm-boot-XXXXXX";
+	int fd = mkstemp(path);
+
+	assert_true(fd >= 0);
+	image_elf(&fx.elf, false);
+	assert_int_equal(write(fd, fx.elf.data, fx.elf.size), fx.elf.size);
+	make_file(fx.initrd, "initrd", 6);
+	src.kernel = path;
+	assert_int_equal(boot_open(&src, &fx.e), 0);
+	unlink(path);
+	drop_file(fx.initrd);
+	for (int i = 0; i < 3; i++) {
+		give_memory(32);
+		assert_int_equal(boot_load(&fx.mem, &src, RSDP, &fx.entry, &fx.e), 0);
+		assert_elf_loaded();
+		assert_memory_equal(at(32 * MIB - 4096, 6), "initrd", 6);
+	}
+	assert_int_equal(ftruncate(fd, 100), 0);
+	assert_int_equal(boot_load(&fx.mem, &src, RSDP, &fx.entry, &fx.e), -EINVAL);
+	assert_non_null(strstr(fx.e.text, path));
+	boot_close(&src);
+	close(fd);
+	src.initrd = "/nonexistent/initrd";
+	assert_int_equal(boot_open(&src, &fx.e), -ENOENT);
+	assert_false(src.open);
 }
 
 static void refused_initrd(void **state)
@@ -576,7 +609,7 @@ int main(void)
 		CASE(bzimage_packed), CASE(segments_move), CASE(elf_pvh), CASE(elf_without_note),
 		CASE(memory_around_the_hole), CASE(initrd_high), CASE(refused_elf), CASE(bad_notes),
 		CASE(refused_bzimage), CASE(refused_packed), CASE(refused_sizes),
-		CASE(refused_bombs), CASE(refused_others), CASE(refused_paths),
+		CASE(refused_bombs), CASE(refused_others), CASE(refused_paths), CASE(loaded_again),
 		CASE(refused_initrd), CASE(refused_cmdline) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

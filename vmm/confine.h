@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Gives up what a running machine has no need of. Called by main on the device thread: once when
+// the process begins, once when everything is open and no other thread is there.
+#pragma once
+#include <sys/types.h>
+#include "vmm/error.h"
+
+struct confine {
+	uid_t uid; // what root becomes
+	gid_t gid;
+};
+
+// Closes what the process has inherited besides standard input, output and error: nobody meant it
+// to be the machine's.
+void confine_close_inherited(void);
+// user: a user's name or UID:GID, NULL: nobody. Looks it up while there are files to look into.
+int confine_init(struct confine *c, const char *user, struct error *e);
+// For the rest of the process' life, all threads to come included: no new privileges; network,
+// mount, IPC and UTS namespaces of its own, the root folder empty and read-only; an ordinary user,
+// no groups, no capabilities; no core dumps, no debugger of the same user's; few fds. Who is not
+// root stays who it is and gets as much of it as a user namespace gives. What could not be had is a
+// sentence in ret_lacking (else ""). -errno: what must not be lacking.
+int confine_process(const struct confine *c, struct error *ret_lacking, struct error *e);
