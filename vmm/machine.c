@@ -210,6 +210,14 @@ int machine_add_device(struct machine *m, struct virtio_device *d)
 	return err;
 }
 
+void machine_remove_devices(struct machine *m)
+{
+	for (; m->n_devices > 0; m->n_devices--) {
+		virtio_pci_free(m->devices[m->n_devices - 1]);
+		free(m->devices[m->n_devices - 1]);
+	}
+}
+
 void machine_notice(struct machine *m, const char *format, ...)
 {
 	char text[512];
@@ -226,10 +234,7 @@ void machine_notice(struct machine *m, const char *format, ...)
 void machine_free(struct machine *m)
 {
 	machine_end_threads(m);
-	for (; m->n_devices > 0; m->n_devices--) {
-		virtio_pci_free(m->devices[m->n_devices - 1]);
-		free(m->devices[m->n_devices - 1]);
-	}
+	machine_remove_devices(m);
 	free_cpus(m);
 	irqs_free(&m->irqs);
 	close(m->event.fd);

@@ -69,8 +69,11 @@ struct machine {
 int machine_init(struct machine *m, const struct machine_config *config, struct error *e);
 // Ends the processors' threads first.
 void machine_free(struct machine *m);
-// Plugs the device in; it must live until machine_free. Before machine_run, or with the lock held.
+// Plugs the device in; it must live until machine_remove_devices. Before machine_run, or with the
+// lock held.
 int machine_add_device(struct machine *m, struct virtio_device *d);
+// Stops them all and pulls them out; halted only. machine_free does it, if it was not done.
+void machine_remove_devices(struct machine *m);
 void machine_notice(struct machine *m, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 // Loads the kernel and puts processors and devices into the state of power-on. Halted only.

@@ -29,12 +29,11 @@ static const char USAGE[] =
 	"  --cpus N         processors, 1 to 32 (1)\n"
 	"  --memory MIB     RAM, an even number (256)\n"
 	"  --hugepages      RAM in pages of 2 MiB, which the host must have free\n"
-	"  --net WORDS      a network card, up to 8: vhost-user=PATH[,mac=MAC][,mtu=N][,queues=N]\n"
-	"                   [,offloads=off][,wait=MS]; listens at PATH for the switch\n"
-	"  --disk WORDS     a disk, up to 16: "
-	"file=PATH[,readonly][,direct][,queues=N][,serial=WORD];"
-	" a raw\n"
-	"                   file or a block device\n"
+	"  --net WORDS      a network card, up to 8: vhost-user=PATH (listens there for the\n"
+	"                   switch) or tap=NAME, then [,mac=MAC][,mtu=N][,queues=N]\n"
+	"                   [,offloads=off][,wait=MS]\n"
+	"  --disk WORDS     a disk, up to 16: file=PATH (raw file or block device), then\n"
+	"                   [,readonly][,direct][,queues=N][,serial=WORD]\n"
 	"  --user NAME      what to be once everything is open, as a name or UID:GID (nobody);\n"
 	"                   who is not root stays who it is\n"
 	"  --no-reboot      a guest that reboots ends the machine\n"
@@ -308,6 +307,7 @@ static int add_devices(struct run *r, struct error *e)
 
 static void end_devices(struct run *r)
 {
+	machine_remove_devices(&r->machine);
 	while (r->n_nets > 0)
 		virtio_net_free(&r->nets[--r->n_nets]);
 }

@@ -9,7 +9,7 @@
 #include <linux/virtio_ring.h>
 #include <string.h>
 
-enum { QUEUE_SIZE = 1024 };
+enum { QUEUE_SIZE = 1024, CONTROL_SIZE = 64 };
 #define BIT(n) (1ull << (n))
 // What only the card itself can know; the rest is the back end's.
 static const uint64_t OURS = BIT(VIRTIO_NET_F_MAC) | BIT(VIRTIO_NET_F_STATUS) |
@@ -40,20 +40,42 @@ static void config_read(struct virtio_device *d, uint32_t offset, void *data, ui
 	memcpy(data, (uint8_t *)&space + offset, size);
 }
 
+static void use_pairs(struct virtio_device *d, uint16_t pairs)
+{
+	struct virtio_net *n = net_of(d);
+
+	if (n->config.tap)
+		net_tap_use(&n->tap, pairs);
+	for (uint16_t i = 0; i < n->vhost.n_rings; i++)
+		vhost_user_enable(&n->vhost, i, i < 2 * pairs);
+}
+
 // 5.1.5: the first pair, until the driver asks for more.
 static int start(struct virtio_device *d)
 {
 	struct virtio_net *n = net_of(d);
+	unsigned int control = 2u * n->config.pairs;
+	int err = 0;
 
-	n->pairs_in_use = 1;
-	for (uint16_t i = 0; i < n->vhost.n_rings; i++)
-		n->vhost.enabled[i] = i < 2;
-	return vhost_user_start(&n->vhost);
+	use_pairs(d, 1);
+	if (virtio_has(d, VIRTIO_NET_F_CTRL_VQ) && d->queues[control].enabled)
+		err = net_control_start(&n->control, control);
+	if (err == 0)
+		err = n->config.tap ? net_tap_start(&n->tap) : vhost_user_start(&n->vhost);
+	if (err < 0)
+		net_control_stop(&n->control);
+	return err;
 }
 
 static void stop(struct virtio_device *d)
 {
-	vhost_user_stop(&net_of(d)->vhost);
+	struct virtio_net *n = net_of(d);
+
+	net_control_stop(&n->control);
+	if (n->config.tap)
+		net_tap_stop(&n->tap);
+	else
+		vhost_user_stop(&n->vhost);
 }
 
 static const struct virtio_ops OPS = {
@@ -87,7 +109,24 @@ static uint64_t features_of(const struct virtio_net *n, uint64_t backend)
 		   BIT(VIRTIO_NET_F_MAC) | BIT(VIRTIO_NET_F_STATUS);
 	if (n->config.mtu)
 		features |= BIT(VIRTIO_NET_F_MTU);
+	if (n->config.pairs > 1)
+		features |= BIT(VIRTIO_NET_F_CTRL_VQ) | BIT(VIRTIO_NET_F_MQ);
 	return features;
+}
+
+static int init_vhost(
+	struct virtio_net *n, struct machine *m, uint64_t *ret_features, struct error *e)
+{
+	int err;
+
+	n->vhost.device = &n->device;
+	n->vhost.n_rings = (uint16_t)(2 * n->config.pairs);
+	n->vhost.features_mine = OURS & ~BIT(VIRTIO_F_VERSION_1);
+	n->vhost.mtu = n->config.mtu;
+	err = vhost_user_init(&n->vhost, m, n->config.vhost_user, e);
+	if (err == 0 && vhost_user_wait(&n->vhost, n->config.wait_ms))
+		*ret_features = n->vhost.features;
+	return err;
 }
 
 int virtio_net_init(struct virtio_net *n, struct machine *m,
@@ -99,27 +138,27 @@ int virtio_net_init(struct virtio_net *n, struct machine *m,
 	*n = (struct virtio_net){ .config = *config,
 		.device = { .ops = &OPS,
 			.memory = &m->memory,
-			.n_queues = (uint16_t)(2 * config->pairs) } };
+			.n_queues = (uint16_t)(2 * config->pairs + (config->pairs > 1)) },
+		.control = { .machine = m, .pairs = config->pairs, .use_pairs = use_pairs } };
+	n->control.device = &n->device;
 	for (uint16_t i = 0; i < n->device.n_queues; i++)
-		n->device.queues[i].size_max = QUEUE_SIZE;
-	n->vhost.device = &n->device;
-	n->vhost.n_rings = n->device.n_queues;
-	n->vhost.features_mine = OURS & ~BIT(VIRTIO_F_VERSION_1);
-	n->vhost.mtu = config->mtu;
-	err = vhost_user_init(&n->vhost, m, config->vhost_user, e);
+		n->device.queues[i].size_max = i < 2 * config->pairs ? QUEUE_SIZE : CONTROL_SIZE;
+	err = config->tap ? net_tap_init(&n->tap, &n->device, config->tap, config->pairs, e)
+			  : init_vhost(n, m, &backend, e);
 	if (err < 0)
 		return err;
-	if (vhost_user_wait(&n->vhost, config->wait_ms))
-		backend = n->vhost.features;
 	n->device.offered = features_of(n, backend);
 	err = machine_add_device(m, &n->device);
 	if (err == 0)
 		return 0;
-	vhost_user_free(&n->vhost);
-	return error_set(e, -err, "network card %s: %s", config->vhost_user, strerror(-err));
+	virtio_net_free(n);
+	return error_set(e, -err, "network card: %s", strerror(-err));
 }
 
 void virtio_net_free(struct virtio_net *n)
 {
-	vhost_user_free(&n->vhost);
+	if (n->config.tap)
+		net_tap_free(&n->tap);
+	else
+		vhost_user_free(&n->vhost);
 }

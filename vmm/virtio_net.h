@@ -6,13 +6,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "vmm/machine.h"
+#include "vmm/net_control.h"
+#include "vmm/net_tap.h"
 #include "vmm/vhost_user.h"
 #include "vmm/virtio.h"
 
 enum { VIRTIO_NET_PAIRS = 16 };
 
 struct virtio_net_options {
+	// One of the two, the other NULL.
 	const char *vhost_user; // path of the socket
+	const char *tap; // name of the interface
 	uint8_t mac[6];
 	uint16_t mtu; // 0: the guest is told none
 	uint16_t pairs;
@@ -24,7 +28,8 @@ struct virtio_net {
 	struct virtio_device device;
 	struct virtio_net_options config; // constant
 	struct vhost_user vhost;
-	uint16_t pairs_in_use;
+	struct net_tap tap;
+	struct net_control control;
 };
 
 // Parses "vhost-user=PATH[,mac=..][,mtu=N][,queues=N][,offloads=off][,wait=MS]"; changes `text`,

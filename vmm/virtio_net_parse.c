@@ -9,7 +9,7 @@
 
 enum { WAIT_MS = 2000, MTU_LEAST = 68, MTU_MOST = 65535 };
 
-enum { WORD_VHOST_USER, WORD_MAC, WORD_MTU, WORD_QUEUES, WORD_OFFLOADS, WORD_WAIT };
+enum { WORD_VHOST_USER, WORD_TAP, WORD_MAC, WORD_MTU, WORD_QUEUES, WORD_OFFLOADS, WORD_WAIT };
 
 static bool number(const char *text, long least, long most, long *ret_number)
 {
@@ -45,6 +45,9 @@ static bool set(struct virtio_net_options *c, int word, char *value)
 	case WORD_VHOST_USER:
 		c->vhost_user = value;
 		return *value;
+	case WORD_TAP:
+		c->tap = value;
+		return *value;
 	case WORD_MAC:
 		return mac(value, c->mac);
 	case WORD_MTU:
@@ -78,6 +81,7 @@ static void choose_mac(uint8_t ret_mac[6])
 int virtio_net_parse(struct virtio_net_options *ret_config, char *text, struct error *e)
 {
 	char *const words[] = { [WORD_VHOST_USER] = "vhost-user",
+		[WORD_TAP] = "tap",
 		[WORD_MAC] = "mac",
 		[WORD_MTU] = "mtu",
 		[WORD_QUEUES] = "queues",
@@ -93,15 +97,15 @@ int virtio_net_parse(struct virtio_net_options *ret_config, char *text, struct e
 
 		if (word < 0 || !value || !set(&c, word, value))
 			return error_set(e, EINVAL,
-				"--net: '%s%s%s': allowed are vhost-user=PATH, "
+				"--net: '%s%s%s': allowed are vhost-user=PATH or tap=NAME, "
 				"mac=02:00:00:00:00:01 (unicast), mtu=%d..%d, queues=1..%d, "
 				"offloads=on|off, wait=MILLISECONDS",
 				word < 0 ? value : words[word], word < 0 || !value ? "" : "=",
 				word < 0 || !value ? "" : value, MTU_LEAST, MTU_MOST,
 				VIRTIO_NET_PAIRS);
 	}
-	if (!c.vhost_user)
-		return error_set(e, EINVAL, "--net: vhost-user=PATH is missing");
+	if (!c.vhost_user == !c.tap)
+		return error_set(e, EINVAL, "--net: either vhost-user=PATH or tap=NAME is needed");
 	*ret_config = c;
 	return 0;
 }

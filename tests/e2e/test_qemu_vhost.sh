@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 # timeout: 180
-# See qemu_vhost.py, which runs in a sandbox.
+# Stock QEMU: see linux_guest.py, which runs in a sandbox.
 set -euo pipefail
 here=$(dirname "$0")
 
@@ -16,4 +16,5 @@ command -v qemu-system-x86_64 >/dev/null ||
 busybox --list 2>/dev/null | grep -x insmod >/dev/null ||
 	skip "busybox with insmod is missing: apt-get install busybox-static"
 kernel=$("$here/../lib/guest_kernel.sh") || skip "$kernel"
-exec /usr/bin/python3 "$here/../lib/sandbox.py" /usr/bin/python3 "$here/qemu_vhost.py" "$kernel"
+exec /usr/bin/python3 "$here/../lib/sandbox.py" \
+	/usr/bin/python3 "$here/linux_guest.py" "$kernel" qemu

@@ -54,10 +54,11 @@ socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", (sys.argv[1], {STO
 class Machine:
     """One insula-vmm; `run` are the guest's commands."""
 
-    def __init__(self, lab, instance, run, *options):
+    def __init__(self, lab, instance, run, *options, net=None):
         self.lab, self.instance = lab, instance
-        port = vhost.port(lab, instance)
-        net = f"vhost-user={vhost.socket_of(lab, instance)},mac={port['mac']}"
+        if not net:
+            port = vhost.port(lab, instance)
+            net = f"vhost-user={vhost.socket_of(lab, instance)},mac={port['mac']}"
         command = [os.path.join(BUILD, "vmm", "insula-vmm"), "--no-reboot", "--memory", "64"]
         command += ["--kernel", os.path.join(BUILD, "tests", "kvm", "guest", "insula-test-guest")]
         command += ["--cmdline", f"run={run}", "--net", ",".join([net, *options])]
@@ -158,6 +159,27 @@ def test_switch_killed(lab):
     machine.done()
     print("\n".join(machine.lines), flush=True)
     assert process.wait(10) == 0
+
+
+# On a tap of the host's own, without the switch; both ways, one after the other.
+def test_tap(lab):
+    netns.run("ip", "tuntap", "add", "vmtap", "mode", "tap", "vnet_hdr")
+    netns.run("ip", "address", "add", "10.77.0.1/24", "dev", "vmtap")
+    netns.run("ip", "link", "set", "vmtap", "up")
+    for options in ((), ("offloads=off",)):
+        with subprocess.Popen(["/usr/bin/python3", "-c", SINK], stdout=subprocess.PIPE,
+                              text=True) as process:
+            assert process.stdout.readline() == "listens\n"
+            machine = Machine(lab, "tap", "ip:10.77.0.2:24,ping:10.77.0.1:3,"
+                              f"tcp:10.77.0.1:{SINK_PORT}:{8 * MIB},serve:60", *options,
+                              net="tap=vmtap")
+            machine.wait("ok serve listens")
+            assert process.wait(10) == 0
+        for script in (SOURCE, STOP):
+            subprocess.run(["/usr/bin/python3", "-c", script, "10.77.0.2"], check=True, timeout=20)
+        machine.done()
+        print("\n".join(machine.lines), flush=True)
+    netns.run("ip", "link", "delete", "vmtap")
 
 
 def main():

@@ -2,7 +2,7 @@
 # vhost-user in a lab: the demo's policy with one instance's tap replaced by a vhost-user port, and
 # a guest for it: testpmd in the instance's namespace carries every frame between the port (DPDK's
 # virtio-user, the front end) and a tap there, behind which is the namespace's own network stack.
-# Used by tests/net/vhost_guest.py and tests/e2e/qemu_vhost.py; runs in a sandbox.
+# Used by tests/net/vhost_guest.py and tests/e2e/linux_guest.py; runs in a sandbox.
 import os
 import time
 

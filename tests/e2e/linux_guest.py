@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# An unmodified Debian kernel in stock QEMU behind a vhost-user port, from the YAML on: it gets its
-# lease, pings and exchanges checksummed data with a neighbour on a tap, and goes on when the switch
-# is killed; the other tenant hears nothing. QEMU listens, the switch connects. Argument: the folder
-# of guest_kernel.sh. Runs in a sandbox.
+# An unmodified Debian kernel behind a vhost-user port, in stock QEMU or in insula-vmm, from the
+# YAML on: it gets its lease, pings and exchanges checksummed data with a neighbour on a tap, and
+# goes on when the switch is killed; the other tenant hears nothing. The machine listens, the switch
+# connects. Arguments: the folder of guest_kernel.sh; "qemu" or "vmm". Runs in a sandbox, for "vmm"
+# one within the outer machine.
 import glob
 import hashlib
 import http.server
 import os
+import subprocess
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -21,11 +23,12 @@ import sandbox
 import vhost
 
 GUEST, NEIGHBOUR, OTHERS = "red-2", "red-1", ("blue-1", "blue-2")
-PORT, SIZE, BOOT_S = 8080, 8 << 20, 60
+PORT, SIZE, BOOT_S = 8080, 2 << 20, 90
 MODULES = ("virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci",
            "failover", "net_failover", "virtio_net")
 # What it prints is what is tested.
 INIT = f"""
+echo QUEUES $(ls /sys/class/net/eth0/queues | wc -l)
 ip link set lo up
 udhcpc -i eth0 -n -q -t 20 -T 1 -s /lease
 ping -c 3 -W 5 NEIGHBOUR && echo PINGED
@@ -81,22 +84,37 @@ def start_neighbour(lab):
     return log
 
 
-def start_qemu(lab, kernel):
-    image, log = (os.path.join(lab.directory, name) for name in ("initramfs", "console.log"))
+def make_image(lab, kernel):
+    image = os.path.join(lab.directory, "initramfs")
     init = INIT.replace("NEIGHBOUR", lab.addresses[NEIGHBOUR])
     initramfs.write(image, kernel, MODULES, {"init": init, "lease": LEASE})
+    return image
+
+
+# Two processors and two pairs of queues.
+def start_vmm(lab, kernel, image, log):
+    command = [os.path.join(os.environ["INSULA_BUILD"], "vmm", "insula-vmm"), "--no-reboot"]
+    command += ["--kernel", kernel, "--initrd", image, "--memory", "256", "--cpus", "2"]
+    command += ["--cmdline", "console=ttyS0 quiet panic=-1", "--net",
+                f"vhost-user={vhost.socket_of(lab, GUEST)},mac={vhost.port(lab, GUEST)['mac']},"
+                "queues=2"]
+    with open(log, "w", encoding="utf-8") as out:
+        return netns.popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+
+
+def start_qemu(lab, kernel, image, log):
     command = ["qemu-system-x86_64", "-accel", "tcg", "-m", "256", "-nodefaults", "-no-user-config"]
     command += ["-display", "none", "-no-reboot", "-serial", f"file:{log}"]
     command += ["-object", "memory-backend-memfd,id=memory,size=256M,share=on"]
     command += ["-machine", "q35,memory-backend=memory"]
-    command += ["-kernel", glob.glob(os.path.join(kernel, "boot", "vmlinuz-*"))[0]]
-    command += ["-initrd", image, "-append", "console=ttyS0 quiet panic=-1"]
+    command += ["-kernel", kernel, "-initrd", image]
+    command += ["-append", "console=ttyS0 quiet panic=-1"]
     command += ["-chardev", f"socket,id=port,server=on,path={vhost.socket_of(lab, GUEST)}"]
     command += ["-netdev", "vhost-user,id=net,chardev=port"]
     # vectors=0: without KVM, QEMU 7.2 crashes when a guest masks an MSI-X vector of a vhost device.
     mac = vhost.port(lab, GUEST)["mac"]
     command += ["-device", f"virtio-net-pci,netdev=net,mac={mac},vectors=0,romfile="]
-    return netns.popen(command), log
+    return netns.popen(command)
 
 
 # What the last whole line that begins with `word` says after it; None while there is none.
@@ -109,7 +127,7 @@ def said(log, word):
     return next((line[1:] for line in reversed(lines) if line[:1] == [word]), None)
 
 
-def wait_said(log, word, seconds=20):
+def wait_said(log, word, seconds=BOOT_S):
     try:
         vhost.until(f"{log} says {word}", lambda: said(log, word) is not None, seconds)
     except netns.CommandFailed:
@@ -120,10 +138,16 @@ def wait_said(log, word, seconds=20):
     return said(log, word)
 
 
-def check(lab, kernel):
+START = {"qemu": (start_qemu, 1), "vmm": (start_vmm, 2)}
+
+
+def check(lab, folder, kind):
+    (start, pairs), console = START[kind], os.path.join(lab.directory, "console.log")
+    kernel = glob.glob(os.path.join(folder, "boot", "vmlinuz-*"))[0]
     neighbour = start_neighbour(lab)
     before = {name: vhost.port(lab, name)["tx_packets"] for name in OTHERS}
-    qemu, console = start_qemu(lab, kernel)
+    machine = start(lab, kernel, make_image(lab, folder), console)
+    assert wait_said(console, "QUEUES", BOOT_S) == [str(2 * pairs)], said(console, "QUEUES")
     wanted = next(i.address for i in lab.policy.instances if i.name == GUEST)
     assert wait_said(console, "LEASE", BOOT_S) == [wanted], said(console, "LEASE")
     vhost.wait_state(lab, GUEST, "up")
@@ -142,16 +166,18 @@ def check(lab, kernel):
     kill.kill(switch)
     kill.wait_new("insula-switch", switch)
     last = int(said(console, "TICK")[0])
-    vhost.until("the guest is heard again", lambda: int(said(console, "TICK")[0]) > last + 3)
-    assert qemu.poll() is None, "QEMU died with the switch"
+    vhost.until("the guest is heard again", lambda: int(said(console, "TICK")[0]) > last + 3,
+                BOOT_S)
+    assert machine.poll() is None, "it died with the switch"
     print("ok goes on when the switch is killed", flush=True)
-    qemu.kill()
-    qemu.wait()
+    machine.kill()
+    machine.wait()
     vhost.wait_state(lab, GUEST, "down")
 
 
 if sys.argv[1] == "serve":
     serve()
 else:
-    with vhost.make_lab(sandbox.DIRECTORY, GUEST) as made:
-        check(made, sys.argv[1])
+    keys = {"queues": START[sys.argv[2]][1]}
+    with vhost.make_lab(sandbox.DIRECTORY, GUEST, **keys) as made:
+        check(made, *sys.argv[1:])

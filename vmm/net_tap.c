@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// See net_tap.h.
+#include "vmm/net_tap.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if.h>
+#include <linux/if_tun.h>
+#include <linux/virtio_net.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+enum { BURST = 64, IOVECS = VIRTIO_QUEUE_SIZE_MAX };
+
+static void drain(int fd)
+{
+	uint64_t count;
+
+	while (read(fd, &count, sizeof(count)) == sizeof(count))
+		;
+}
+
+// Guest to tap: the kernel copies the header once, and checks what it says. What it does not take
+// is lost, as on a wire. True if more may wait.
+static bool transmit(struct net_tap_pair *p)
+{
+	struct iovec storage[IOVECS];
+	struct virtq_chain chain = { .storage = storage, .max = IOVECS };
+	int n = 0;
+
+	for (; n < BURST && virtq_next(&p->tx, &chain) == 1; n++) {
+		if (writev(p->tap, chain.iov, (int)chain.n_out) < 0 && errno == EINTR)
+			writev(p->tap, chain.iov, (int)chain.n_out);
+		virtq_push(&p->tx, chain.head, 0);
+	}
+	virtq_call(&p->tx);
+	return n == BURST;
+}
+
+// 5.1.6.4: how many buffers the frame lies in is known when it is written: its place in the header
+// of the first is filled in then.
+static void put_byte(const struct iovec *iov, unsigned int n, size_t at, uint8_t byte)
+{
+	for (unsigned int i = 0; i < n; at -= iov[i++].iov_len)
+		if (at < iov[i].iov_len) {
+			((uint8_t *)iov[i].iov_base)[at] = byte;
+			return;
+		}
+}
+
+static void put_count(const struct iovec *first, unsigned int n_first, unsigned int count)
+{
+	const size_t at = offsetof(struct virtio_net_hdr_mrg_rxbuf, num_buffers);
+
+	put_byte(first, n_first, at, (uint8_t)count);
+	put_byte(first, n_first, at + 1, (uint8_t)(count >> 8));
+}
+
+// One buffer's part. Returns bytes written.
+static uint32_t fill(struct virtq_chain *chain, const uint8_t *from, uint32_t size)
+{
+	uint32_t n = chain->size_in < size ? (uint32_t)chain->size_in : size;
+
+	return virtq_chain_write(chain, from, n) ? n : 0;
+}
+
+enum delivery { DELIVERED, NO_BUFFERS, TOO_LARGE };
+
+// The frame that is held to the guest, all of it or nothing.
+static enum delivery deliver(struct net_tap_pair *p)
+{
+	struct iovec storage[IOVECS], first[IOVECS];
+	struct virtq_chain chain = { .storage = storage, .max = IOVECS };
+	struct {
+		uint16_t head;
+		uint32_t size;
+	} used[IOVECS];
+	unsigned int n = 0, n_first = 0;
+	uint32_t done = 0;
+
+	while (done < p->held && n < IOVECS && (n == 0 || p->mergeable)) {
+		if (virtq_next(&p->rx, &chain) != 1)
+			break;
+		if (n == 0) {
+			n_first = chain.n_in;
+			memcpy(first, chain.iov + chain.n_out, n_first * sizeof(first[0]));
+		}
+		used[n].head = chain.head;
+		used[n].size = fill(&chain, p->frame + done, p->held - done);
+		done += used[n++].size;
+	}
+	if (done < p->held) {
+		bool hopeless = n == IOVECS || (n && !p->mergeable);
+
+		while (n > 0)
+			virtq_put_back(&p->rx, used[--n].head);
+		return hopeless ? TOO_LARGE : NO_BUFFERS;
+	}
+	put_count(first, n_first, n);
+	for (unsigned int i = 0; i < n; i++)
+		virtq_push(&p->rx, used[i].head, used[i].size);
+	return DELIVERED;
+}
+
+// Tap to guest. True if more may wait.
+static bool receive(struct net_tap_pair *p)
+{
+	int n = 0;
+
+	for (; n < BURST; n++) {
+		if (!p->held) {
+			ssize_t got = read(p->tap, p->frame, sizeof(p->frame));
+
+			if (got <= p->header)
+				break;
+			p->held = (uint32_t)got;
+		}
+		if (deliver(p) == NO_BUFFERS)
+			break;
+		p->held = 0;
+	}
+	virtq_call(&p->rx);
+	return n == BURST;
+}
+
+// A frame that is held waits for the guest's buffers, else the tap is waited for.
+static void wait(struct net_tap_pair *p, bool *ret_stop)
+{
+	struct pollfd fds[] = { { .fd = p->stop, .events = POLLIN },
+		{ .fd = p->tx.kick, .events = POLLIN },
+		{ .fd = p->held ? p->rx.kick : p->tap, .events = POLLIN } };
+
+	if (poll(fds, 3, -1) < 0)
+		return;
+	*ret_stop = fds[0].revents;
+	if (fds[1].revents)
+		drain(p->tx.kick);
+	if (fds[2].revents && p->held)
+		drain(p->rx.kick);
+}
+
+static void *carry(void *arg)
+{
+	struct net_tap_pair *p = arg;
+	bool stop = false;
+
+	while (!stop) {
+		bool more;
+
+		virtq_suppress(&p->tx);
+		virtq_suppress(&p->rx);
+		more = transmit(p);
+		more = receive(p) || more;
+		if (more || virtq_arm(&p->tx) || (p->held && virtq_arm(&p->rx))) {
+			struct pollfd asked = { .fd = p->stop, .events = POLLIN };
+
+			stop = poll(&asked, 1, 0) == 1;
+			continue;
+		}
+		wait(p, &stop);
+	}
+	return NULL;
+}
+
+static int open_tap(const char *name, bool many)
+{
+	struct ifreq request = { .ifr_flags = (short)(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR |
+						      (many ? IFF_MULTI_QUEUE : 0)) };
+	int fd, err;
+
+	if (strlen(name) >= sizeof(request.ifr_name))
+		return -ENAMETOOLONG;
+	strcpy(request.ifr_name, name);
+	fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return -errno;
+	if (ioctl(fd, TUNSETIFF, &request) == 0)
+		return fd;
+	err = -errno;
+	close(fd);
+	return err;
+}
+
+static int open_pair(struct net_tap_pair *p, struct virtio_device *d, const char *name, bool many)
+{
+	p->device = d;
+	p->tap = open_tap(name, many);
+	if (p->tap < 0)
+		return p->tap;
+	p->stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (p->stop >= 0)
+		return 0;
+	int err = -errno;
+
+	close(p->tap);
+	return err;
+}
+
+int net_tap_init(struct net_tap *t, struct virtio_device *device, const char *name, uint16_t pairs,
+	struct error *e)
+{
+	*t = (struct net_tap){ .device = device };
+	t->pairs = calloc(pairs, sizeof(*t->pairs));
+	if (!t->pairs)
+		return error_set(e, ENOMEM, "tap %s: no memory", name);
+	for (; t->n_pairs < pairs; t->n_pairs++) {
+		int err = open_pair(&t->pairs[t->n_pairs], device, name, pairs > 1);
+
+		if (err < 0) {
+			net_tap_free(t);
+			return error_set(e, -err, "tap %s: %s%s", name, strerror(-err),
+				err == -EPERM ? "; making one takes CAP_NET_ADMIN" : "");
+		}
+	}
+	return 0;
+}
+
+void net_tap_free(struct net_tap *t)
+{
+	while (t->n_pairs > 0) {
+		close(t->pairs[--t->n_pairs].tap);
+		close(t->pairs[t->n_pairs].stop);
+	}
+	free(t->pairs);
+	t->pairs = NULL;
+}
+
+// What the tap may leave undone in what it hands out: the guest will do it.
+static int set_offloads(const struct net_tap_pair *p)
+{
+	const struct virtio_device *d = p->device;
+	unsigned int flags = 0;
+	int header = p->header;
+
+	if (virtio_has(d, VIRTIO_NET_F_GUEST_CSUM))
+		flags |= TUN_F_CSUM;
+	if (virtio_has(d, VIRTIO_NET_F_GUEST_TSO4))
+		flags |= TUN_F_TSO4;
+	if (virtio_has(d, VIRTIO_NET_F_GUEST_TSO6))
+		flags |= TUN_F_TSO6;
+	if (virtio_has(d, VIRTIO_NET_F_GUEST_ECN) && flags & (TUN_F_TSO4 | TUN_F_TSO6))
+		flags |= TUN_F_TSO_ECN;
+	if (ioctl(p->tap, TUNSETVNETHDRSZ, &header) < 0 || ioctl(p->tap, TUNSETOFFLOAD, flags) < 0)
+		return -errno;
+	return 0;
+}
+
+static int start_pair(struct net_tap_pair *p, unsigned int queue)
+{
+	int err;
+
+	p->header = sizeof(struct virtio_net_hdr_mrg_rxbuf); // always, with VERSION_1 (5.1.6)
+	p->mergeable = virtio_has(p->device, VIRTIO_NET_F_MRG_RXBUF);
+	p->held = 0;
+	drain(p->stop);
+	err = virtq_start(&p->rx, p->device, queue);
+	if (err == 0)
+		err = virtq_start(&p->tx, p->device, queue + 1);
+	if (err == 0)
+		err = set_offloads(p);
+	return err < 0 ? err : -pthread_create(&p->thread, NULL, carry, p);
+}
+
+// The kernel spreads frames over the queues that are attached.
+void net_tap_use(struct net_tap *t, uint16_t pairs)
+{
+	for (uint16_t i = 0; t->n_pairs > 1 && i < t->n_pairs; i++) {
+		struct ifreq r = { .ifr_flags = (short)(i < pairs ? IFF_ATTACH_QUEUE
+								  : IFF_DETACH_QUEUE) };
+
+		ioctl(t->pairs[i].tap, TUNSETQUEUE, &r); // -EINVAL: it is so already
+	}
+}
+
+int net_tap_start(struct net_tap *t)
+{
+	for (t->n_running = 0; t->n_running < t->n_pairs; t->n_running++) {
+		const struct virtio_queue *q = &t->device->queues[2 * t->n_running];
+		int err;
+
+		if (!q[0].enabled || !q[1].enabled) // the driver uses fewer
+			break;
+		err = start_pair(&t->pairs[t->n_running], 2u * t->n_running);
+		if (err < 0) {
+			net_tap_stop(t);
+			return err;
+		}
+	}
+	return 0;
+}
+
+void net_tap_stop(struct net_tap *t)
+{
+	const uint64_t one = 1;
+
+	for (; t->n_running > 0; t->n_running--) {
+		struct net_tap_pair *p = &t->pairs[t->n_running - 1];
+
+		if (write(p->stop, &one, sizeof(one)) == sizeof(one))
+			pthread_join(p->thread, NULL);
+	}
+}

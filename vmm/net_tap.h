@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A network card's rings carried to and from a tap of the host's, one thread for each pair of
+// queues. Offloads pass through: the tap's header is the guest's. start and stop are called with
+// the machine's lock held; a thread touches its two rings between them only, and never takes the
+// lock.
+#pragma once
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include "vmm/error.h"
+#include "vmm/virtio.h"
+#include "vmm/virtq.h"
+
+enum { NET_TAP_PAIRS = 16, NET_TAP_FRAME = 12 + 14 + 4 + 65535 };
+
+struct net_tap_pair {
+	struct virtio_device *device;
+	int tap; // a queue of the tap
+	int stop; // eventfd
+	pthread_t thread;
+	struct virtq rx, tx;
+	uint16_t header; // bytes before a frame
+	bool mergeable;
+	uint32_t held; // bytes of `frame` that wait for the guest's buffers
+	uint8_t frame[NET_TAP_FRAME];
+};
+
+struct net_tap {
+	struct virtio_device *device;
+	uint16_t n_pairs, n_running;
+	struct net_tap_pair *pairs;
+};
+
+// Opens the tap, which is made if it is not there (that takes CAP_NET_ADMIN).
+int net_tap_init(struct net_tap *t, struct virtio_device *device, const char *name, uint16_t pairs,
+	struct error *e);
+void net_tap_free(struct net_tap *t);
+// The features are agreed on, the rings ready.
+int net_tap_start(struct net_tap *t);
+// Frames come by the first `pairs` of them only.
+void net_tap_use(struct net_tap *t, uint16_t pairs);
+void net_tap_stop(struct net_tap *t);
