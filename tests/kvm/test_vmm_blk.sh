@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
+# beside: yes
 # timeout: 60
 # See vmm_blk.py, which mounts a small file system in a namespace of its own.
 set -euo pipefail
