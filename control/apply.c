@@ -20,7 +20,7 @@ static void add_note(struct apply *a, const char *fmt, ...) __attribute__((forma
 
 static void add_note(struct apply *a, const char *fmt, ...)
 {
-	char text[700];
+	char text[PORT_REASON_SIZE + 400];
 	va_list ap;
 
 	va_start(ap, fmt);
@@ -100,7 +100,7 @@ static int step_make(struct apply *a)
 	// Whatever was in trouble before the file came may stay so: it blocks no other change.
 	for (unsigned i = 0; i < a->ports.n; i++) {
 		struct port_change *c = &a->ports.v[i];
-		char why[600] = "", what[200];
+		char why[PORT_REASON_SIZE] = "", what[200];
 		if (c->was_broken) // of no use, and in the way of its successor
 			port_close(c->old);
 		const char *nat_user =

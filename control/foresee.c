@@ -19,21 +19,33 @@ static void warn(json_t *warnings, const char *port, const char *text)
 	json_array_append_new(warnings, json_sprintf("port %s: %s", port, text));
 }
 
-static bool may_fall_back(struct daemon *d, const struct desired *desired,
+// Broken, and the file leaves it where it is?
+static bool is_repair(const struct port_changes *ports, const struct port *p)
+{
+	for (unsigned i = 0; i < ports->n; i++)
+		if (ports->v[i].old == p)
+			return ports->v[i].was_broken;
+	return false;
+}
+
+// The candidate that an apply falls back to; 0 = none.
+static unsigned falls_back_to(struct daemon *d, const struct desired *desired,
 	const struct port_changes *ports, const struct port *p)
 {
-	return port_may_fall_back(p, port_changes_nat_user(ports, d->ports, desired, p));
+	return is_repair(ports, p) ? port_may_fall_back(d, p,
+					     port_changes_nat_user(ports, d->ports, desired, p))
+				   : 0;
 }
 
 static void add_repair(
-	json_t *changes, const struct desired_port *want, const struct port *p, bool falls_back)
+	json_t *changes, const struct desired_port *want, const struct port *p, unsigned falls_to)
 {
 	char text[sizeof(p->trouble) + 320], what[300];
 
 	snprintf(text, sizeof(text), "repair: %s", p->trouble);
-	if (falls_back) {
+	if (falls_to) {
 		size_t used = strlen(text);
-		port_spec_describe(&p->want[p->chosen + 1], what, sizeof(what));
+		port_spec_describe(&p->want[falls_to], what, sizeof(what));
 		snprintf(text + used, sizeof(text) - used, "; falls back to %s", what);
 	}
 	plan_add_detail(changes, port_kinds[want->kind], p->name, text);
@@ -98,7 +110,7 @@ static json_t *changes_to(
 	for (uint32_t id = 1; id <= d->ports->max_id; id++) {
 		const struct port *p = d->ports->by_id[id];
 		const struct desired_port *want = p ? desired_port_by_id(desired, id) : NULL;
-		if (want && !may_fall_back(d, desired, ports, p) && port_may_improve(p))
+		if (want && port_may_improve(p))
 			plan_add_detail(changes, port_kinds[want->kind], p->name,
 				"what was missing is there now");
 	}
@@ -132,19 +144,19 @@ static bool is_tried(const struct port_changes *ports, const struct port *p)
 	return false;
 }
 
-// Ports in trouble that no change mends.
+// Ports in trouble that no change mends, or has mended.
 static void warn_of_troubles(struct daemon *d, const struct desired *desired,
 	const struct port_changes *ports, json_t *warnings)
 {
 	for (uint32_t id = 1; id <= d->ports->max_id; id++) {
 		const struct port *p = d->ports->by_id[id];
-		char why[600];
+		char why[PORT_REASON_SIZE];
 		if (!p || (!p->broken && (!p->oddity[0] || p->mtu_changed)) ||
 			!desired_port_by_id(desired, id) || is_tried(ports, p))
 			continue;
 		if (!p->broken)
 			warn(warnings, p->name, p->oddity);
-		else if (!may_fall_back(d, desired, ports, p)) {
+		else if (!falls_back_to(d, desired, ports, p)) {
 			const char *nat_user = port_changes_nat_user(ports, d->ports, desired, p);
 			int r = port_check(d, p, NULL, nat_user, why, sizeof(why));
 			warn(warnings, p->name, r < 0 ? why : p->trouble);
@@ -224,7 +236,7 @@ static json_t *failures(
 	struct daemon *d, const struct desired *desired, const struct port_changes *ports)
 {
 	json_t *list = json_array();
-	char text[600];
+	char text[PORT_REASON_SIZE];
 
 	if (foresee_restart(d, desired) && foresee_room(d, desired, text, sizeof(text)) < 0)
 		json_array_append_new(list, json_string(text));
@@ -233,7 +245,7 @@ static json_t *failures(
 			warn(list, desired->ports[i].name, text);
 	for (unsigned i = 0; i < ports->n; i++) {
 		const struct port_change *c = &ports->v[i];
-		char why[600];
+		char why[PORT_REASON_SIZE];
 		const char *nat_user = port_changes_nat_user(ports, d->ports, desired, c->new);
 		if (!c->was_broken &&
 			port_check(d, c->new, c->donor, nat_user, why, sizeof(why)) < 0)
@@ -293,8 +305,9 @@ json_t *foresee_diff(
 	for (uint32_t id = 1; id <= d->ports->max_id; id++) {
 		const struct port *p = d->ports->by_id[id];
 		const struct desired_port *want = p ? desired_port_by_id(desired, id) : NULL;
-		if (want && may_fall_back(d, desired, &ports, p))
-			add_repair(changes, want, p, true);
+		unsigned falls_to = want ? falls_back_to(d, desired, &ports, p) : 0;
+		if (falls_to)
+			add_repair(changes, want, p, falls_to);
 	}
 	json_t *fails = failures(d, desired, &ports);
 	*ret_fails = json_array_size(fails) > 0;
@@ -313,9 +326,9 @@ json_t *foresee_apply(struct daemon *d, const struct desired *desired, json_t **
 	*ret_repairs = json_array();
 	find_port_changes(d, desired, &ports);
 	for (unsigned i = 0; i < ports.n; i++)
-		if (ports.v[i].old && ports.v[i].old->broken)
+		if (ports.v[i].was_broken)
 			add_repair(*ret_repairs, ports.v[i].desired, ports.v[i].old,
-				may_fall_back(d, desired, &ports, ports.v[i].old));
+				falls_back_to(d, desired, &ports, ports.v[i].old));
 	json_t *changes = changes_to(d, desired, &ports);
 	port_changes_free(&ports, true);
 	return changes;
@@ -345,7 +358,7 @@ static void add_fallbacks(struct daemon *d, json_t *changes)
 	for (uint32_t id = 1; id <= d->ports->max_id; id++) {
 		const struct port *p = d->ports->by_id[id];
 		const struct desired_port *want = p ? desired_port_by_id(d->desired, id) : NULL;
-		char what[300], text[600];
+		char what[300], text[sizeof(p->fallback) + 320];
 		if (!want || !p->fallback[0])
 			continue;
 		port_spec_describe(port_spec_of(p), what, sizeof(what));

@@ -94,7 +94,7 @@ void log_of(int level, const char *program, const char *line)
 
 void log_line(int level, const char *fmt, ...)
 {
-	char line[1024];
+	char line[1280]; // a port's every reason, and the device it has instead
 	va_list ap;
 
 	va_start(ap, fmt);

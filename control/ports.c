@@ -217,11 +217,6 @@ static unsigned usable(const struct port *p, const char *nat_user)
 	return p->n_want - (nat_user && p->n_want > 1 && p->want[p->n_want - 1].host_nat);
 }
 
-bool port_may_fall_back(const struct port *p, const char *nat_user)
-{
-	return p->broken && p->chosen + 1 < usable(p, nat_user) && is_missing(port_spec_of(p));
-}
-
 int port_open(
 	struct daemon *d, struct port *p, const struct port *donor, char *err, size_t err_size)
 {
@@ -310,31 +305,44 @@ static void add_nat_user(const struct port *p, const char *nat_user, char *err, 
 			nat_user);
 }
 
-int port_make(struct daemon *d, struct port *p, const struct port *donor, const char *nat_user,
-	char *err, size_t err_size)
+// The first of n candidates that can be had.
+static int make_one_of(struct daemon *d, struct port *p, unsigned n, const struct port *donor,
+	bool restore, char *err, size_t err_size)
 {
 	int r = -EINVAL;
 
 	p->fallback[0] = err[0] = 0;
 	p->missing = 0;
-	for (p->chosen = 0; p->chosen < usable(p, nat_user); p->chosen++) {
+	for (p->chosen = 0; p->chosen < n; p->chosen++) {
 		char why[256];
 		r = port_open(d, p, donor, why, sizeof(why));
 		if (r == 0)
 			r = port_add(d, p, why, sizeof(why));
-		if (r < 0) {
-			port_close(p);
-			port_restore_host(d, d->ports, p);
-		} else {
+		if (r == 0) {
 			snprintf(p->fallback, sizeof(p->fallback), "%s", err);
-			p->broken = false;
+			p->broken = p->unmade = false;
 			return 0;
 		}
+		port_close(p);
+		if (restore)
+			port_restore_host(d, d->ports, p);
 		p->missing |= is_missing(port_spec_of(p)) ? 1u << p->chosen : 0;
 		add_reason(port_spec_of(p), why, err, err_size);
+		if (r == -EPIPE || r == -ENOTCONN || r == -ETIMEDOUT)
+			break; // the switch's trouble, whichever candidate
 	}
 	p->chosen = 0;
-	add_nat_user(p, nat_user, err, err_size);
+	p->unmade = true;
+	return r;
+}
+
+int port_make(struct daemon *d, struct port *p, const struct port *donor, const char *nat_user,
+	char *err, size_t err_size)
+{
+	int r = make_one_of(d, p, usable(p, nat_user), donor, true, err, err_size);
+
+	if (r < 0)
+		add_nat_user(p, nat_user, err, err_size);
 	return r;
 }
 
@@ -370,6 +378,40 @@ static int check_candidate(struct daemon *d, const struct port *p, const struct 
 	case PROTO_PORT_KIND_COUNT:
 		break;
 	}
+	return 0;
+}
+
+// What a failure changed on the host stays so until it works or an apply puts it back: done every
+// second, it would wake linkwatch, which tries again at once.
+int port_remake(struct daemon *d, struct port *p, const char *nat_user, char *err, size_t err_size)
+{
+	unsigned n = usable(p, nat_user), last = n - 1;
+	bool not_nat = n > 1 && p->want[last].host_nat;
+	int r = make_one_of(d, p, not_nat ? last : n, NULL, false, err, err_size);
+	char why[256];
+
+	if (r == 0)
+		return 0;
+	if (not_nat)
+		add_reason(&p->want[last],
+			check_candidate(d, p, &p->want[last], NULL, why, sizeof(why)) < 0
+				? why
+				: "the next apply takes it",
+			err, err_size);
+	add_nat_user(p, nat_user, err, err_size);
+	return r;
+}
+
+unsigned port_may_fall_back(struct daemon *d, const struct port *p, const char *nat_user)
+{
+	unsigned n = usable(p, nat_user);
+	char why[256];
+
+	if (!p->broken || port_may_improve(p) || !is_missing(port_spec_of(p)))
+		return 0;
+	for (unsigned i = p->chosen + 1; i < n; i++)
+		if (check_candidate(d, p, &p->want[i], NULL, why, sizeof(why)) == 0)
+			return p->unmade && !p->want[i].host_nat ? 0 : i;
 	return 0;
 }
 

@@ -11,6 +11,10 @@ struct daemon;
 
 #define PORT_TEMPORARY_PREFIX "insula-new"
 
+enum {
+	PORT_REASON_SIZE = 768, // what speaks against each candidate, and what to do
+};
+
 struct port {
 	uint32_t id;
 	char name[DESIRED_NAME_SIZE];
@@ -27,11 +31,12 @@ struct port {
 	bool sleepless; // as the switch says: it has to be polled
 	bool set_down; // its tap, by someone else
 	bool broken; // its device is gone; repaired by and by
+	bool unmade; // broken: none of its candidates could be had, so any is as good as the first
 	bool adopt; // the device may be there from an earlier life of insulad
 	bool tap_made; // its tap was not there before
 	bool replaced; // its tap is another than the one that was noted: that may be elsewhere
-	char fallback[256]; // why not the first candidate; "" = it is the first
-	char trouble[256]; // broken: what is wrong
+	char fallback[PORT_REASON_SIZE]; // why not the first candidate; "" = it is the first
+	char trouble[PORT_REASON_SIZE]; // broken: what is wrong
 	char oddity[256]; // not broken, but not as it was made either
 	bool renamed; // its interface, by someone else
 	bool mtu_changed; // its interface's, by someone else: the next apply sets it back
@@ -66,6 +71,9 @@ int port_del(struct daemon *d, struct port *p, char *err, size_t err_size); // f
 // this one cannot fall back to then; NULL = it may. err: every candidate's reason.
 int port_make(struct daemon *d, struct port *p, const struct port *donor, const char *nat_user,
 	char *err, size_t err_size);
+// The same for a port that port_make failed to make, but for nat: that needs another policy, which
+// is an apply's to make.
+int port_remake(struct daemon *d, struct port *p, const char *nat_user, char *err, size_t err_size);
 // The candidate port_make would choose, as far as can be seen without making anything.
 unsigned port_expect(const struct port *p, const char *nat_user);
 // Would port_make fail, as far as can be seen? -errno with the sentence it would say, else 0.
@@ -80,9 +88,9 @@ void port_recall_fallback(struct daemon *d, struct port *p);
 // What was missing when it fell back is there now. Never so for DPDK devices but PCI devices: only
 // trying would tell.
 bool port_may_improve(const struct port *p);
-// What the broken port needs is missing, and an apply would fall back to the next candidate; the
-// repair does not.
-bool port_may_fall_back(const struct port *p, const char *nat_user);
+// What the broken port needs is missing: the candidate an apply would fall back to, as far as can
+// be seen, and the repair would not. 0 = there is none.
+unsigned port_may_fall_back(struct daemon *d, const struct port *p, const char *nat_user);
 // The name is free now: the tap takes it, and comes up. On failure `temporary` stays as it is.
 int port_take_name(struct port *p, char *err, size_t err_size);
 void port_set_persistent(struct port *p, bool on);

@@ -9,6 +9,7 @@
 #include "control/host_nat.h"
 #include "control/log.h"
 #include "control/packet_socket.h"
+#include "control/port_changes.h"
 #include "control/remains.h"
 #include "control/tap.h"
 #include "control/tap_care.h"
@@ -234,6 +235,40 @@ void ports_on_link(struct daemon *d, const char *ifname, bool gone)
 	}
 }
 
+// The candidate in use, or of one that has none any: but for nat, which needs another policy.
+static int repair(struct daemon *d, struct port *p, char *err, size_t err_size)
+{
+	const struct port_changes none = { 0 };
+	int r = port_del(d, p, err, err_size);
+
+	if (r < 0)
+		return r;
+	port_close(p);
+	p->adopt = true;
+	if (p->unmade)
+		return port_remake(
+			d, p, port_changes_nat_user(&none, d->ports, d->desired, p), err, err_size);
+	r = port_open(d, p, NULL, err, err_size);
+	if (r < 0)
+		return r;
+	r = port_add(d, p, err, err_size);
+	if (r < 0)
+		port_close(p);
+	return r;
+}
+
+static void tell_of_repair(const struct port *p)
+{
+	char what[300];
+
+	if (p->chosen == 0) {
+		log_info("port %s: its device is back", p->name);
+		return;
+	}
+	port_spec_describe(port_spec_of(p), what, sizeof(what));
+	log_info("port %s: %s is there, because %s", p->name, what, p->fallback);
+}
+
 void ports_repair(void *arg)
 {
 	struct daemon *d = arg;
@@ -241,26 +276,14 @@ void ports_repair(void *arg)
 
 	for (uint32_t id = 1; d->client && id <= d->ports->max_id; id++) {
 		struct port *p = d->ports->by_id[id];
-		char err[512] = "";
+		char err[PORT_REASON_SIZE] = "";
 		if (!p)
 			continue;
 		if (!p->broken && p->temporary[0] && port_take_name(p, err, sizeof(err)) < 0)
 			again = true;
 		if (!p->broken)
 			continue;
-		// The candidate in use only: another one may need another policy.
-		int r = port_del(d, p, err, sizeof(err));
-		if (r == 0) {
-			port_close(p);
-			p->adopt = true;
-			r = port_open(d, p, NULL, err, sizeof(err));
-		}
-		if (r == 0) {
-			r = port_add(d, p, err, sizeof(err));
-			if (r < 0)
-				port_close(p);
-		}
-		if (r < 0) {
+		if (repair(d, p, err, sizeof(err)) < 0) {
 			if (strcmp(p->trouble, err) != 0)
 				log_warning("port %s: %s", p->name, err);
 			snprintf(p->trouble, sizeof(p->trouble), "%.*s",
@@ -273,7 +296,8 @@ void ports_repair(void *arg)
 		made_anew = true;
 		p->broken = false;
 		p->trouble[0] = 0;
-		log_info("port %s: its device is back", p->name);
+		port_keep_fallback(d, p);
+		tell_of_repair(p);
 	}
 	if (made_anew)
 		leases_restore(d->leases); // of a dynamic pool: they went with the old port

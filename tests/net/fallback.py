@@ -6,6 +6,7 @@
 import os
 import re
 import sys
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "lib"))
@@ -173,6 +174,99 @@ def test_back_to_vhost_user(lab):
     assert status == 1 and text.startswith(f"~ port {GUEST}: what was missing"), text
     check(lab, apply(lab, lab.document), GUEST, "vhost-user")
     assert "eth0" not in netns.ip("red-1", "link"), "the tap stayed"
+
+
+# No choice of a trunk, of an uplink beside one with nat, and of a nic is there any more.
+def hopeless():
+    wanted = document({"devargs": "0000:99:00.0", "interface": "r2"})
+    wanted["uplinks"].append({"name": "home", "mode": "nat"})
+    wanted["trunks"] = [{"name": "lab", "devargs": "0000:98:00.0", "interface": "r1",
+                         "allowed": [10]}]
+    nic = {"network": "lan", "type": "vhost-user", "socket": "/run/socks/x", "netns": "gone"}
+    wanted["tenants"][0]["instances"].append({"name": "red-3", "nics": [nic]})
+    return wanted
+
+
+def veth(name):
+    netns.ip("", "link", "add", name, "type", "veth", "peer", "name", f"{name}-far")
+
+
+def wait_for_port(lab, name, **wanted):
+    deadline = time.monotonic() + 10
+    while not wanted.items() <= (now := port(lab, name)).items() or "trouble" in now:
+        assert time.monotonic() < deadline, now
+        time.sleep(0.05)
+    return now
+
+
+# The diff foretells nothing that apply does not do, and both tell of what is broken, however often.
+# Where a choice is there again, the port takes it by itself.
+def test_every_choice_gone(lab):
+    veth("r1")
+    veth("r2")
+    os.mkdir("/run/socks")
+    netns.ip("", "netns", "add", "gone")
+    apply(lab, hopeless())
+    netns.ip("", "link", "del", "r1")
+    netns.ip("", "link", "del", "r2")
+    os.rmdir("/run/socks")
+    netns.ip("", "netns", "del", "gone")
+    lab.stop_insulad()
+    lab.start()
+    troubles = {
+        "lab": ("DPDK device 0000:98:00.0: there is no PCI device", "packet socket on r1: "),
+        UPLINK: ("packet socket on r2: ", "nat, which uplink home has, and there is room for one: "
+                 "mend what it lacks, or take one of the two out of the file"),
+        "red/red-3.eth0": ("vhost-user client /run/socks/x: ", "tap eth0 in netns gone: ",
+                           "`ip netns add gone`")}
+    for word in ("diff", "apply", "diff", "apply", "list"):
+        status, text = (lab.try_document(word, lab.document) if word != "list" else
+                        (0, lab.insula("list", "port", "-o", "json")))
+        assert status == 0 and "falls back" not in text, f"{word}: {status} {text}"
+        for name, words in troubles.items():
+            for part in words:
+                assert name in text and part in text, f"{word} of {name}, no '{part}': {text}"
+    for name, there, device in ((UPLINK, "r2", 99), ("lab", "r1", 98)):
+        veth(there)
+        now = wait_for_port(lab, name, type="packet")
+        assert f"DPDK device 0000:{device}:00.0: there is no PCI device" in now["reason"], now
+    netns.ip("", "netns", "add", "gone")
+    now = wait_for_port(lab, "red/red-3.eth0", type="tap")
+    assert "/run/socks" in now["reason"], now
+    assert lab.try_document("diff", lab.document) == (0, ""), lab.try_document("diff", lab.document)
+    lab.kill("insulad")
+    lab.start()
+    assert "/run/socks" in port(lab, "red/red-3.eth0")["reason"], lab.list("port")
+    os.mkdir("/run/socks")
+    status, text = lab.try_document("diff", lab.document)
+    assert status == 1 and "~ port red/red-3.eth0: what was missing is there now" in text, text
+    apply(lab, lab.document)
+    wait_for_port(lab, "red/red-3.eth0", type="vhost-user")
+
+
+# Nat is another policy: an apply takes it, which diff says; a trial does not.
+def test_nat_gone(lab):
+    wanted = document({"devargs": "0000:99:00.0", "interface": "r2"})
+    apply(lab, wanted)
+    netns.ip("", "link", "del", "r2")
+    netns.ip("", "link", "add", "insula-nat0", "type", "bridge")
+    lab.stop_insulad()
+    lab.start()
+    for word in ("diff", "apply", "diff"):
+        status, text = lab.try_document(word, wanted)
+        assert status == 0 and "falls back" not in text, f"{word}: {status} {text}"
+        assert "interface insula-nat0 in the host" in text, f"{word}: {text}"
+    netns.ip("", "link", "del", "insula-nat0")
+    status, text = lab.try_document("diff", wanted)
+    assert status == 1 and text.count("falls back to nat through tap insula-nat0") == 1, text
+    # What the file changes is told as that, and is no repair.
+    nat = {"uplinks": [{"name": UPLINK, "mode": "nat"}]}
+    status, text = lab.try_document("diff", wanted | nat)
+    assert status == 1 and "mode routed -> nat" in text and "repair" not in text, text
+    text = apply(lab, wanted)
+    assert "falls back to nat through tap insula-nat0" in text, text
+    check(lab, text, UPLINK, "nat", "packet socket on r2: ")
+    assert port(lab, UPLINK)["type"] == "nat"
 
 
 def main():
