@@ -130,16 +130,22 @@ bool devargs_unknown(const char *devargs, char *text, size_t size)
 	return true;
 }
 
-bool devargs_out_of_reach(const char *devargs, char *text, size_t size)
+bool devargs_out_of_reach(const char *devargs, enum devargs_user user, char *text, size_t size)
 {
+	static const char *const on_interface[DEVARGS_USER_COUNT] = {
+		"`interface`, of a nic with `type: packet`", "`interface`", "`interface`"
+	};
+	static const char *const to_host[DEVARGS_USER_COUNT] = { "a nic of `type: tap`",
+		"`interface`", "`mode: nat`" };
 	static const struct {
-		const char *driver, *argument, *needs, *instead;
+		const char *driver, *argument, *needs;
+		const char *const *instead;
 	} all[] = {
-		{ "_af_packet", "", "CAP_NET_RAW", "`interface`, of a nic with `type: packet`" },
-		{ "_af_xdp", "", "CAP_NET_RAW", "`interface`, of a nic with `type: packet`" },
-		{ "_tap", "", "CAP_NET_ADMIN", "a nic of `type: tap`" },
-		{ "_tun", "", "CAP_NET_ADMIN", "a nic of `type: tap`" },
-		{ "_virtio_user", "path=/dev/vhost-net", "CAP_NET_ADMIN", "a nic of `type: tap`" },
+		{ "_af_packet", "", "CAP_NET_RAW", on_interface },
+		{ "_af_xdp", "", "CAP_NET_RAW", on_interface },
+		{ "_tap", "", "CAP_NET_ADMIN", to_host },
+		{ "_tun", "", "CAP_NET_ADMIN", to_host },
+		{ "_virtio_user", "path=/dev/vhost-net", "CAP_NET_ADMIN", to_host },
 	};
 
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
@@ -150,7 +156,7 @@ bool devargs_out_of_reach(const char *devargs, char *text, size_t size)
 		snprintf(text, size,
 			"no device '%.60s': its driver needs %s, which the switch never has; use "
 			"%s instead",
-			devargs, all[i].needs, all[i].instead);
+			devargs, all[i].needs, all[i].instead[user]);
 		return true;
 	}
 	return false;

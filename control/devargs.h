@@ -10,6 +10,8 @@ enum {
 	DEVARGS_ADDRESS_SIZE = 20, // the longest: 12345678:01:00.0
 };
 
+enum devargs_user { DEVARGS_NIC, DEVARGS_TRUNK, DEVARGS_UPLINK, DEVARGS_USER_COUNT };
+
 // The PCI address as in sysfs ("0000:01:00.0") if they name a PCI device.
 bool devargs_address(const char *devargs, char ret_address[DEVARGS_ADDRESS_SIZE]);
 // What is wrong with them and what is right, to go on from "devargs X "; NULL = nothing.
@@ -18,5 +20,5 @@ const char *devargs_mistake(const char *devargs);
 bool devargs_unknown(const char *devargs, char *text, size_t size);
 void devargs_no_driver(const char *devargs, char *text, size_t size);
 // Does its driver need a right that the switch never has (an ordinary user, no capabilities, unix
-// sockets only)? Then that is said, and which kind of port does the same.
-bool devargs_out_of_reach(const char *devargs, char *text, size_t size);
+// sockets only)? Then that is said, and what does the same for such a port.
+bool devargs_out_of_reach(const char *devargs, enum devargs_user user, char *text, size_t size);

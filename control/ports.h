@@ -74,6 +74,9 @@ int port_make(struct daemon *d, struct port *p, const struct port *donor, const 
 // The same for a port that port_make failed to make, but for nat: that needs another policy, which
 // is an apply's to make.
 int port_remake(struct daemon *d, struct port *p, const char *nat_user, char *err, size_t err_size);
+// Can the candidate be had, as far as can be seen? 0, or -errno with the sentence.
+int port_check_candidate(struct daemon *d, const struct port *p, const struct port_spec *s,
+	const struct port *donor, char *err, size_t err_size);
 // The candidate port_make would choose, as far as can be seen without making anything.
 unsigned port_expect(const struct port *p, const char *nat_user);
 // Would port_make fail, as far as can be seen? -errno with the sentence it would say, else 0.

@@ -203,16 +203,19 @@ static int configure(struct port *p, struct ethdev *e, const struct port_params 
 
 // Why DPDK gave no device, and what to do. said: the driver's own words.
 static void describe_refusal(
-	const char *devargs, int r, const char *said, char *err, size_t err_size)
+	const struct port_params *params, int r, const char *said, char *err, size_t err_size)
 {
+	const char *devargs = params->arg;
 	bool pci = vfio_is_pci(devargs);
+	// Which of the others it is, the policy will say.
+	enum devargs_user user = strchr(params->name, '/') ? DEVARGS_NIC : DEVARGS_TRUNK;
 
 	if (pci && r == -ENODEV)
 		snprintf(err, err_size, "no PCI device '%.100s'; `lspci -D` lists them", devargs);
+	else if (devargs_out_of_reach(devargs, user, err, err_size))
+		return;
 	else if (r == -EFAULT || (pci && r == -ENOTSUP)) // no bus or no driver knows it
 		devargs_no_driver(devargs, err, err_size);
-	else if (devargs_out_of_reach(devargs, err, err_size))
-		return;
 	else if (said[0])
 		snprintf(err, err_size, "no device '%.100s': its driver says: %s", devargs, said);
 	else // -1 is many drivers' word for any failure
@@ -254,7 +257,7 @@ static int probe_bus(const struct port_params *params, char *err, size_t err_siz
 		return -EBUSY;
 	}
 	if (r != 0) {
-		describe_refusal(params->arg, r, said, err, err_size);
+		describe_refusal(params, r, said, err, err_size);
 		return r == -EFAULT ? -ENODEV : r;
 	}
 	return 0;

@@ -181,6 +181,11 @@ def test_device(lab):
     check_foreseen(lab, changed_with(type="ethdev", devargs="net_foo0"), "no driver for 'net_foo0'")
     check_foreseen(lab, changed_with(type="ethdev", devargs="net_af_packet0,iface=wlan0"),
                    "CAP_NET_RAW, which the switch never has", "`type: packet`")
+    check_foreseen(lab, changed_with(type="ethdev", devargs="net_tap0"),
+                   "CAP_NET_ADMIN, which the switch never has; use a nic of `type: tap` instead")
+    document = changed_document()
+    document["trunks"] = [{"name": "lab", "devargs": "net_tap0", "allowed": [30]}]
+    check_foreseen(lab, document, "CAP_NET_ADMIN, which the switch never has; use `interface`")
     check_fails(lab, changed_with(type="ethdev", devargs="net_virtio_user0"), "path is mandatory")
     check_fails(lab, changed_with(type="ethdev", devargs="0000:99:00.0"), "0000:99:00.0")
 

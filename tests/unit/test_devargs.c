@@ -65,18 +65,29 @@ static void rights_the_switch_never_has(void **state)
 {
 	const struct {
 		const char *devargs, *needs, *instead;
-	} cases[] = { { "net_af_packet0,iface=eth1", "CAP_NET_RAW", "`type: packet`" },
-		{ "eth_af_packet0,iface=eth1", "CAP_NET_RAW", "`type: packet`" },
-		{ "net_af_packet0", "CAP_NET_RAW", "`interface`" },
-		{ "net_tap0", "CAP_NET_ADMIN", "`type: tap`" },
-		{ "net_virtio_user0,path=/dev/vhost-net", "CAP_NET_ADMIN", "`type: tap`" },
-		{ "net_virtio_user0,path=/run/x", NULL, NULL }, { "net_null0", NULL, NULL },
-		{ "net_null0,x=net_tap", NULL, NULL }, { "0000:01:00.0", NULL, NULL } };
+		enum devargs_user user;
+	} cases[] = { { "net_af_packet0,iface=eth1", "CAP_NET_RAW",
+			      "use `interface`, of a nic with `type: packet` instead",
+			      DEVARGS_NIC },
+		{ "eth_af_packet0,iface=eth1", "CAP_NET_RAW", "`type: packet`", DEVARGS_NIC },
+		{ "net_af_packet0", "CAP_NET_RAW", "`interface`", DEVARGS_NIC },
+		{ "net_af_packet0", "CAP_NET_RAW", "use `interface` instead", DEVARGS_TRUNK },
+		{ "net_af_xdp0", "CAP_NET_RAW", "use `interface` instead", DEVARGS_UPLINK },
+		{ "net_tap0", "CAP_NET_ADMIN", "use a nic of `type: tap` instead", DEVARGS_NIC },
+		{ "net_tap0", "CAP_NET_ADMIN", "use `interface` instead", DEVARGS_TRUNK },
+		{ "net_virtio_user0,path=/dev/vhost-net", "CAP_NET_ADMIN", "`type: tap`",
+			DEVARGS_NIC },
+		{ "net_virtio_user0,path=/dev/vhost-net", "CAP_NET_ADMIN",
+			"use `mode: nat` instead", DEVARGS_UPLINK },
+		{ "net_virtio_user0,path=/run/x", NULL, NULL, DEVARGS_NIC },
+		{ "net_null0", NULL, NULL, DEVARGS_NIC },
+		{ "net_null0,x=net_tap", NULL, NULL, DEVARGS_NIC },
+		{ "0000:01:00.0", NULL, NULL, DEVARGS_NIC } };
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		char text[240] = "";
 
-		if (devargs_out_of_reach(cases[i].devargs, text, sizeof(text)) !=
+		if (devargs_out_of_reach(cases[i].devargs, cases[i].user, text, sizeof(text)) !=
 			(cases[i].needs != NULL))
 			fail_msg("%s: %s", cases[i].devargs, text);
 		if (cases[i].needs &&
