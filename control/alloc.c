@@ -60,6 +60,27 @@ static int give_id(struct alloc *a, enum store_id_kind kind, const char *key, ui
 	return r;
 }
 
+// The model's check does so for what the file says; a last resort that it would refuse is none.
+static bool nat_would_overlap(const struct model *m, const struct model_uplink *u)
+{
+	const be32 nat = htonl(DESIRED_NAT_SUBNET); // no prefix is longer than its
+
+	for (unsigned i = 0; i < m->n_uplinks; i++) {
+		const struct model_uplink *v = &m->uplinks[i];
+		if (v != u && v->mode != MODEL_UPLINK_NAT && v->address &&
+			ipv4_in_prefix(nat, v->address, v->prefix_len))
+			return true;
+	}
+	for (unsigned t = 0; t < m->n_tenants; t++)
+		for (unsigned i = 0; i < m->tenants[t].n_networks; i++) {
+			const struct model_network *n = &m->tenants[t].networks[i];
+			if (strcmp(n->snat, u->name) == 0 && n->prefix_len &&
+				ipv4_in_prefix(nat, n->subnet, n->prefix_len))
+				return true;
+		}
+	return false;
+}
+
 static int alloc_uplinks(struct alloc *a)
 {
 	struct desired *d = a->d;
@@ -80,8 +101,9 @@ static int alloc_uplinks(struct alloc *a)
 		p->address = u->address;
 		p->prefix_len = u->prefix_len;
 		p->gateway = u->gateway;
+		p->no_nat = u->mode != MODEL_UPLINK_NAT && nat_would_overlap(d->model, u);
 		if (u->mode == MODEL_UPLINK_NAT) {
-			desired_uplink_to_nat(p);
+			desired_uplink_to_nat(p); // checked with the model
 			if (++n_nat > 1)
 				return report(a, u->line,
 					"uplink '%s' is a second one of mode nat; one is allowed",

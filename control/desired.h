@@ -46,6 +46,7 @@ struct desired_port {
 	bool nat;
 	uint8_t prefix_len;
 	be32 gateway;
+	bool no_nat; // uplink: it has no such fallback, whose subnet would overlap another
 };
 
 struct desired_tenant {

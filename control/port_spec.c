@@ -52,6 +52,8 @@ static unsigned uplink_candidates(
 			sizeof(u->devargs));
 	if (!nat && u->interface[0])
 		put_packet(next(specs, &n, PROTO_PORT_PACKET, u->mtu, 1), u->interface);
+	if (p->no_nat)
+		return n;
 	struct port_spec *s = next(specs, &n, PROTO_PORT_TAP, u->mtu, 1);
 	put_nat(s, u);
 	put_tap(s, "", nat && u->interface[0] ? u->interface : DESIRED_NAT_INTERFACE, p->host_mac);

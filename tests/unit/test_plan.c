@@ -174,6 +174,38 @@ static void test_fallback_order(void **state)
 	desired_free(d);
 }
 
+// The subnet that the file could not give it, either.
+static void test_no_fallback_to_nat(void **state)
+{
+	static const struct {
+		const char *address, *subnet;
+		unsigned n;
+	} cases[] = { { "100.126.255.2/24", "10.1.0.0/24", 2 },
+		{ "100.127.255.2/24", "10.1.0.0/24", 1 }, { "192.0.2.2/24", "100.127.0.0/16", 1 } };
+	struct port_spec s[PORT_MAX_CANDIDATES];
+	char yaml[1024];
+
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		snprintf(yaml, sizeof(yaml),
+			"version: 1\n"
+			"uplinks:\n"
+			"  - {name: own, mode: routed, interface: up0, address: 198.51.100.2/24}\n"
+			"  - {name: other, mode: routed, interface: up1, address: %s}\n"
+			"tenants:\n"
+			"  - name: red\n"
+			"    networks:\n"
+			"      - {name: lan, vlan: 10, subnet: %s, gateway: %.*s.0.1, snat: own}\n"
+			"    instances: []\n",
+			cases[i].address, cases[i].subnet, i == 2 ? 7 : 4, cases[i].subnet);
+		struct desired *d = fixture_desired(yaml);
+		assert_int_equal(
+			port_spec_candidates(&d->ports[0], "/run/insula", 1, s), cases[i].n);
+		// Its own subnet goes with its own device, and no network is behind the other.
+		assert_int_equal(port_spec_candidates(&d->ports[1], "/run/insula", 1, s), 2);
+		desired_free(d);
+	}
+}
+
 static void test_taps_that_change_hands(void **state)
 {
 	struct port_spec a = { .kind = PROTO_PORT_TAP, .n_queues = 1, .ifname = "t", .netns = "n" };
@@ -217,6 +249,7 @@ int main(void)
 		T(test_what_absence_means),
 		cmocka_unit_test(test_details_are_added),
 		T(test_fallback_order),
+		T(test_no_fallback_to_nat),
 		cmocka_unit_test(test_taps_that_change_hands),
 		T(test_two_ports_with_one_mac),
 	};
