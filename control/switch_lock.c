@@ -3,13 +3,16 @@
 // switch_link.c, main thread.
 #include "control/switch_lock.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "control/log.h"
 #include "control/loop.h"
@@ -47,6 +50,57 @@ static void end_holder(int fd)
 	}
 }
 
+static bool has_open(pid_t pid, const struct stat *lock)
+{
+	char path[64];
+	struct dirent *e;
+	struct stat st;
+	bool found = false;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+	DIR *fds = opendir(path);
+	while (fds && !found && (e = readdir(fds)) != NULL)
+		found = fstatat(dirfd(fds), e->d_name, &st, 0) == 0 && st.st_dev == lock->st_dev &&
+			st.st_ino == lock->st_ino;
+	if (fds)
+		closedir(fds);
+	return found;
+}
+
+// Who has it open, also before it has said who it is; 0 = nobody in this PID namespace.
+static pid_t find_holder(int fd)
+{
+	pid_t pid, found = holder(fd);
+	struct dirent *e;
+	struct stat lock;
+
+	if (found > 0 || fstat(fd, &lock) < 0)
+		return found;
+	DIR *all = opendir("/proc");
+	while (all && found <= 0 && (e = readdir(all)) != NULL) {
+		pid = (pid_t)strtol(e->d_name, NULL, 10); // 0: no process
+		if (pid > 0 && pid != getpid() && has_open(pid, &lock))
+			found = pid;
+	}
+	if (all)
+		closedir(all);
+	return found;
+}
+
+static int does_not_end(int fd, const char *path, char *err, size_t err_size)
+{
+	pid_t pid = find_holder(fd);
+
+	if (pid > 0)
+		return log_reason(-EBUSY, err, err_size,
+			"an insula-switch (pid %d) holds %s and does not end; end it with `kill "
+			"-9 %d`",
+			pid, path, pid);
+	return log_reason(-EBUSY, err, err_size,
+		"an insula-switch that is not in this PID namespace holds %s and does not end",
+		path);
+}
+
 static int take(int fd, const char *path, char *err, size_t err_size)
 {
 	uint64_t end = loop_now_ns() + PATIENCE_MS * 1000000ull;
@@ -56,10 +110,7 @@ static int take(int fd, const char *path, char *err, size_t err_size)
 			return log_reason(-errno, err, err_size, "cannot lock %s: %m", path);
 		end_holder(fd);
 		if (loop_now_ns() > end)
-			return log_reason(-EBUSY, err, err_size,
-				"an insula-switch holds %s and does not end; end it with `fuser -k "
-				"%s`",
-				path, path);
+			return does_not_end(fd, path, err, err_size);
 		poll(NULL, 0, PAUSE_MS);
 	}
 	return 0;
