@@ -42,6 +42,19 @@ static bool is_for_guest(struct console *c, uint8_t byte)
 	return !c->escaped;
 }
 
+static unsigned int room_for(struct console *c)
+{
+	return c->virtio ? virtio_console_room(c->virtio) : serial_room(&c->machine->serial);
+}
+
+static void put(struct console *c, uint8_t byte)
+{
+	if (c->virtio)
+		virtio_console_put(c->virtio, &byte, 1);
+	else
+		serial_put(&c->machine->serial, byte);
+}
+
 static void input_ready(void *arg, uint32_t events)
 {
 	struct console *c = arg;
@@ -51,13 +64,13 @@ static void input_ready(void *arg, uint32_t events)
 	ssize_t n = 1;
 
 	pthread_mutex_lock(&m->lock);
-	room = serial_room(&m->serial);
+	room = room_for(c);
 	if (room)
-		n = read(STDIN_FILENO, bytes, room);
+		n = read(STDIN_FILENO, bytes, room < sizeof(bytes) ? room : sizeof(bytes));
 	for (ssize_t i = 0; room && i < n; i++)
 		if (is_for_guest(c, bytes[i]))
-			serial_put(&m->serial, bytes[i]);
-	if (!serial_room(&m->serial))
+			put(c, bytes[i]);
+	if (!room_for(c))
 		loop_modify(&m->loop, &c->input, 0); // until the guest has taken some
 	pthread_mutex_unlock(&m->lock);
 	if (n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN)) {
@@ -66,9 +79,11 @@ static void input_ready(void *arg, uint32_t events)
 	}
 }
 
-int console_init(struct console *c, struct machine *m, void (*leave)(void *arg), void *arg)
+int console_init(struct console *c, struct machine *m, struct virtio_console *virtio,
+	void (*leave)(void *arg), void *arg)
 {
 	*c = (struct console){ .machine = m,
+		.virtio = virtio,
 		.input = { .fd = STDIN_FILENO, .ready = input_ready, .arg = c },
 		.leave = leave,
 		.arg = arg };
@@ -82,6 +97,11 @@ int console_init(struct console *c, struct machine *m, void (*leave)(void *arg),
 	}
 	// files and /dev/null cannot be waited for: no input then
 	c->has_input = loop_add(&m->loop, &c->input, EPOLLIN) == 0;
+	if (virtio) {
+		virtio->arg = c;
+		virtio->input_wanted = input_wanted;
+		return 0;
+	}
 	pthread_mutex_lock(&m->lock);
 	m->serial.output = output;
 	m->serial.input_wanted = input_wanted;

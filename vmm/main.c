@@ -14,8 +14,10 @@
 #include "vmm/confine.h"
 #include "vmm/console.h"
 #include "vmm/machine.h"
+#include "vmm/virtio_balloon.h"
 #include "vmm/virtio_blk.h"
 #include "vmm/virtio_net.h"
+#include "vmm/virtio_rng.h"
 
 static const char USAGE[] =
 	"usage: insula-vmm --kernel FILE [OPTION...]\n"
@@ -36,6 +38,9 @@ static const char USAGE[] =
 	"                   [,readonly][,direct][,queues=N][,serial=WORD]\n"
 	"  --user NAME      what to be once everything is open, as a name or UID:GID (nobody);\n"
 	"                   who is not root stays who it is\n"
+	"  --console KIND   what standard input and output are: serial, or virtio (serial)\n"
+	"  --rng            a source of randomness\n"
+	"  --balloon MIB    a memory balloon: free pages come back to the host, and so much more\n"
 	"  --no-reboot      a guest that reboots ends the machine\n"
 	"  --version, --help\n"
 	"Exit status: 0 the guest powered off, 1 it could not be started or went wrong, 2 wrong "
@@ -52,6 +57,8 @@ struct options {
 	unsigned int n_disks;
 	struct virtio_blk_options disks[DISKS];
 	const char *user;
+	bool virtio_console, rng, balloon;
+	uint32_t balloon_mib;
 	bool no_reboot;
 };
 
@@ -65,6 +72,9 @@ struct run {
 	struct virtio_net nets[NETS];
 	unsigned int n_disks;
 	struct virtio_blk disks[DISKS];
+	struct virtio_console virtio_console;
+	struct virtio_rng rng;
+	struct virtio_balloon balloon;
 	int status;
 };
 
@@ -97,6 +107,9 @@ enum {
 	OPT_NET,
 	OPT_DISK,
 	OPT_USER,
+	OPT_CONSOLE,
+	OPT_RNG,
+	OPT_BALLOON,
 	OPT_NO_REBOOT,
 	OPT_VERSION,
 	OPT_HELP
@@ -112,6 +125,9 @@ static const struct option OPTIONS[] = {
 	{ "net", required_argument, NULL, OPT_NET },
 	{ "disk", required_argument, NULL, OPT_DISK },
 	{ "user", required_argument, NULL, OPT_USER },
+	{ "console", required_argument, NULL, OPT_CONSOLE },
+	{ "rng", no_argument, NULL, OPT_RNG },
+	{ "balloon", required_argument, NULL, OPT_BALLOON },
 	{ "no-reboot", no_argument, NULL, OPT_NO_REBOOT },
 	{ "version", no_argument, NULL, OPT_VERSION },
 	{ "help", no_argument, NULL, OPT_HELP },
@@ -143,6 +159,27 @@ static int add_disk(struct options *o)
 		return 0;
 	}
 	tell(e.text);
+	return 3;
+}
+
+static int set_console(struct options *o)
+{
+	o->virtio_console = strcmp(optarg, "virtio") == 0;
+	if (o->virtio_console || strcmp(optarg, "serial") == 0)
+		return 0;
+	fprintf(stderr, "insula-vmm: --console %s: serial or virtio is allowed\n", optarg);
+	return 3;
+}
+
+static int set_balloon(struct options *o)
+{
+	unsigned long number;
+
+	o->balloon = parse_number(optarg, 0, 1 << 20, &number);
+	o->balloon_mib = o->balloon ? (uint32_t)number : 0;
+	if (o->balloon)
+		return 0;
+	fprintf(stderr, "insula-vmm: --balloon %s: 0 to 1048576 MiB are allowed\n", optarg);
 	return 3;
 }
 
@@ -189,6 +226,13 @@ static int set_option(struct options *o, int option)
 	case OPT_USER:
 		o->user = optarg;
 		return 0;
+	case OPT_CONSOLE:
+		return set_console(o);
+	case OPT_RNG:
+		o->rng = true;
+		return 0;
+	case OPT_BALLOON:
+		return set_balloon(o);
 	case OPT_NO_REBOOT:
 		o->no_reboot = true;
 		return 0;
@@ -302,6 +346,12 @@ static int add_devices(struct run *r, struct error *e)
 	for (; err == 0 && r->n_disks < r->options->n_disks; r->n_disks += err == 0)
 		err = virtio_blk_init(
 			&r->disks[r->n_disks], &r->machine, &r->options->disks[r->n_disks], e);
+	if (err == 0 && r->options->virtio_console)
+		err = virtio_console_init(&r->virtio_console, &r->machine, STDOUT_FILENO, e);
+	if (err == 0 && r->options->rng)
+		err = virtio_rng_init(&r->rng, &r->machine, e);
+	if (err == 0 && r->options->balloon)
+		err = virtio_balloon_init(&r->balloon, &r->machine, r->options->balloon_mib, e);
 	return err;
 }
 
@@ -327,6 +377,19 @@ static int start(struct run *r, struct error *e)
 	return err;
 }
 
+// The machine is no more.
+static void free_devices(struct run *r)
+{
+	while (r->n_disks > 0)
+		virtio_blk_free(&r->disks[--r->n_disks]);
+	if (r->options->virtio_console)
+		virtio_console_free(&r->virtio_console);
+	if (r->options->rng)
+		virtio_rng_free(&r->rng);
+	if (r->options->balloon)
+		virtio_balloon_free(&r->balloon);
+}
+
 static int run(struct run *r, const struct options *o)
 {
 	struct error e;
@@ -344,7 +407,8 @@ static int run(struct run *r, const struct options *o)
 		tell(strerror(errno));
 		return 1;
 	}
-	console_init(&r->console, &r->machine, on_escape, r);
+	console_init(&r->console, &r->machine, o->virtio_console ? &r->virtio_console : NULL,
+		on_escape, r);
 	if (start(r, &e) < 0) {
 		tell(e.text);
 		r->status = 1;
@@ -355,8 +419,7 @@ static int run(struct run *r, const struct options *o)
 	console_free(&r->console);
 	end_devices(r);
 	machine_free(&r->machine);
-	while (r->n_disks > 0)
-		virtio_blk_free(&r->disks[--r->n_disks]);
+	free_devices(r);
 	return r->status;
 }
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Debian's cloud kernel in insula-vmm, in the outer machine: boots with two processors, takes its
-# serial input, reboots, and powers off. vmm_boot_inside.py does it there. Started by
-# test_vmm_boot.sh.
+# serial input, reboots, and powers off; then boots again on a virtio console, with disks, rng and a
+# balloon. vmm_boot_inside.py does it there. Started by test_vmm_boot.sh.
 import glob
 import os
 import sys
@@ -25,6 +25,47 @@ echo "heard $word"
 [ "$word" = reboot ] && reboot -f
 poweroff -f
 """
+MODULES = ("virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci",
+           "virtio_blk", "virtio_console", "virtio-rng", "virtio_balloon")
+# vda: a file; vdb: a block device, directly. Each answer is a line, each step waits for a word.
+DEVICES = """
+exec </dev/hvc0 >/dev/hvc0 2>&1
+stty -echo
+echo "hvc0: up"
+read word
+echo "heard $word"
+echo "rng: $(cat /sys/class/misc/hw_random/rng_current)"
+echo "random: $(dd if=/dev/hwrng bs=1024 count=1 2>/dev/null | gzip -c | wc -c)"
+for d in vda vdb; do
+	q=/sys/block/$d
+	echo "$d: $(cat $q/size) $(cat $q/serial) $(cat $q/queue/logical_block_size) $(cat $q/ro)"
+	dd if=/dev/urandom of=/data bs=64k count=8 2>/dev/null
+	dd if=/data of=/dev/$d bs=64k seek=2 conv=fsync 2>/dev/null
+	echo "$d wrote: $(md5sum </data)"
+	echo 3 >/proc/sys/vm/drop_caches
+	echo "$d read: $(dd if=/dev/$d bs=64k skip=2 count=8 2>/dev/null | md5sum)"
+	for i in 1 2 3 4 5; do
+		dd if=/data of=/dev/$d bs=4k count=1 seek=$i conv=fsync 2>/dev/null
+	done
+	echo "$d flushed"
+	read word
+	blkdiscard /dev/$d && echo "$d discarded"
+	read word
+done
+dd if=/dev/vdc of=/data bs=64k count=4 2>/dev/null
+echo "vdc: $(cat /sys/block/vdc/ro) $(md5sum </data)"
+rm /data
+mount -t tmpfs tmpfs /bin/../lib
+dd if=/dev/zero of=/lib/fill bs=1M count=64 2>/dev/null
+echo "filled"
+read word
+rm /lib/fill
+echo "freed"
+read word
+echo "ballooned: $(sed -n 's/^balloon_inflate //p' /proc/vmstat)"
+read word
+poweroff -f
+"""
 
 
 def main():
@@ -33,10 +74,15 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         image = os.path.join(folder, "guest-initramfs")
         initramfs.write(image, os.path.join(build, "guest-kernel"), (), {"init": INIT})
-        machine = outer.Machine(folder, ("kvm-amd",), memory_mib=2048)
+        devices = os.path.join(folder, "devices-initramfs")
+        initramfs.write(devices, os.path.join(build, "guest-kernel"), MODULES, {"init": DEVICES})
+        disk = os.path.join(folder, "disk")
+        with open(disk, "wb") as file:
+            file.truncate(64 << 20)
+        machine = outer.Machine(folder, ("kvm-amd", "virtio_blk"), memory_mib=2048)
         told = machine.run(
             ["/usr/bin/python3", os.path.join(HERE, "vmm_boot_inside.py"),
-             os.path.join(build, "vmm", "insula-vmm"), kernel, image], 200)
+             os.path.join(build, "vmm", "insula-vmm"), kernel, image, devices], 200, [disk])
         print("\n".join(told))
         if told[-1:] != ["done"]:
             sys.exit(machine.last_words())

@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# vmm_boot_inside.py INSULA_VMM KERNEL INITRD: inside the outer machine; see vmm_boot.py. Tells what
-# happened on $OUTER_REPORT, "done" at last.
+# vmm_boot_inside.py INSULA_VMM KERNEL INITRD DEVICES_INITRD: inside the outer machine; see
+# vmm_boot.py. Tells what happened on $OUTER_REPORT, "done" at last.
+import hashlib
 import os
 import subprocess
 import sys
+import time
+
+MIB = 1 << 20
+SECONDS = 60
 
 
 class Guest:
@@ -48,10 +53,90 @@ def boot(report, vmm, kernel, initrd):
     expect("exit status", guest.status(), 0)
 
 
+def md5(path, size, offset=0):
+    with open(path, "rb") as file:
+        file.seek(offset)
+        return hashlib.md5(file.read(size)).hexdigest() + "  -"
+
+
+# How often the disk was told to write its cache: a field of the kernel's
+# Documentation/block/stat.rst.
+def flushes(device):
+    with open(f"/sys/block/{device}/stat", encoding="ascii") as file:
+        return int(file.read().split()[15])
+
+
+# MiB of the guest's memory that the host has made.
+def resident(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("RssShmem")) // 1024
+
+
+def until(what, condition):
+    end = time.monotonic() + SECONDS
+    while not condition():
+        if time.monotonic() > end:
+            raise RuntimeError(f"not within {SECONDS} s: {what}")
+        time.sleep(0.05)
+
+
+# A disk whose content the outer side sees at `path`.
+def check_disk(guest, name, path, size, serial):
+    expect("the disk", guest.wait(name + ":"), f" {size // 512} {serial} 512 0")
+    wrote = guest.wait(f"{name} wrote:").strip()
+    expect("what is read", guest.wait(f"{name} read:").strip(), wrote)
+    guest.wait(f"{name} flushed")
+    expect("the outer side's content", md5(path, 512 << 10, 128 << 10), wrote)
+    guest.say("discard")
+    guest.wait(f"{name} discarded")
+    guest.say("on")
+
+
+def check_memory(guest):
+    guest.wait("filled")
+    full = resident(guest.vmm.pid)
+    guest.say("free")
+    guest.wait("freed")
+    until("free pages come back", lambda: resident(guest.vmm.pid) < full - 50)
+    print(f"reported free: {full - resident(guest.vmm.pid)} MiB", file=guest.report, flush=True)
+    guest.say("on")
+    expect("the balloon", guest.wait("ballooned:"), f" {16 * MIB // 4096}")
+    guest.say("off")
+
+
+def devices(report, vmm, kernel, initrd):
+    file, readonly = "/run/vda", "/run/vdc"
+    with open(file, "wb") as f:
+        f.truncate(32 * MIB)
+    with open(readonly, "wb") as f:
+        f.write(os.urandom(MIB))
+    guest = Guest(report, vmm, "--kernel", kernel, "--initrd", initrd, "--memory", "256", "--cpus",
+                  "2", "--cmdline", "quiet panic=-1", "--no-reboot", "--console", "virtio",
+                  "--rng", "--balloon", "16", "--disk", f"file={file},serial=first,queues=2",
+                  "--disk", "file=/dev/vda,serial=second,direct",
+                  "--disk", f"file={readonly},readonly")
+    guest.wait("hvc0: up")
+    guest.say("word")
+    guest.wait("heard word")
+    expect("the rng", guest.wait("rng:"), " virtio_rng.0")
+    if int(guest.wait("random:")) < 1024:
+        raise RuntimeError("random bytes that can be packed")
+    check_disk(guest, "vda", file, 32 * MIB, "first")
+    begin = flushes("vda")
+    check_disk(guest, "vdb", "/dev/vda", 64 * MIB, "second")
+    if flushes("vda") - begin < 6:
+        raise RuntimeError(f"{flushes('vda') - begin} flushes reached the disk, of 6")
+    expect("blocks of the file after a discard", os.stat(file).st_blocks, 0)
+    expect("vdc", guest.wait("vdc:"), " 1 " + md5(readonly, 256 << 10))
+    check_memory(guest)
+    expect("exit status", guest.status(), 0)
+
+
 def main():
     with open(os.environ["OUTER_REPORT"], "w", encoding="utf-8") as report:
         try:
-            boot(report, *sys.argv[1:])
+            boot(report, *sys.argv[1:4])
+            devices(report, *sys.argv[1:3], sys.argv[4])
         except (RuntimeError, OSError) as error:
             print(error, file=report, flush=True)
         else:
