@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include "control/devargs_internal.h"
 
 enum {
 	NAME_MAX_LEN = 63, // RTE_DEV_NAME_MAX_LEN without its end
@@ -93,17 +94,18 @@ const char *devargs_mistake(const char *devargs)
 {
 	size_t len = strcspn(devargs, ",");
 	char address[DEVARGS_ADDRESS_SIZE];
+	bool pci = devargs_address(devargs, address);
 
 	if (selects(devargs))
 		return "selects devices by bus=, class= or driver=; allowed: the name of one, like "
 		       "0000:01:00.0 or net_null0";
-	if (devargs_address(devargs, address) || is_driver(devargs, len))
-		return NULL;
+	if (pci || is_driver(devargs, len))
+		return devargs_arguments_mistake(devargs, pci);
 	if (memchr(devargs, ':', len))
 		return "is a malformed PCI address; allowed: [DOMAIN:]BUS:DEVICE.FUNCTION in hex, "
 		       "like 0000:01:00.0";
 	return "names no device; allowed: a PCI address like 0000:01:00.0 or a network driver's "
-	       "name like net_null0, each with arguments behind a comma";
+	       "name like net_null0, which may have arguments behind a comma";
 }
 
 void devargs_no_driver(const char *devargs, char *text, size_t size)

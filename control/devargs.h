@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What devargs name: "0000:01:00.0", "pci:01:00.0,ARGS" or a driver's "net_null0,ARGS". insulad and
+// What devargs name: "0000:01:00.0", "pci:01:00.0" or a driver's "net_null0,ARGS". insulad and
 // the switch both ask: DPDK takes more (bus=, class=, other buses), and dies of some of it.
 #pragma once
 

@@ -16,6 +16,7 @@
 #include <rte_ethdev.h>
 #include <rte_spinlock.h>
 #include "control/devargs.h"
+#include "vswitch/driver_patience.h"
 #include "vswitch/driver_words.h"
 #include "vswitch/port.h"
 #include "vswitch/vfio.h"
@@ -224,10 +225,21 @@ static void describe_refusal(
 				: strerror(-r));
 }
 
-static int probe_bus(const struct port_params *params, char *err, size_t err_size)
+// A driver that took the device and made no port of it, as some do that refuse: with the device
+// there DPDK would ask no driver when it is wanted again.
+static void forget_device(const char *devargs)
+{
+	char name[RTE_DEV_NAME_MAX_LEN];
+
+	canonical(devargs, name);
+	rte_eal_hotplug_remove(vfio_is_pci(devargs) ? "pci" : "vdev", name);
+}
+
+// ret_said: the driver's own words.
+static int probe_bus(const struct port_params *params, char ret_said[DRIVER_WORDS_SIZE], char *err,
+	size_t err_size)
 {
 	const char *mistake = devargs_mistake(params->arg);
-	char said[DRIVER_WORDS_SIZE];
 	uint16_t dev;
 	int r;
 
@@ -246,8 +258,10 @@ static int probe_bus(const struct port_params *params, char *err, size_t err_siz
 	r = vfio_is_pci(params->arg) ? vfio_lend(params->fds, params->n_fds, err, err_size) : 0;
 	if (r != 0)
 		return r;
-	driver_words_listen(said);
+	driver_words_listen(ret_said);
+	driver_patience(true);
 	r = rte_dev_probe(params->arg);
+	driver_patience(false);
 	driver_words_end();
 	if (!vfio_lend_end()) {
 		snprintf(err, err_size,
@@ -257,7 +271,7 @@ static int probe_bus(const struct port_params *params, char *err, size_t err_siz
 		return -EBUSY;
 	}
 	if (r != 0) {
-		describe_refusal(params, r, said, err, err_size);
+		describe_refusal(params, r, ret_said, err, err_size);
 		return r == -EFAULT ? -ENODEV : r;
 	}
 	return 0;
@@ -267,13 +281,15 @@ static int probe_bus(const struct port_params *params, char *err, size_t err_siz
 static int probe(struct ethdev *e, const struct port_params *params, char *err, size_t err_size)
 {
 	struct rte_eth_dev_info info;
-	int r = probe_bus(params, err, err_size);
+	char said[DRIVER_WORDS_SIZE];
+	int r = probe_bus(params, said, err, err_size);
 
 	if (r != 0)
 		return r;
 	r = find_device(params->arg, &e->dev);
 	if (r != 0 || rte_eth_dev_info_get(e->dev, &info) != 0) {
-		snprintf(err, err_size, "%.100s is not a network device", params->arg);
+		forget_device(params->arg);
+		describe_refusal(params, -1, said, err, err_size);
 		return -ENODEV;
 	}
 	e->device = info.device;

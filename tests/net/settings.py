@@ -31,7 +31,7 @@ for i in range({n}):
 
 
 # A nic that only the switch can refuse.
-UNMADE = {"type": "ethdev", "devargs": "net_null0,bogus=1", "interface": None, "netns": None}
+UNMADE = {"type": "ethdev", "devargs": "eth_nonsense0", "interface": None, "netns": None}
 # Instead of insula-switch: the first after `$0.once` was made is the last for now.
 WRAPPER = """#!/bin/bash
 rm "$0.once" 2>/dev/null && mv "$0" "$0.away"

@@ -90,6 +90,8 @@ echo "ok a polled device is received from and given back"
 refused "no driver for 'net_nonsense0'; linked in are .*net_af_packet" net_nonsense0
 refused "no device 'net_af_packet0,iface=nothere': .*CAP_NET_RAW.*use \`interface\` instead" \
 	net_af_packet0,iface=nothere
-refused 'net_virtio_user0.: its driver says: arg path is mandatory' net_virtio_user0
+refused "'net_virtio_user0' has no path" net_virtio_user0
+refused 'net_virtio_user0,path=/nobody.: its driver says: connect error' \
+	net_virtio_user0,path=/nobody
 refused 'queues wanted' -q 2 net_af_packet0,iface=port-a
 echo "ok what cannot be opened is refused with a reason"

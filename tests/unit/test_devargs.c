@@ -35,13 +35,24 @@ static void addresses(void **state)
 	}
 }
 
+// words: NULL = none is expected
+static void check_mistake(const char *devargs, const char *words)
+{
+	const char *said = devargs_mistake(devargs);
+
+	bool right = said && words ? strstr(said, words) != NULL : !said && !words;
+
+	if (!right)
+		fail_msg("%s: %s", devargs, said ? said : "taken");
+}
+
 static void mistakes(void **state)
 {
 	const struct {
 		const char *devargs, *words;
 	} cases[] = { { "net_null0", NULL }, { "eth_null0,size=64,copy=1", NULL },
-		{ "0000:01:00.0,x=y", NULL }, { "net_virtio_user0,path=/run/x/y", NULL },
-		{ "net_null0,", NULL }, { "class=eth", "selects" }, { "bus=pci", "selects" },
+		{ "net_virtio_user0,path=/run/x/y", NULL }, { "net_null0,", NULL },
+		{ "class=eth", "selects" }, { "bus=pci", "selects" },
 		{ "bus=vdev,name=net_null0", "selects" }, { "driver=net_null", "selects" },
 		{ "net_null0/class=eth", "selects" }, { "net_null0,x=/y/class=", "selects" },
 		{ "0000:00:03.0/bus=", "selects" }, { "net_null0,/driver=x", "selects" },
@@ -53,12 +64,50 @@ static void mistakes(void **state)
 		{ "pci:0000:00:zz.0", "malformed PCI address" },
 		{ "-1:00:00.0", "malformed PCI address" } };
 
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		const char *said = devargs_mistake(cases[i].devargs);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		check_mistake(cases[i].devargs, cases[i].words);
+}
 
-		if (!said != !cases[i].words || (said && !strstr(said, cases[i].words)))
-			fail_msg("%s: %s", cases[i].devargs, said ? said : "taken");
-	}
+// Nothing reaches a driver that is not known to be harmless.
+static void arguments(void **state)
+{
+	static const char *const taken[] = { "net_null0,,size=60,", "net_null0,size=1514,no-rx=1",
+		"eth_null0,copy=1,no-rx=0", "net_ring0", "eth_ring0,",
+		"net_af_packet0,iface=port-a,qpairs=2", "0000:01:00.0,", "net_foo0",
+		"net_virtio_user0,path=/x,mac=02:00:00:00:0A:ff,queues=8,queue_size=1024" };
+	static const struct {
+		const char *devargs, *words;
+	} refused[] = { { "net_ring0,internal=0x1234", "the name alone" },
+		{ "eth_ring5,internal=1", "the name alone" },
+		{ "net_ring0,nodeaction=a:0:ATTACH", "the name alone" },
+		{ "net_null0,size=0", "size=60 to 1514" }, { "net_null0,size=59", "size=60" },
+		{ "net_null0,size=1515", "size=60" }, { "net_null0,size=9000000000", "size=60" },
+		{ "net_null0,size=0x40", "size=60" }, { "net_null0,size=-1", "size=60" },
+		{ "net_null0,size=", "size=60" }, { "net_null0,size", "size=60" },
+		{ "net_null0,size=[64", "size=60" }, { "net_null0,size=064", "size=60" },
+		{ "net_null0,size=64,size=65", "size=60" }, { "net_null0,copy=2", "size=60" },
+		{ "net_null0,bogus=1", "size=60" }, { "net_null0,server=1", "size=60" },
+		{ "net_null0,copy=1,no-rx=1", "copy=1 or no-rx=1" },
+		{ "net_virtio_user0", "no path" }, { "net_virtio_user0,queues=1", "no path" },
+		{ "net_virtio_user0,path=/x,server=1", "`type: vhost-user`" },
+		{ "net_virtio_user0,server=1,path=/x", "`type: vhost-user`" },
+		{ "net_virtio_user0,path=x", "path=/SOCKET" },
+		{ "net_virtio_user0,path=[/x]", "path=/SOCKET" },
+		{ "net_virtio_user0,path=/x,queues=9", "path=/SOCKET" },
+		{ "net_virtio_user0,path=/x,queue_size=0", "path=/SOCKET" },
+		{ "net_virtio_user0,path=/x,queue_size=100", "path=/SOCKET" },
+		{ "net_virtio_user0,path=/x,mac=2", "path=/SOCKET" },
+		{ "net_virtio_user0,path=/x,mac=02-00-00-00-00-01", "path=/SOCKET" },
+		{ "net_virtio_user0,path=/x,vectorized=1", "path=/SOCKET" },
+		{ "net_virtio_user0,path=/x,iface=eth0", "path=/SOCKET" },
+		{ "net_af_packet0,framesz=9", "iface=NAME" }, { "net_foo0,x=1", "the name alone" },
+		{ "0000:01:00.0,x=y", "no PCI device" },
+		{ "pci:01:00.0,representor=0", "no PCI device" } };
+
+	for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++)
+		check_mistake(taken[i], NULL);
+	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++)
+		check_mistake(refused[i].devargs, refused[i].words);
 }
 
 static void rights_the_switch_never_has(void **state)
@@ -116,6 +165,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(addresses),
 		cmocka_unit_test(mistakes),
+		cmocka_unit_test(arguments),
 		cmocka_unit_test(rights_the_switch_never_has),
 		cmocka_unit_test(drivers_not_linked_in),
 	};
