@@ -150,14 +150,14 @@ static int make_ring(struct blk_queue *q)
 	return uring_init(&q->ring, ENTRIES, fds, FILES, OPS, sizeof(OPS));
 }
 
-int blk_queue_begin(struct blk_queue *q)
+int blk_queue_begin(struct blk_queue *q, const struct confine *confine)
 {
 	sigset_t all, before;
 	int err;
 
 	sigfillset(&all); // they are for the device thread
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	err = -pthread_create(&q->thread, NULL, run, q);
+	err = confine_start_thread(confine, CONFINE_IO, run, q, &q->thread);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	q->begun = err == 0;
 	return err;

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include "vmm/blk_request.h"
+#include "vmm/confine.h"
 #include "vmm/uring.h"
 #include "vmm/virtq.h"
 
@@ -36,7 +37,7 @@ struct blk_queue {
 int blk_queue_init(struct blk_queue *q, struct virtio_blk *disk, unsigned int index);
 void blk_queue_free(struct blk_queue *q);
 // Starts its thread, which rests.
-int blk_queue_begin(struct blk_queue *q);
+int blk_queue_begin(struct blk_queue *q, const struct confine *confine);
 // On a vCPU's thread, with the machine's lock.
 int blk_queue_prepare(struct blk_queue *q);
 void blk_queue_serve(struct blk_queue *q);

@@ -9,8 +9,11 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <linux/close_range.h>
+#include <linux/seccomp.h>
+#include <malloc.h>
 #include <pwd.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +23,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include "vmm/confine_calls.h"
 
 #ifdef __SANITIZE_THREAD__ // has a thread of its own
 enum { SANITIZER_THREAD = 1 };
@@ -53,6 +57,30 @@ static bool parse_ids(struct confine *c, const char *text)
 	return true;
 }
 
+void confine_free(struct confine *c)
+{
+	for (int i = 0; i < CONFINE_KIND_COUNT; i++) {
+		free(c->filters[i].filter);
+		c->filters[i].filter = NULL;
+	}
+}
+
+static int make_filters(struct confine *c, struct error *e)
+{
+	int err = 0;
+
+	// an arena that shrinks opens a file of /proc; threads that serve a guest allocate next to
+	// nothing
+	mallopt(M_ARENA_MAX, 1);
+	for (int i = 0; err == 0 && i < CONFINE_KIND_COUNT; i++)
+		err = confine_calls_make((enum confine_kind)i, &c->filters[i]);
+	if (err < 0) {
+		confine_free(c);
+		error_set(e, -err, "system call filters: %s", strerror(-err));
+	}
+	return err;
+}
+
 int confine_init(struct confine *c, const char *user, struct error *e)
 {
 	struct confine made = { .uid = NOBODY, .gid = NOBODY };
@@ -75,7 +103,7 @@ int confine_init(struct confine *c, const char *user, struct error *e)
 	if (made.uid == 0 || made.gid == 0)
 		return error_set(e, EINVAL, "--user %s: root is not what a machine may be", user);
 	*c = made;
-	return 0;
+	return make_filters(c, e);
 }
 
 static void limit(int resource, rlim_t most)
@@ -215,4 +243,52 @@ int confine_process(const struct confine *c, struct error *ret_lacking, struct e
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return error_set(e, errno, "no new privileges: %s", strerror(errno));
 	return 0;
+}
+
+int confine_thread(const struct confine *c, enum confine_kind kind)
+{
+	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &c->filters[kind], 0, 0) < 0 ? -errno : 0;
+}
+
+// On the stack of who starts it, until it is told.
+struct starter {
+	const struct confine *confine;
+	enum confine_kind kind;
+	void *(*run)(void *arg);
+	void *arg;
+	int err;
+	sem_t confined;
+};
+
+static void *begin(void *arg)
+{
+	struct starter *s = arg, own = *s;
+
+	own.err = own.confine ? confine_thread(own.confine, own.kind) : 0;
+	s->err = own.err;
+	sem_post(&s->confined); // it is gone now
+	return own.err < 0 ? NULL : own.run(own.arg);
+}
+
+int confine_start_thread(const struct confine *c, enum confine_kind kind, void *(*run)(void *arg),
+	void *arg, pthread_t *ret_thread)
+{
+	struct starter s = { .confine = c, .kind = kind, .run = run, .arg = arg };
+	pthread_t thread;
+	int err;
+
+	sem_init(&s.confined, 0, 0);
+	err = -pthread_create(&thread, NULL, begin, &s);
+	if (err < 0)
+		goto destroy;
+	while (sem_wait(&s.confined) < 0)
+		;
+	err = s.err;
+	if (err < 0)
+		pthread_join(thread, NULL);
+	else
+		*ret_thread = thread;
+destroy:
+	sem_destroy(&s.confined);
+	return err;
 }

@@ -252,7 +252,7 @@ int machine_start(struct machine *m, struct error *e)
 	for (unsigned int i = 0; err == 0 && i < m->n_devices; i++) {
 		struct virtio_device *d = m->devices[i]->device;
 
-		err = d->ops->begin ? d->ops->begin(d) : 0;
+		err = d->ops->begin ? d->ops->begin(d, m->config->confine) : 0;
 		if (err < 0)
 			error_set(
 				e, -err, "threads of device %s: %s", d->ops->name, strerror(-err));

@@ -22,6 +22,7 @@ struct machine_config {
 	unsigned int cpus;
 	uint64_t memory_size; // bytes
 	bool hugepages;
+	const struct confine *confine; // what threads begin with; NULL, in tests: nothing
 };
 
 // What the guest, or KVM, has come to; told once by `ended`.

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
+#include "vmm/confine.h"
 
 enum { KICK = SIGUSR1 };
 
@@ -133,11 +134,11 @@ int machine_start_threads(struct machine *m, struct error *e)
 	sigdelset(&all, KICK);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	for (; err == 0 && m->n_threads < m->n_cpus; m->n_threads += err == 0)
-		err = pthread_create(
-			&m->cpus[m->n_threads].thread, NULL, cpu_thread, &m->cpus[m->n_threads]);
+		err = confine_start_thread(m->config->confine, CONFINE_CPU, cpu_thread,
+			&m->cpus[m->n_threads], &m->cpus[m->n_threads].thread);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (err)
-		return error_set(e, err, "a thread for a processor: %s", strerror(err));
+	if (err < 0)
+		return error_set(e, -err, "a thread for a processor: %s", strerror(-err));
 	return 0;
 }
 

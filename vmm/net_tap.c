@@ -8,6 +8,7 @@
 #include <linux/if_tun.h>
 #include <linux/virtio_net.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -143,9 +144,8 @@ static void wait(struct net_tap_pair *p, bool *ret_stop)
 		drain(p->rx.kick);
 }
 
-static void *carry(void *arg)
+static void carry(struct net_tap_pair *p)
 {
-	struct net_tap_pair *p = arg;
 	bool stop = false;
 
 	while (!stop) {
@@ -163,7 +163,39 @@ static void *carry(void *arg)
 		}
 		wait(p, &stop);
 	}
+}
+
+// True when there is something to carry, false when it is to leave.
+static bool rest(struct net_tap_pair *p)
+{
+	bool leave;
+
+	pthread_mutex_lock(&p->lock);
+	while (p->want == NET_TAP_REST) {
+		p->rests = true;
+		pthread_cond_broadcast(&p->changed);
+		pthread_cond_wait(&p->changed, &p->lock);
+	}
+	leave = p->want == NET_TAP_LEAVE;
+	p->rests = false;
+	pthread_mutex_unlock(&p->lock);
+	return !leave;
+}
+
+static void *run(void *arg)
+{
+	while (rest(arg))
+		carry(arg);
 	return NULL;
+}
+
+static void command(struct net_tap_pair *p, int want)
+{
+	pthread_mutex_lock(&p->lock);
+	p->want = want;
+	p->rests = p->rests && want != NET_TAP_CARRY;
+	pthread_cond_broadcast(&p->changed);
+	pthread_mutex_unlock(&p->lock);
 }
 
 static int open_tap(const char *name, bool many)
@@ -188,6 +220,9 @@ static int open_tap(const char *name, bool many)
 static int open_pair(struct net_tap_pair *p, struct virtio_device *d, const char *name, bool many)
 {
 	p->device = d;
+	p->rests = true;
+	pthread_mutex_init(&p->lock, NULL);
+	pthread_cond_init(&p->changed, NULL);
 	p->tap = open_tap(name, many);
 	if (p->tap < 0)
 		return p->tap;
@@ -222,11 +257,34 @@ int net_tap_init(struct net_tap *t, struct virtio_device *device, const char *na
 void net_tap_free(struct net_tap *t)
 {
 	while (t->n_pairs > 0) {
-		close(t->pairs[--t->n_pairs].tap);
-		close(t->pairs[t->n_pairs].stop);
+		struct net_tap_pair *p = &t->pairs[--t->n_pairs];
+
+		if (p->begun) {
+			command(p, NET_TAP_LEAVE);
+			pthread_join(p->thread, NULL);
+		}
+		close(p->tap);
+		close(p->stop);
 	}
 	free(t->pairs);
 	t->pairs = NULL;
+}
+
+int net_tap_begin(struct net_tap *t, const struct confine *confine)
+{
+	sigset_t all, before;
+	int err = 0;
+
+	sigfillset(&all); // they are for the device thread
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	for (uint16_t i = 0; err == 0 && i < t->n_pairs; i++) {
+		struct net_tap_pair *p = &t->pairs[i];
+
+		err = confine_start_thread(confine, CONFINE_IO, run, p, &p->thread);
+		p->begun = err == 0;
+	}
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return err;
 }
 
 // What the tap may leave undone in what it hands out: the guest will do it.
@@ -262,7 +320,9 @@ static int start_pair(struct net_tap_pair *p, unsigned int queue)
 		err = virtq_start(&p->tx, p->device, queue + 1);
 	if (err == 0)
 		err = set_offloads(p);
-	return err < 0 ? err : -pthread_create(&p->thread, NULL, carry, p);
+	if (err == 0)
+		command(p, NET_TAP_CARRY);
+	return err;
 }
 
 // The kernel spreads frames over the queues that are attached.
@@ -293,14 +353,24 @@ int net_tap_start(struct net_tap *t)
 	return 0;
 }
 
-void net_tap_stop(struct net_tap *t)
+static void wake(const struct net_tap_pair *p)
 {
 	const uint64_t one = 1;
 
+	if (write(p->stop, &one, sizeof(one)) < 0)
+		return; // full: it is signalled already
+}
+
+void net_tap_stop(struct net_tap *t)
+{
 	for (; t->n_running > 0; t->n_running--) {
 		struct net_tap_pair *p = &t->pairs[t->n_running - 1];
 
-		if (write(p->stop, &one, sizeof(one)) == sizeof(one))
-			pthread_join(p->thread, NULL);
+		command(p, NET_TAP_REST);
+		wake(p);
+		pthread_mutex_lock(&p->lock);
+		while (!p->rests)
+			pthread_cond_wait(&p->changed, &p->lock);
+		pthread_mutex_unlock(&p->lock);
 	}
 }

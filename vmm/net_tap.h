@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include "vmm/confine.h"
 #include "vmm/error.h"
 #include "vmm/virtio.h"
 #include "vmm/virtq.h"
@@ -17,7 +18,14 @@ struct net_tap_pair {
 	struct virtio_device *device;
 	int tap; // a queue of the tap
 	int stop; // eventfd
-	pthread_t thread;
+	pthread_t thread; // constant, as are those above
+	bool begun; // it has one; the device thread's
+
+	pthread_mutex_t lock; // of these three
+	pthread_cond_t changed;
+	enum { NET_TAP_REST, NET_TAP_CARRY, NET_TAP_LEAVE } want;
+	bool rests; // its thread touches none of what follows
+
 	struct virtq rx, tx;
 	uint16_t header; // bytes before a frame
 	bool mergeable;
@@ -35,6 +43,8 @@ struct net_tap {
 int net_tap_init(struct net_tap *t, struct virtio_device *device, const char *name, uint16_t pairs,
 	struct error *e);
 void net_tap_free(struct net_tap *t);
+// Starts the threads, which rest.
+int net_tap_begin(struct net_tap *t, const struct confine *confine);
 // The features are agreed on, the rings ready.
 int net_tap_start(struct net_tap *t);
 // Frames come by the first `pairs` of them only.

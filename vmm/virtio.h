@@ -18,6 +18,7 @@ struct virtio_queue {
 	int call; // eventfd: the guest is to be interrupted
 };
 
+struct confine;
 struct virtio_device;
 
 struct virtio_ops {
@@ -28,10 +29,10 @@ struct virtio_ops {
 	void (*config_read)(struct virtio_device *d, uint32_t offset, void *data, uint32_t size);
 	void (*config_write)(
 		struct virtio_device *d, uint32_t offset, const void *data, uint32_t size);
-	// Once, on the device thread, before the guest runs: the device's threads start here,
-	// neither sooner (they would keep privileges, confine.h) nor in start (on a processor's
-	// thread, whose confinement they would have). NULL: it has none. -errno.
-	int (*begin)(struct virtio_device *d);
+	// Once, on the device thread, before the guest runs: the device's threads start here, by
+	// confine_start_thread; neither sooner (they would keep privileges) nor in `start` (on a
+	// processor's thread, whose calls would be all they have). NULL: it has none. -errno.
+	int (*begin)(struct virtio_device *d, const struct confine *confine);
 	// DRIVER_OK: d->features and enabled queues are final. An error sets DEVICE_NEEDS_RESET.
 	int (*start)(struct virtio_device *d);
 	// After it, no queue is touched and no call is made. Only after a start.

@@ -45,13 +45,13 @@ static void config_write(struct virtio_device *d, uint32_t offset, const void *d
 			&blk_of(d)->space.wce, *(const uint8_t *)data & 1, __ATOMIC_RELAXED);
 }
 
-static int begin(struct virtio_device *d)
+static int begin(struct virtio_device *d, const struct confine *confine)
 {
 	struct virtio_blk *b = blk_of(d);
 	int err = 0;
 
 	for (unsigned int i = 0; err == 0 && i < d->n_queues; i++)
-		err = blk_queue_begin(&b->queues[i]);
+		err = blk_queue_begin(&b->queues[i], confine);
 	return err;
 }
 

@@ -50,6 +50,13 @@ static void use_pairs(struct virtio_device *d, uint16_t pairs)
 		vhost_user_enable(&n->vhost, i, i < 2 * pairs);
 }
 
+static int begin(struct virtio_device *d, const struct confine *confine)
+{
+	struct virtio_net *n = net_of(d);
+
+	return n->config.tap ? net_tap_begin(&n->tap, confine) : 0;
+}
+
 // 5.1.5: the first pair, until the driver asks for more.
 static int start(struct virtio_device *d)
 {
@@ -83,6 +90,7 @@ static const struct virtio_ops OPS = {
 	.type = VIRTIO_ID_NET,
 	.config_size = 12,
 	.config_read = config_read,
+	.begin = begin,
 	.start = start,
 	.stop = stop,
 };

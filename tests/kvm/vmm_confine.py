@@ -1,30 +1,54 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # insula-vmm from outside (HOSTILE.md H-33), while its guest serves: who it is, what it sees of the
-# host, which fds it has. Runs in a sandbox.
+# host, which fds it has; and that it is killed, and nothing else, when a thread of any kind does
+# what it has no need of. Runs in a sandbox.
 import collections
 import os
 import re
 import shutil
 import subprocess
 import sys
+import termios
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "lib"))
 
 # pylint: disable=wrong-import-position
 import lab as labs
+import netns
 import sandbox
 import vhost
 import vmm_net
 
 VMM = os.path.join(vmm_net.BUILD, "vmm", "insula-vmm")
 KERNEL = os.path.join(vmm_net.BUILD, "tests", "kvm", "guest", "insula-test-guest")
+INJECT = os.path.join(vmm_net.BUILD, "tests", "kvm", "vmm-inject")
 SPACES = ("mnt", "net", "ipc", "uts")
 NOBODY = ["setpriv", "--reuid", "65534", "--regid", "kvm", "--clear-groups"]
 # One network card with a queue pair: its two queues' kicks and calls and the configuration's call;
 # the loop's and the machine's. Sockets: the one that listens, and the switch.
 FDS = {"/dev/null": 1, "pipe": 2, "insula-test-guest": 1, "/dev/kvm": 1, "guest memory": 1,
        "kvm-vm": 1, "kvm-vcpu:0": 1, "[eventpoll]": 1, "[eventfd]": 7, "[signalfd]": 1, "socket": 2}
+# x86-64's numbers, and arguments that would be good. 0x40000000: the same by the x32 interface.
+PROT_RWX, ANONYMOUS, THREAD, KVM_CREATE_DEVICE, TIOCSTI = 7, 0x22, 0x10000, 0xc00caee0, 0x5412
+FORBIDDEN = {
+    "openat": (257, -100, 0, 0), "execve": (59, 0, 0, 0), "socket": (41, 1, 1, 0),
+    "connect": (42, 0, 0, 0), "ptrace": (101, 0, 0, 0), "kill": (62, 0, 0),
+    "process_vm_writev": (311, 1, 0, 0, 0, 0, 0), "tgkill": (234, 1, 1, 10), "fork": (57,),
+    "clone": (56, THREAD, 0), "mprotect": (10, 0, 4096, PROT_RWX),
+    "mmap": (9, 0, 4096, PROT_RWX, ANONYMOUS, -1, 0), "mmap of a file": (9, 0, 4096, 1, 1, 0, 0),
+    "io_uring_setup": (425, 1, 0), "bpf": (321, 0, 0, 0), "unshare": (272, 0),
+    "prctl": (157, 4, 1), "setuid": (105, 0), "KVM_CREATE_DEVICE": (16, 4, KVM_CREATE_DEVICE, 0),
+    "TIOCSTI": (16, 0, TIOCSTI, 0), "fstat of a path": (262, -100, 0, 0, 0),
+    "getpid by x32": (0x40000000 + 39,)}
+# What only some kinds may do: KVM_RUN, a processor's registers, a disk's ring, a connection.
+FORBIDDEN_TO = {
+    "device": {"KVM_RUN": (16, 0, 0xae80, 0), "io_uring_enter": (426, 0, 0, 0, 0, 0, 0)},
+    "cpu": {"KVM_SET_SREGS": (16, 0, 0x4138ae84, 0), "io_uring_enter": (426, 0, 0, 0, 0, 0, 0),
+            "accept4": (288, 0, 0, 0, 0), "pread64": (17, 0, 0, 0, 0)},
+    "io": {"KVM_RUN": (16, 0, 0xae80, 0), "KVM_IRQFD": (16, 0, 0x4020ae76, 0),
+           "accept4": (288, 0, 0, 0, 0), "sendmsg": (46, 0, 0, 0), "close": (3, 0)}}
+GETPID, EACCES, UNLINK = 39, 13, 87
 
 
 class Victim(vmm_net.Machine):
@@ -35,8 +59,9 @@ class Victim(vmm_net.Machine):
         self.instance, self.lines = "a machine", []
         command = [*prefix, vmm, "--memory", "64", "--kernel", kernel, "--cmdline", f"run={run}"]
         # pylint: disable=consider-using-with
-        self.process = subprocess.Popen([*command, *options], stdin=subprocess.DEVNULL, text=True,
-                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **keys)
+        self.process = subprocess.Popen([*command, *options], text=True, stdout=subprocess.PIPE,
+                                        stderr=subprocess.STDOUT,
+                                        **{"stdin": subprocess.DEVNULL} | keys)
 
     # A sentence of insula-vmm's own, and its exit status.
     def refusal(self):
@@ -56,6 +81,7 @@ def threads(pid):
 def check_threads(pid, uid, bounds=True):
     for tid, name in threads(pid).items():
         s, name = status(pid, tid), f"{name} ({tid})"
+        assert s["Seccomp"] == "2", f"{name} runs without seccomp filter"
         assert s["NoNewPrivs"] == "1", f"{name} could gain privileges"
         for which in ("CapInh", "CapPrm", "CapEff", "CapAmb", *(["CapBnd"] if bounds else [])):
             assert int(s[which], 16) == 0, f"{name} has capabilities: {which} {s[which]}"
@@ -136,7 +162,7 @@ def test_inherited(_lab):
 def test_reboot(_lab):
     kernel = os.path.join(sandbox.DIRECTORY, "kernel")
     shutil.copy(KERNEL, kernel)
-    machine = Victim("sleep:20", kernel=kernel)
+    machine = Victim("sleep:20", "--cpus", "4", kernel=kernel)
     machine.wait("guest: ready")
     os.unlink(kernel)
     for _ in range(3):
@@ -144,6 +170,19 @@ def test_reboot(_lab):
         machine.wait("guest: ready")
     machine.process.terminate()
     assert machine.process.wait(20) == 128 + 15, machine.process.returncode
+
+
+# A terminal is raw while the machine runs, and afterwards as it was.
+def test_terminal(_lab):
+    ours, theirs = os.openpty()
+    before = termios.tcgetattr(theirs)
+    machine = Victim("sleep:300", "--no-reboot", stdin=theirs)
+    machine.wait("guest: ready")
+    assert termios.tcgetattr(theirs) != before
+    machine.done()
+    assert termios.tcgetattr(theirs) == before
+    os.close(ours)
+    os.close(theirs)
 
 
 # As nobody, a member of kvm: with a user namespace, and where there are none.
@@ -167,6 +206,51 @@ def test_unprivileged(_lab):
     machine.done()
     told, code = Victim("sleep:1", "--user", "games", prefix=NOBODY, **files).refusal()
     assert code == 1 and "only root" in told, told
+
+
+# The process' threads by what they wait in, when each does.
+def kinds(pid):
+    found = {"device": pid}
+    for tid, comm in threads(pid).items():
+        if tid == pid or comm.startswith(("kvm-", "iou-")):
+            continue  # the kernel's own
+        with open(f"/proc/{pid}/task/{tid}/syscall", encoding="ascii") as f:
+            found |= {"16": {"cpu": tid}, "426": {"io": tid}}.get(f.read().split()[0], {})
+    return found if len(found) == 3 else None
+
+
+# A machine with a disk; and its thread of that kind.
+def make_victim(kind):
+    disk = os.path.join(sandbox.DIRECTORY, f"disk-{kind}")
+    with open(disk, "wb") as file:
+        file.truncate(1 << 20)
+    machine = Victim("blk-write:0:8:1,sleep:60000", "--disk", f"file={disk}", "--no-reboot")
+    machine.wait("ok blk-write")
+    return machine, vhost.until("all threads wait", lambda: kinds(machine.process.pid))[kind]
+
+
+def inject(tid, call):
+    return netns.run(INJECT, str(tid), *map(str, call)).stdout.strip()
+
+
+# What it should not do and what it may; the machine beside goes on, and answers its neighbours.
+def test_forbidden(lab):
+    beside = vmm_net.Machine(lab, "red-2", "dhcp,serve:120")
+    beside.wait("ok serve listens")
+    for kind, more in FORBIDDEN_TO.items():
+        for name, call in (FORBIDDEN | more).items():
+            machine, tid = make_victim(kind)
+            assert inject(tid, (GETPID,)) == f"answered {machine.process.pid}"
+            told = inject(tid, call)
+            assert told == "killed by signal 31", f"{kind} thread: {name}: {told}"
+            assert machine.process.wait(20) == -31, f"{kind}: {name}: {machine.process.returncode}"
+        assert beside.process.poll() is None
+        assert vmm_net.python(lab, "red-1", vmm_net.SOURCE, lab.addresses["red-2"]).wait(20) == 0
+    machine, tid = make_victim("device")
+    assert inject(tid, (UNLINK, 0)) == f"answered {-EACCES}"
+    machine.kill()
+    vmm_net.python(lab, "red-1", vmm_net.STOP, lab.addresses["red-2"]).wait(5)
+    beside.done()
 
 
 def main():
