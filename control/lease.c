@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include "control/boot.h"
 #include "control/daemon_internal.h"
 #include "control/describe.h"
 #include "control/lease_internal.h"
@@ -20,11 +21,45 @@ enum {
 static void load_one(void *arg, const struct store_lease *s)
 {
 	struct leases *l = arg;
-	int64_t left_s = s->expires_at - lease_time_of_day_s();
+	bool same = s->boot && s->boot == l->boot;
+	int64_t left_s =
+		same ? s->boot_ends_s - lease_now_s() : s->expires_at - lease_time_of_day_s();
+	uint32_t most_s = s->lasts_s ? s->lasts_s : LONGEST_S;
 
-	if (left_s > LONGEST_S) // the time of day was set back
-		left_s = LONGEST_S;
+	if (left_s > most_s) // the time of day was set back
+		left_s = most_s;
 	lease_add(&l->index, s, lease_now_s() + left_s, false);
+}
+
+// Leases of another boot run by this one's clock from now on, also for the next insulad: the time
+// of day may be set right only now. Where that cannot be written, it looks at the time of day
+// again.
+static void enter_boot(struct leases *l)
+{
+	bool any = false;
+	int r = 0;
+	struct lease *x;
+
+	if (!l->boot)
+		return;
+	TAILQ_FOREACH(x, &l->index.all, all)
+	{
+		if (x->s.boot == l->boot)
+			continue;
+		if (!any)
+			r = store_begin(l->d->store);
+		any = true;
+		x->s.boot = l->boot;
+		x->s.boot_ends_s = x->ends_s;
+		if (r == 0)
+			r = store_put_lease(l->d->store, &x->s);
+	}
+	if (any && r == 0)
+		r = store_commit(l->d->store);
+	else if (any)
+		store_rollback(l->d->store);
+	if (r < 0)
+		log_warning("leases: %s", store_error(l->d->store));
 }
 
 // Most batches leave the first end as it is: no system call then.
@@ -86,6 +121,7 @@ int leases_new(struct daemon *d, struct leases **ret_leases)
 		return -ENOMEM;
 	l->d = d;
 	l->armed_s = INT64_MAX;
+	l->boot = boot_id();
 	lease_index_init(&l->index);
 	int r = loop_add_timer(d->loop, on_expiry, l, &l->timer);
 	if (r == 0)
@@ -96,6 +132,7 @@ int leases_new(struct daemon *d, struct leases **ret_leases)
 		leases_free(l);
 		return r;
 	}
+	enter_boot(l);
 	arm(l);
 	*ret_leases = l;
 	return 0;

@@ -22,7 +22,7 @@ struct lease_holder {
 // the trees are ordered by them.
 struct lease {
 	struct store_lease s;
-	int64_t ends_s; // CLOCK_BOOTTIME; s.expires_at is for a life after a reboot
+	int64_t ends_s; // CLOCK_BOOTTIME
 	bool offered; // not durable yet
 	uint64_t serial; // by age; never 0
 	struct lease_holder *holder;
@@ -63,6 +63,7 @@ struct lease_index {
 struct leases {
 	struct daemon *d;
 	struct loop_source *timer;
+	int64_t boot; // boot.h's
 	int64_t armed_s; // the end that `timer` waits for; INT64_MAX: none
 	size_t n_events, n_answers;
 	struct lease_index index;

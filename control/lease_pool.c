@@ -26,6 +26,9 @@ void lease_ends_in(struct leases *l, struct lease *x, int64_t seconds)
 {
 	lease_set_end(&l->index, x, lease_now_s() + seconds);
 	x->s.expires_at = lease_time_of_day_s() + seconds;
+	x->s.boot = l->boot;
+	x->s.boot_ends_s = x->ends_s;
+	x->s.lasts_s = (uint32_t)seconds;
 }
 
 const struct desired_segment *lease_pool_of(struct leases *l, const struct proto_lease_event *e)

@@ -34,7 +34,13 @@ static const char schema[] =
 	" declined INTEGER NOT NULL, expires_at INTEGER NOT NULL, hostname TEXT NOT NULL,"
 	" PRIMARY KEY(segment, address)) WITHOUT ROWID;";
 
-// Not in `schema`: files made before they were have them added.
+// Not in `schema`: files made before they were have them added. An insulad that does not know these
+// columns leaves their defaults.
+static const char lease_columns[] =
+	"ALTER TABLE leases ADD COLUMN boot INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE leases ADD COLUMN boot_ends_s INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE leases ADD COLUMN lasts_s INTEGER NOT NULL DEFAULT 0;";
+
 static const char indices[] = "CREATE INDEX IF NOT EXISTS ids_key ON ids(kind, key);"
 			      "CREATE INDEX IF NOT EXISTS addresses_key ON addresses(segment, key)";
 
@@ -192,8 +198,31 @@ static int load_salt(struct store *s)
 	return r;
 }
 
+static int add_lease_columns(struct store *s)
+{
+	char *sql = sqlite3_mprintf("BEGIN IMMEDIATE;%s COMMIT", lease_columns);
+	sqlite3_stmt *st;
+	int64_t n = 0;
+
+	if (!sql || sqlite3_prepare_v2(s->db,
+			    "SELECT count(*) FROM pragma_table_info('leases') "
+			    "WHERE name = 'lasts_s'",
+			    -1, &st, NULL) != SQLITE_OK) {
+		sqlite3_free(sql);
+		return -EIO;
+	}
+	int r = store_integer(st, &n);
+	sqlite3_finalize(st);
+	if (r == 0 && n == 0)
+		r = sqlite3_exec(s->db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : -EIO;
+	sqlite3_free(sql);
+	return r;
+}
+
 static int prepare_all(struct store *s)
 {
+	if (add_lease_columns(s) < 0)
+		return -EIO;
 	if (sqlite3_exec(s->db, indices, NULL, NULL, NULL) != SQLITE_OK)
 		return -EIO;
 	for (int i = 0; i < STORE_STATEMENT_COUNT; i++)

@@ -74,11 +74,11 @@
 		"SELECT key, value FROM host.notes WHERE " STORE_BEGINS_WITH " ORDER BY key") \
 	X(HOST_NOTE_DELETE, "DELETE FROM host.notes WHERE key = ?") \
 	X(LEASE_PUT, "INSERT OR REPLACE INTO leases" \
-		     "(segment, address, port, mac, client_id, declined, expires_at, hostname) " \
-		     "VALUES (?, ?, ?, ?, ?, ?, ?, ?)") \
+		     "(segment, address, port, mac, client_id, declined, expires_at, hostname, " \
+		     "boot, boot_ends_s, lasts_s) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)") \
 	X(LEASE_DELETE, "DELETE FROM leases WHERE segment = ? AND address = ?") \
 	X(LEASE_EACH, "SELECT segment, address, port, mac, client_id, declined, expires_at, " \
-		      "hostname FROM leases")
+		      "hostname, boot, boot_ends_s, lasts_s FROM leases")
 
 enum store_statement {
 #define X(name, sql) STORE_##name,

@@ -17,6 +17,9 @@ int store_put_lease(struct store *s, const struct store_lease *l)
 	sqlite3_bind_int(st, 6, l->declined);
 	sqlite3_bind_int64(st, 7, l->expires_at);
 	sqlite3_bind_text(st, 8, l->hostname, -1, SQLITE_STATIC);
+	sqlite3_bind_int64(st, 9, l->boot);
+	sqlite3_bind_int64(st, 10, l->boot_ends_s);
+	sqlite3_bind_int64(st, 11, l->lasts_s);
 	return store_run(st);
 }
 
@@ -39,7 +42,10 @@ int store_each_lease(struct store *s, void (*fn)(void *arg, const struct store_l
 			.address = htonl((uint32_t)sqlite3_column_int64(st, 1)),
 			.port = (uint32_t)sqlite3_column_int64(st, 2),
 			.declined = sqlite3_column_int(st, 5) != 0,
-			.expires_at = sqlite3_column_int64(st, 6) };
+			.expires_at = sqlite3_column_int64(st, 6),
+			.boot = sqlite3_column_int64(st, 8),
+			.boot_ends_s = sqlite3_column_int64(st, 9),
+			.lasts_s = (uint32_t)sqlite3_column_int64(st, 10) };
 		int client_id_size = sqlite3_column_bytes(st, 4);
 		if (sqlite3_column_bytes(st, 3) != sizeof(l.mac) ||
 			client_id_size > (int)sizeof(l.client_id))

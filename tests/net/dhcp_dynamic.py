@@ -401,7 +401,7 @@ def test_expiry(bench):
     address = client.lease()
     kill("insulad")
     store = sqlite3.connect(os.path.join(os.environ["INSULA_STATE_DIR"], "insula.db"))
-    assert store.execute("UPDATE leases SET expires_at = ? WHERE mac = ?",
+    assert store.execute("UPDATE leases SET expires_at = ?, boot = 0 WHERE mac = ?",
                          (int(time.time()) + 3, frames.mac(client.mac))).rowcount == 1
     store.commit()
     store.close()

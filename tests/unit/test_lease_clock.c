@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Dynamic leases and the time of day: setting it ends no lease and prolongs none, neither while
-// insulad runs nor for longer than any lease lasts when it starts again.
+// insulad runs nor when it starts again; after a reboot none lasts longer than it was given for.
 #include "tests/unit/desired_fixture.h"
 #include <sys/syscall.h>
 #include <time.h>
 #include "control/daemon_internal.h"
-#include "control/lease.h"
+#include "control/lease_internal.h"
 
 enum { YEAR = 31536000 };
 
@@ -58,11 +58,11 @@ static void assert_lasts(struct daemon *d, int64_t expected_s)
 	assert_null(leases_next(d->leases, &c));
 }
 
-static void the_time_of_day_is_set(void **state)
+// A lease of 1000 s, as an insulad stores it that knows the time of day only.
+static void put_lease(struct daemon *d)
 {
-	struct daemon d = { .desired = fixture_desired(yaml) };
-	struct store_lease lease = { .segment = d.desired->segments[0].id,
-		.port = desired_port_by_name(d.desired, "red/desk.eth0")->id,
+	struct store_lease lease = { .segment = d->desired->segments[0].id,
+		.port = desired_port_by_name(d->desired, "red/desk.eth0")->id,
 		.address = inet_addr("10.0.0.100"),
 		.mac = { { 2, 0, 0, 0, 0, 7 } } };
 	struct timespec now;
@@ -70,24 +70,84 @@ static void the_time_of_day_is_set(void **state)
 	clock_gettime(CLOCK_REALTIME, &now);
 	lease.expires_at = now.tv_sec + 1000;
 	assert_int_equal(store_put_lease(fixture_store, &lease), 0);
+}
+
+static void assert_whatever_is_set(struct daemon *d, int64_t expected_s)
+{
+	static const int64_t steps[] = { YEAR, 7200, -26 * 3600, -10 * YEAR, 0 };
+
+	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+		set_by_s = steps[i];
+		assert_lasts(d, expected_s);
+		stop(d);
+		start(d);
+		assert_lasts(d, expected_s);
+	}
+}
+
+static void the_time_of_day_is_set(void **state)
+{
+	struct daemon d = { .desired = fixture_desired(yaml) };
+	struct lease *x;
+
+	put_lease(&d);
 	start(&d);
-	assert_lasts(&d, 1000);
-	set_by_s = YEAR;
-	assert_lasts(&d, 1000);
-	set_by_s = -10 * YEAR;
-	assert_lasts(&d, 1000);
+	assert_whatever_is_set(&d, 1000);
+	// Extended, as on_request does it.
+	x = lease_first_to_end(&d.leases->index);
+	lease_ends_in(d.leases, x, 3600);
+	assert_int_equal(store_put_lease(fixture_store, &x->s), 0);
+	assert_whatever_is_set(&d, 3600);
 	stop(&d);
+	desired_free(d.desired);
+}
+
+static void copy(void *arg, const struct store_lease *s)
+{
+	*(struct store_lease *)arg = *s;
+}
+
+// What is stored is of the boot before this one.
+static void reboot(struct daemon *d, int64_t boot_ends_s)
+{
+	struct store_lease lease;
+
+	stop(d);
+	assert_int_equal(store_each_lease(fixture_store, copy, &lease), 0);
+	lease.boot ^= 1;
+	lease.boot_ends_s = boot_ends_s;
+	assert_int_equal(store_put_lease(fixture_store, &lease), 0);
+	start(d);
+}
+
+static void the_host_boots(void **state)
+{
+	struct daemon d = { .desired = fixture_desired(yaml) };
+	struct lease *x;
+
+	put_lease(&d);
 	start(&d);
-	assert_lasts(&d, YEAR);
+	x = lease_first_to_end(&d.leases->index);
+	lease_ends_in(d.leases, x, 3600);
+	assert_int_equal(store_put_lease(fixture_store, &x->s), 0);
+	set_by_s = 1000;
+	reboot(&d, 1);
+	assert_lasts(&d, 2600);
+	set_by_s = -26 * 3600; // a clock without a battery: it is set right when there is a network
+	reboot(&d, INT64_MAX);
+	assert_lasts(&d, 3600);
+	assert_whatever_is_set(&d, 3600);
 	stop(&d);
-	set_by_s = 0;
 	desired_free(d.desired);
 }
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test_setup_teardown(
-		the_time_of_day_is_set, fixture_setup, fixture_teardown) };
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(
+			the_time_of_day_is_set, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(the_host_boots, fixture_setup, fixture_teardown),
+	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

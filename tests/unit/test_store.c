@@ -322,6 +322,40 @@ static void test_leases(void **state)
 	assert_int_equal(back.port, 0);
 }
 
+// A file made before leases had their boot.
+static void test_leases_without_boot(void **state)
+{
+	struct store_lease l = { .segment = 3, .port = 9, .address = 1, .expires_at = 5 };
+	struct store_lease back = { 0 };
+	char path[128];
+	sqlite3 *db;
+
+	assert_int_equal(store_put_lease(fixture_store, &l), 0);
+	store_close(fixture_store);
+	snprintf(path, sizeof(path), "%s/insula.db", fixture_dir);
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db,
+				 "ALTER TABLE leases DROP COLUMN boot;"
+				 "ALTER TABLE leases DROP COLUMN boot_ends_s;"
+				 "ALTER TABLE leases DROP COLUMN lasts_s",
+				 NULL, NULL, NULL),
+		SQLITE_OK);
+	sqlite3_close(db);
+	fixture_open();
+	assert_int_equal(store_each_lease(fixture_store, take_lease, &back), 0);
+	assert_int_equal(back.expires_at, 5);
+	assert_int_equal(back.boot, 0);
+	l.boot = -7;
+	l.boot_ends_s = 8;
+	l.lasts_s = 9;
+	assert_int_equal(store_put_lease(fixture_store, &l), 0);
+	reopen();
+	assert_int_equal(store_each_lease(fixture_store, take_lease, &back), 0);
+	assert_int_equal(back.boot, -7);
+	assert_int_equal(back.boot_ends_s, 8);
+	assert_int_equal(back.lasts_s, 9);
+}
+
 // Said with the file and what to do, also after the rollback that went well.
 static void test_no_space_left(void **state)
 {
@@ -390,6 +424,7 @@ int main(void)
 		T(test_notes_keep_the_first_value),
 		T(test_host_notes_outlive_the_state),
 		T(test_leases),
+		T(test_leases_without_boot),
 		T(test_no_space_left),
 		T(test_values_never_written),
 	};
