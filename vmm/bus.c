@@ -30,6 +30,8 @@ void bus_remove(struct bus *b, uint64_t base)
 
 static const struct bus_range *find(const struct bus *b, uint64_t address, unsigned int size)
 {
+	if (size & (size - 1)) // KVM's pieces of an access that crosses a page
+		return NULL;
 	for (unsigned int i = 0; i < b->n; i++) {
 		const struct bus_range *r = &b->ranges[i];
 

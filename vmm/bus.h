@@ -23,6 +23,7 @@ struct bus {
 int bus_add(struct bus *b, const struct bus_range *range);
 // The range at `base`, if there is one, answers no more.
 void bus_remove(struct bus *b, uint64_t base);
-// All ones, as on a real bus, where nobody is, and for an access that is only in part somebody's.
+// All ones, as on a real bus, where nobody is, and for an access that is only in part somebody's or
+// of another size.
 uint64_t bus_read(const struct bus *b, uint64_t address, unsigned int size);
 void bus_write(const struct bus *b, uint64_t address, unsigned int size, uint64_t value);

@@ -31,10 +31,16 @@ int irqs_init(struct irqs *q, int vm)
 		sizeof(*q->routing) + (IRQ_PINS + IRQ_MESSAGES) * sizeof(q->routing->entries[0]));
 	if (!q->routing)
 		return -ENOMEM;
-	err = commit(q);
+	q->io_apic.chip_id = KVM_IRQCHIP_IOAPIC;
+	err = ioctl(vm, KVM_GET_IRQCHIP, &q->io_apic) < 0 ? -errno : commit(q);
 	if (err < 0)
 		irqs_free(q);
 	return err;
+}
+
+int irqs_reset(struct irqs *q)
+{
+	return ioctl(q->vm, KVM_SET_IRQCHIP, &q->io_apic) < 0 ? -errno : 0;
 }
 
 void irqs_free(struct irqs *q)
@@ -77,12 +83,18 @@ int irq_message_route(struct irqs *q, int gsi, uint64_t address, uint32_t data)
 		.u.msi = { .address_lo = (uint32_t)address,
 			.address_hi = (uint32_t)(address >> 32),
 			.data = data } };
+	struct kvm_irq_routing_entry old;
+	int err;
 
 	if (e->type && e->u.msi.address_lo == new.u.msi.address_lo &&
 		e->u.msi.address_hi == new.u.msi.address_hi && e->u.msi.data == data)
 		return 0;
+	old = *e;
 	*e = new;
-	return commit(q);
+	err = commit(q);
+	if (err < 0)
+		*e = old; // else KVM would refuse everybody's routes from now on
+	return err;
 }
 
 static int irqfd(struct irqs *q, int fd, int gsi, uint32_t flags)

@@ -15,11 +15,14 @@ struct irqs {
 	struct kvm_irq_routing_entry messages[IRQ_MESSAGES]; // type 0: not routed
 	// what KVM takes: header and entries as one
 	struct kvm_irq_routing *routing;
+	struct kvm_irqchip io_apic; // as KVM made it
 };
 
 // The controllers must be there (KVM_CREATE_IRQCHIP).
 int irqs_init(struct irqs *q, int vm);
 void irqs_free(struct irqs *q);
+// The pins as after power-on: no guest has said where they lead. -errno: KVM refuses it.
+int irqs_reset(struct irqs *q);
 // Sets a pin of the I/O APIC high or low.
 void irq_line(struct irqs *q, unsigned int pin, bool high);
 // A number for a message; -ENOSPC.

@@ -27,7 +27,8 @@ static int open_kvm(struct machine *m, struct error *e)
 		return error_set(e, errno, "/dev/kvm: %s%s", strerror(errno),
 			errno == ENOENT
 				? "; the host's kernel has no KVM (modprobe kvm-amd or kvm-intel)"
-				: "");
+			: errno == EACCES ? "; it is for root and group kvm"
+					  : "");
 	version = ioctl(m->kvm, KVM_GET_API_VERSION, 0);
 	if (version != KVM_API_VERSION) {
 		close(m->kvm);
@@ -284,7 +285,11 @@ int machine_boot(struct machine *m, struct error *e)
 	pci_reset(&m->pci);
 	serial_reset(&m->serial);
 	m->acpi.events = 0;
+	m->end_pending = false;
+	err = irqs_reset(&m->irqs);
 	pthread_mutex_unlock(&m->lock);
+	if (err < 0)
+		return error_set(e, -err, "KVM_SET_IRQCHIP: %s", strerror(-err));
 	write_reset_vector(m);
 	err = acpi_write_tables(&m->memory, m->config->cpus, &rsdp, e);
 	if (err == 0)

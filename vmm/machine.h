@@ -53,6 +53,7 @@ struct machine {
 	pthread_cond_t changed;
 	enum { MACHINE_HALTED, MACHINE_RUNNING, MACHINE_LEAVING } want;
 	enum machine_end end;
+	bool end_pending; // `ended` is to be called: until then nothing runs
 	struct error error;
 	struct bus pio, mmio;
 	struct irqs irqs;
@@ -81,6 +82,7 @@ void machine_notice(struct machine *m, const char *format, ...)
 int machine_boot(struct machine *m, struct error *e);
 // The threads of processors and devices, once, before the first run.
 int machine_start(struct machine *m, struct error *e);
-// From any thread that is no vCPU's. halt returns when no processor runs.
+// From any thread that is no vCPU's. halt returns when no processor runs. run does nothing if the
+// guest has come to an end that is not told yet.
 void machine_run(struct machine *m);
 void machine_halt(struct machine *m);

@@ -25,11 +25,14 @@ void machine_end_by_guest(struct machine *m, enum machine_end end)
 {
 	const uint64_t one = 1;
 
-	if (m->want != MACHINE_RUNNING)
-		return;
+	if (m->want == MACHINE_LEAVING || m->end_pending)
+		return; // the first counts
 	m->end = end;
-	m->want = MACHINE_HALTED;
-	kick_all(m);
+	m->end_pending = true;
+	if (m->want == MACHINE_RUNNING) { // else it is being halted, and this came on the way
+		m->want = MACHINE_HALTED;
+		kick_all(m);
+	}
 	if (write(m->event.fd, &one, sizeof(one)) < 0)
 		return; // full: it is signalled already
 }
@@ -46,14 +49,19 @@ void machine_event(void *arg, uint32_t events)
 	struct machine *m = arg;
 	uint64_t count;
 	enum machine_end end;
+	bool pending;
 
 	if (read(m->event.fd, &count, sizeof(count)) < 0)
 		return;
 	pthread_mutex_lock(&m->lock);
-	wait_all_halted(m);
+	pending = m->end_pending; // no more if it was booted anew meanwhile
+	if (pending)
+		wait_all_halted(m);
 	end = m->end;
+	m->end_pending = false;
 	pthread_mutex_unlock(&m->lock);
-	m->ended(m->arg, end, &m->error);
+	if (pending)
+		m->ended(m->arg, end, &m->error);
 }
 
 static void handle(struct machine *m, struct vcpu *v, enum vcpu_exit why, const struct error *error)
@@ -74,21 +82,34 @@ static void handle(struct machine *m, struct vcpu *v, enum vcpu_exit why, const 
 		machine_end_by_guest(m, MACHINE_POWERED_OFF);
 		break;
 	case VCPU_BROKEN:
-		m->error = *error;
+		if (!m->end_pending)
+			m->error = *error;
 		machine_end_by_guest(m, MACHINE_BROKEN);
 		break;
 	}
 }
 
-// Lock held. What the last exit began is completed first: KVM would do it to whatever registers are
-// there when it next runs.
+// What the last exit began is completed first: KVM would do it to whatever registers are there when
+// it next runs. An access that crosses a page has a second half, and KVM looks at immediate_exit
+// only at each 1024th round of a string instruction.
+static void complete(struct machine *m, struct vcpu *v)
+{
+	enum vcpu_exit why = VCPU_PORT;
+	struct error error;
+
+	for (int i = 0; i < 2 * 1024 && (why == VCPU_PORT || why == VCPU_MEMORY); i++) {
+		v->run->immediate_exit = 1;
+		why = vcpu_run(v, &error);
+		handle(m, v, why, &error);
+	}
+}
+
+// Lock held.
 static void halt(struct machine_cpu *c)
 {
 	struct machine *m = c->machine;
-	struct error ignored;
 
-	c->vcpu.run->immediate_exit = 1;
-	vcpu_run(&c->vcpu, &ignored);
+	complete(m, &c->vcpu);
 	c->halted = true;
 	pthread_cond_broadcast(&m->changed);
 	while (m->want == MACHINE_HALTED)
@@ -156,8 +177,10 @@ void machine_end_threads(struct machine *m)
 void machine_run(struct machine *m)
 {
 	pthread_mutex_lock(&m->lock);
-	m->want = MACHINE_RUNNING;
-	pthread_cond_broadcast(&m->changed);
+	if (!m->end_pending) {
+		m->want = MACHINE_RUNNING;
+		pthread_cond_broadcast(&m->changed);
+	}
 	pthread_mutex_unlock(&m->lock);
 }
 

@@ -2,6 +2,7 @@
 // insula-vmm: one process per virtual machine. The command line; then the device thread's loop
 // until the guest ends or a signal comes.
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -44,7 +45,8 @@ static const char USAGE[] =
 	"  --no-reboot      a guest that reboots ends the machine\n"
 	"  --version, --help\n"
 	"Exit status: 0 the guest powered off, 1 it could not be started or went wrong, 2 wrong "
-	"usage.\n"
+	"usage,\n"
+	"128 and the number of the signal that ended it.\n"
 	"Example: insula-vmm --kernel vmlinuz --initrd initrd.img --cmdline console=ttyS0 --memory "
 	"512\n";
 
@@ -283,6 +285,20 @@ static void leave(struct run *r, int status)
 	loop_stop(&r->machine.loop);
 }
 
+static void stop(void *arg)
+{
+	struct run *r = arg;
+
+	loop_stop(&r->machine.loop);
+}
+
+// The guest's last words are out before.
+static void leave_told(struct run *r, int status)
+{
+	r->status = status;
+	console_drain(&r->console, stop);
+}
+
 static void on_escape(void *arg)
 {
 	leave(arg, 0);
@@ -304,28 +320,29 @@ static void on_end(void *arg, enum machine_end end, const struct error *error)
 
 	switch (end) {
 	case MACHINE_POWERED_OFF:
-		leave(r, 0);
+		leave_told(r, 0);
 		break;
 	case MACHINE_RESET:
 		if (r->options->no_reboot) {
-			leave(r, 0);
+			leave_told(r, 0);
 		} else if (machine_boot(&r->machine, &e) < 0) {
 			tell(e.text);
-			leave(r, 1);
+			leave_told(r, 1);
 		} else {
 			machine_run(&r->machine);
 		}
 		break;
 	case MACHINE_BROKEN:
 		tell(error->text);
-		leave(r, 1);
+		leave_told(r, 1);
 		break;
 	}
 }
 
-static int watch_signals(struct run *r)
+static int watch_signals(struct run *r, struct error *e)
 {
 	sigset_t set;
+	int err;
 
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
@@ -336,7 +353,8 @@ static int watch_signals(struct run *r)
 	r->signals = (struct loop_source){
 		.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), .ready = on_signal, .arg = r
 	};
-	return r->signals.fd < 0 ? -errno : loop_add(&r->machine.loop, &r->signals, EPOLLIN);
+	err = r->signals.fd < 0 ? -errno : loop_add(&r->machine.loop, &r->signals, EPOLLIN);
+	return err < 0 ? error_set(e, -err, "signalfd: %s", strerror(-err)) : 0;
 }
 
 static void on_notice(void *arg, const char *text)
@@ -404,20 +422,26 @@ static void free_devices(struct run *r)
 static int run(struct run *r, const struct options *o)
 {
 	struct error e;
+	int err;
 
 	r->options = o;
+	r->status = 1;
 	if (confine_init(&r->confine, o->user, &e) < 0 ||
-		machine_init(&r->machine, &o->config, &e) < 0 || add_devices(r, &e) < 0 ||
-		machine_boot(&r->machine, &e) < 0) {
+		machine_init(&r->machine, &o->config, &e) < 0) {
 		tell(e.text);
 		confine_free(&r->confine);
 		return 1;
 	}
 	r->machine.ended = on_end;
 	r->machine.arg = r;
-	if (watch_signals(r) < 0) {
-		tell(strerror(errno));
-		return 1;
+	err = add_devices(r, &e);
+	if (err == 0)
+		err = machine_boot(&r->machine, &e);
+	if (err == 0)
+		err = watch_signals(r, &e);
+	if (err < 0) {
+		tell(e.text);
+		goto free_devices;
 	}
 	console_init(&r->console, &r->machine, o->virtio_console ? &r->virtio_console : NULL,
 		on_escape, r);
@@ -429,11 +453,20 @@ static int run(struct run *r, const struct options *o)
 	}
 	machine_halt(&r->machine); // nobody starts a device any more
 	console_free(&r->console);
+free_devices:
 	end_devices(r);
 	machine_free(&r->machine);
 	free_devices(r);
 	confine_free(&r->confine);
 	return r->status;
+}
+
+// What is opened later must not become standard output: the guest writes there.
+static void open_standard(void)
+{
+	for (int fd = 0; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0)
+			open("/dev/null", O_RDWR);
 }
 
 int main(int argc, char **argv)
@@ -442,6 +475,7 @@ int main(int argc, char **argv)
 	struct run *r;
 	int result;
 
+	open_standard();
 	confine_close_inherited();
 	result = parse(&o, argc, argv);
 	if (result)

@@ -113,6 +113,8 @@ bool msix_set_vector(struct msix *x, uint16_t source, uint16_t vector)
 	struct msix_source *s = &x->sources[source];
 
 	detach(x, s);
+	if (s->vector == MSIX_NO_VECTOR)
+		drain(s);
 	s->vector = vector < x->n_vectors ? vector : MSIX_NO_VECTOR;
 	update(x, s);
 	return s->vector == vector;
@@ -153,10 +155,11 @@ uint64_t msix_table_read(const struct msix *x, uint64_t offset, unsigned int siz
 
 void msix_table_write(struct msix *x, uint64_t offset, unsigned int size, uint64_t value)
 {
-	struct msix_vector *v = &x->vectors[offset / ENTRY];
+	struct msix_vector *v;
 
 	if (!whole(x, offset, size))
 		return;
+	v = &x->vectors[offset / ENTRY];
 	*field(v, offset) = (uint32_t)value;
 	if (size == 8)
 		*field(v, offset + 4) = (uint32_t)(value >> 32);

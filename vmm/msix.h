@@ -12,7 +12,7 @@ enum { MSIX_VECTORS = 66, MSIX_NO_VECTOR = 0xffff };
 
 struct msix_source {
 	int fd; // eventfd, owned
-	uint16_t vector; // MSIX_NO_VECTOR: what it tells is thrown away
+	uint16_t vector; // MSIX_NO_VECTOR: what it tells is thrown away when it gets one
 	bool attached;
 };
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 enum { CONFIG_ADDRESS = 0xcf8, CONFIG_DATA = 0xcfc, CONFIG_ENABLE = 1u << 31 };
+enum { BAR_SMALLEST = 4096, BAR_LARGEST = (PCI_WINDOW_END - PCI_WINDOW_BEGIN) / PCI_SLOTS };
 enum { VENDOR_RED_HAT = 0x1b36, DEVICE_HOST_BRIDGE = 0x0008, CLASS_HOST_BRIDGE = 0x060000 };
 
 static void put16(struct pci_device *d, unsigned int at, uint16_t value)
@@ -68,36 +69,53 @@ static uint32_t bar_register(const struct pci_device *d)
 }
 
 // The BAR answers where its register says while memory decoding is on, and within the window: RAM
-// and other devices cannot be hidden by it.
-static void place_bar(struct pci *p, struct pci_device *d)
+// and other devices cannot be hidden by it. 0: nowhere.
+static uint64_t bar_wanted(const struct pci_device *d)
 {
 	uint64_t base = bar_register(d);
 
-	if (!d->bar_size)
-		return;
-	if (!(d->config[PCI_COMMAND] & PCI_COMMAND_MEMORY) || base < PCI_WINDOW_BEGIN ||
-		base + d->bar_size > PCI_WINDOW_END)
-		base = 0;
-	if (base == d->bar_base)
-		return;
-	if (d->bar_base)
-		bus_remove(p->mmio, d->bar_base);
-	d->bar_base = base;
-	if (base) {
-		struct bus_range r = { base, d->bar_size, d->bar_read, d->bar_write, d->arg };
+	return d->bar_size && d->config[PCI_COMMAND] & PCI_COMMAND_MEMORY &&
+			       base >= PCI_WINDOW_BEGIN && base + d->bar_size <= PCI_WINDOW_END
+		       ? base
+		       : 0;
+}
 
-		if (bus_add(p->mmio, &r) < 0)
-			d->bar_base = 0; // over another one: the first stays
-	}
+static void bar_leave(struct pci *p, struct pci_device *d)
+{
+	bus_remove(p->mmio, d->bar_base);
+	d->bar_base = 0;
 	if (d->bar_moved)
 		d->bar_moved(d->arg);
+}
+
+static void bar_enter(struct pci *p, struct pci_device *d)
+{
+	struct bus_range r = { bar_wanted(d), d->bar_size, d->bar_read, d->bar_write, d->arg };
+
+	if (bus_add(p->mmio, &r) < 0)
+		return; // over another one: that stays, until it leaves
+	d->bar_base = r.base;
+	if (d->bar_moved)
+		d->bar_moved(d->arg);
+}
+
+// Of two that want one place the first has it. Who waited for it is asked too: a guest that swaps
+// two BARs while they answer finds both.
+static void place_bars(struct pci *p)
+{
+	for (unsigned int i = 0; i < PCI_SLOTS; i++)
+		if (p->slots[i] && p->slots[i]->bar_base &&
+			p->slots[i]->bar_base != bar_wanted(p->slots[i]))
+			bar_leave(p, p->slots[i]);
+	for (unsigned int i = 0; i < PCI_SLOTS; i++)
+		if (p->slots[i] && !p->slots[i]->bar_base && bar_wanted(p->slots[i]))
+			bar_enter(p, p->slots[i]);
 }
 
 // A place for each slot that no other can have: up to 16 MiB each.
 static void assign_bar(struct pci_device *d, unsigned int slot)
 {
-	const uint32_t stride = (PCI_WINDOW_END - PCI_WINDOW_BEGIN) / PCI_SLOTS;
-	uint32_t base = PCI_WINDOW_BEGIN + slot * stride;
+	uint32_t base = PCI_WINDOW_BEGIN + slot * BAR_LARGEST;
 
 	if (d->bar_size)
 		memcpy(d->config + PCI_BASE_ADDRESS_0, &base, sizeof(base));
@@ -105,6 +123,9 @@ static void assign_bar(struct pci_device *d, unsigned int slot)
 
 int pci_plug(struct pci *p, struct pci_device *d)
 {
+	if (d->bar_size & (d->bar_size - 1) || d->bar_size > BAR_LARGEST ||
+		(d->bar_size && d->bar_size < BAR_SMALLEST))
+		return -EINVAL;
 	for (unsigned int i = 0; i < PCI_SLOTS; i++)
 		if (!p->slots[i]) {
 			uint32_t mask = d->bar_size ? ~(d->bar_size - 1) : 0;
@@ -120,7 +141,7 @@ int pci_plug(struct pci *p, struct pci_device *d)
 void pci_unplug(struct pci *p, struct pci_device *d)
 {
 	d->config[PCI_COMMAND] &= (uint8_t)~PCI_COMMAND_MEMORY;
-	place_bar(p, d);
+	place_bars(p);
 	for (unsigned int i = 0; i < PCI_SLOTS; i++)
 		if (p->slots[i] == d)
 			p->slots[i] = NULL;
@@ -128,13 +149,16 @@ void pci_unplug(struct pci *p, struct pci_device *d)
 
 void pci_reset(struct pci *p)
 {
+	p->address = 0;
 	for (unsigned int i = 0; i < PCI_SLOTS; i++) {
 		struct pci_device *d = p->slots[i];
 
 		if (!d)
 			continue;
 		put16(d, PCI_COMMAND, 0);
-		place_bar(p, d);
+		d->config[PCI_INTERRUPT_LINE] = 0;
+		if (d->bar_base)
+			bar_leave(p, d);
 		if (d->reset)
 			d->reset(d->arg);
 		assign_bar(d, i);
@@ -169,7 +193,7 @@ static void config_write(
 		d->config[at + i] =
 			(uint8_t)((d->config[at + i] & ~mask) | ((value >> 8 * i) & mask));
 	}
-	place_bar(p, d);
+	place_bars(p);
 	if (d->config_written)
 		d->config_written(d->arg, (uint8_t)at, size);
 }

@@ -52,7 +52,7 @@ void pci_device_init(struct pci_device *d, uint16_t vendor, uint16_t device, uin
 // where it begins; -ENOSPC.
 int pci_add_capability(struct pci_device *d, uint8_t id, const void *body, unsigned int size);
 // Puts the device into the first free slot, and its BAR into the window. Returns the slot or
-// -ENOSPC.
+// -ENOSPC; -EINVAL if the BAR's size is none that it can have.
 int pci_plug(struct pci *p, struct pci_device *d);
 void pci_unplug(struct pci *p, struct pci_device *d);
 // As after a reset of the machine: BARs are placed, bus mastering is off.

@@ -15,7 +15,7 @@ static uint8_t cause(const struct serial *s)
 {
 	if (s->enable & UART_IER_RDI && s->n_fifo)
 		return UART_IIR_RDI;
-	if (s->enable & UART_IER_THRI && !s->empty_told)
+	if (s->enable & UART_IER_THRI && !s->empty_told && !s->held)
 		return UART_IIR_THRI;
 	return UART_IIR_NO_INT;
 }
@@ -58,6 +58,19 @@ static uint8_t identify(struct serial *s)
 	return id | 0xc0; // FIFOs are on
 }
 
+// The other end is there; in a loop, it is what this end says.
+static uint8_t modem_status(const struct serial *s)
+{
+	const uint8_t mcr = s->modem_control;
+
+	if (!(mcr & UART_MCR_LOOP))
+		return UART_MSR_DCD | UART_MSR_DSR | UART_MSR_CTS;
+	return (uint8_t)((mcr & UART_MCR_RTS ? UART_MSR_CTS : 0) |
+			 (mcr & UART_MCR_DTR ? UART_MSR_DSR : 0) |
+			 (mcr & UART_MCR_OUT1 ? UART_MSR_RI : 0) |
+			 (mcr & UART_MCR_OUT2 ? UART_MSR_DCD : 0));
+}
+
 static uint64_t serial_read(void *arg, uint64_t offset, unsigned int size)
 {
 	struct serial *s = arg;
@@ -80,10 +93,11 @@ static uint64_t serial_read(void *arg, uint64_t offset, unsigned int size)
 		value = s->modem_control;
 		break;
 	case UART_LSR:
-		value = UART_LSR_TEMT | UART_LSR_THRE | (s->n_fifo ? UART_LSR_DR : 0);
+		value = (s->held ? 0 : UART_LSR_TEMT | UART_LSR_THRE) |
+			(s->n_fifo ? UART_LSR_DR : 0);
 		break;
 	case UART_MSR:
-		value = UART_MSR_DCD | UART_MSR_DSR | UART_MSR_CTS;
+		value = modem_status(s);
 		break;
 	default:
 		value = s->scratch;
@@ -97,7 +111,7 @@ static void transmit(struct serial *s, uint8_t byte)
 {
 	if (s->modem_control & UART_MCR_LOOP)
 		serial_put(s, byte);
-	else
+	else if (!s->held)
 		s->output(s->arg, byte);
 	s->empty_told = false;
 }
@@ -152,7 +166,8 @@ int serial_init(struct serial *s, struct bus *pio, struct irqs *irqs,
 
 void serial_reset(struct serial *s)
 {
-	s->enable = s->line_control = s->modem_control = 0;
+	s->enable = s->line_control = s->modem_control = s->scratch = 0;
+	s->divisor[0] = s->divisor[1] = 0;
 	forget_input(s);
 	s->empty_told = true;
 	update_line(s);
@@ -167,5 +182,11 @@ void serial_put(struct serial *s, uint8_t byte)
 {
 	if (s->n_fifo < SERIAL_FIFO)
 		s->fifo[s->n_fifo++] = byte;
+	update_line(s);
+}
+
+void serial_hold(struct serial *s, bool held)
+{
+	s->held = held;
 	update_line(s);
 }

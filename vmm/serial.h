@@ -18,15 +18,18 @@ struct serial {
 	void *arg; // of both
 	uint8_t enable, line_control, modem_control, scratch, divisor[2];
 	bool empty_told; // that the transmitter is empty was read
+	bool held; // the transmitter is not empty
 	uint8_t fifo[SERIAL_FIFO];
 	unsigned int n_fifo;
 	bool high; // the interrupt line
 };
 
-// output: where each byte of the guest's goes; must not block.
+// output: where each byte of the guest's goes; must not block, but may call serial_hold.
 int serial_init(struct serial *s, struct bus *pio, struct irqs *irqs,
 	void (*output)(void *arg, uint8_t byte), void *arg);
 void serial_reset(struct serial *s);
 // How many more bytes of input there is room for.
 unsigned int serial_room(const struct serial *s);
 void serial_put(struct serial *s, uint8_t byte);
+// While it is held no byte can be sent: registers say so, and one that comes nevertheless is lost.
+void serial_hold(struct serial *s, bool held);

@@ -22,6 +22,7 @@ enum {
 	TABLE_AT = 0x6000,
 	PENDING_AT = 0x7000,
 	STRUCTURE_SIZE = 0x1000,
+	WINDOW_SIZE = 12, // offset, length, data
 	VENDOR_VIRTIO = 0x1af4,
 	FIRST_MODERN_DEVICE = 0x1040,
 	CLASS_OTHER = 0xff0000,
@@ -163,6 +164,8 @@ static void reset(void *arg)
 
 	virtio_pci_reset(t);
 	t->pci.config[t->msix_at + PCI_MSIX_FLAGS + 1] = 0;
+	t->pci.config[t->window_at + VIRTIO_PCI_CAP_BAR] = 0;
+	memset(t->pci.config + t->window_at + VIRTIO_PCI_CAP_OFFSET, 0, WINDOW_SIZE);
 	msix_reset(&t->msix);
 }
 
@@ -209,7 +212,7 @@ static int add_capabilities(struct virtio_pci *t)
 		return at;
 	t->window_at = (uint8_t)at;
 	t->pci.writable[at + VIRTIO_PCI_CAP_BAR] = 0xff;
-	memset(t->pci.writable + at + VIRTIO_PCI_CAP_OFFSET, 0xff, 12); // offset, length, data
+	memset(t->pci.writable + at + VIRTIO_PCI_CAP_OFFSET, 0xff, WINDOW_SIZE);
 	return 0;
 }
 
@@ -249,7 +252,7 @@ int virtio_pci_init(struct virtio_pci *t, struct virtio_device *device, struct p
 	if (err < 0)
 		goto fail_msix;
 	pci_device_init(&t->pci, VENDOR_VIRTIO, (uint16_t)(FIRST_MODERN_DEVICE + device->ops->type),
-		class_of(device), device->ops->type);
+		class_of(device), (uint16_t)(FIRST_MODERN_DEVICE + device->ops->type)); // 4.1.2.1
 	t->pci.bar_size = BAR_SIZE;
 	t->pci.arg = t;
 	t->pci.bar_read = bar_read;

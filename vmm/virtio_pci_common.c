@@ -195,15 +195,14 @@ static void queue_write(struct virtio_pci *t, uint64_t offset, uint64_t value)
 {
 	struct virtio_queue *q = selected(t);
 
+	if (q && offset == VIRTIO_PCI_COMMON_Q_MSIX) // 4.1.5.1.2: at any time
+		msix_set_vector(&t->msix, (uint16_t)(t->queue_select + 1), (uint16_t)value);
 	if (!q || q->enabled || t->status & VIRTIO_CONFIG_S_DRIVER_OK)
 		return;
 	switch (offset) {
 	case VIRTIO_PCI_COMMON_Q_SIZE:
 		if (value && value <= q->size_max && !(value & (value - 1)))
 			q->size = (uint16_t)value;
-		break;
-	case VIRTIO_PCI_COMMON_Q_MSIX:
-		msix_set_vector(&t->msix, (uint16_t)(t->queue_select + 1), (uint16_t)value);
 		break;
 	case VIRTIO_PCI_COMMON_Q_ENABLE:
 		q->enabled = value == 1 && t->status & VIRTIO_CONFIG_S_FEATURES_OK;
