@@ -24,6 +24,8 @@ enum {
 	PATIENCE_MS = 5000,
 };
 
+#define SWITCH_COMM "insula-switch"
+
 // 0 = it has not said who it is.
 static pid_t holder(int fd)
 {
@@ -87,6 +89,36 @@ static pid_t find_holder(int fd)
 	return found;
 }
 
+// Some other program has the lock: nothing of ours to end. comm: it may be read of any process.
+static bool is_stranger(pid_t pid, char comm[16])
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+	FILE *f = fopen(path, "re");
+	bool found = f && fgets(comm, 16, f);
+	if (f)
+		fclose(f);
+	if (!found) // it has ended
+		return false;
+	comm[strcspn(comm, "\n")] = 0;
+	return strncmp(comm, SWITCH_COMM, strlen(SWITCH_COMM)) != 0;
+}
+
+// 0, or -EBUSY when it has put a record lock there.
+static int check_stranger(int fd, const char *path, char *err, size_t err_size)
+{
+	pid_t pid = holder(fd);
+	char comm[16];
+
+	// It still holds the lock: the number has been its own all the time.
+	if (pid <= 0 || !is_stranger(pid, comm) || holder(fd) != pid)
+		return 0;
+	return log_reason(-EBUSY, err, err_size,
+		"%s (pid %d), which is no insula-switch, holds %s; end it with `kill %d`", comm,
+		pid, path, pid);
+}
+
 static int does_not_end(int fd, const char *path, char *err, size_t err_size)
 {
 	pid_t pid = find_holder(fd);
@@ -108,12 +140,15 @@ static int take(int fd, const char *path, char *err, size_t err_size)
 	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
 		if (errno != EWOULDBLOCK && errno != EINTR)
 			return log_reason(-errno, err, err_size, "cannot lock %s: %m", path);
+		if (check_stranger(fd, path, err, err_size) < 0)
+			return -EBUSY;
 		end_holder(fd);
 		if (loop_now_ns() > end)
 			return does_not_end(fd, path, err, err_size);
 		poll(NULL, 0, PAUSE_MS);
 	}
-	return 0;
+	// With the record lock alone it would keep the switch from its own.
+	return check_stranger(fd, path, err, err_size);
 }
 
 int switch_lock_take(const char *run_dir, int *ret_fd, char *err, size_t err_size)

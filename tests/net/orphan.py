@@ -183,6 +183,35 @@ def test_spawned(lab):
     check_nothing_left()
 
 
+# Another program has locked the file: it is named and left alone.
+STRANGER = """import fcntl, sys
+f = open(sys.argv[1], "r+")
+fcntl.lockf(f, fcntl.LOCK_EX)
+if sys.argv[2] == "both":
+    fcntl.flock(f, fcntl.LOCK_EX)
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_stranger(lab):
+    fresh(lab)
+    for locks in ("both", "record"):
+        up(lab)
+        kill("insulad")
+        kill("insula-switch")
+        with subprocess.Popen([sys.executable, "-c", STRANGER, run_dir("switch.lock"), locks],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE) as stranger:
+            assert stranger.stdout.readline() == b"locked\n"
+            for word in ("start", "stop"):
+                text = run(lab, word, status=1)
+                assert f"(pid {stranger.pid}), which is no insula-switch" in text, text
+                assert run_dir("switch.lock") in text and stranger.poll() is None, text
+            stranger.stdin.close()
+        assert "is cleaned up" in run(lab, "stop")
+        check_nothing_left()
+
+
 def main():
     lab = labs.Lab(None, sandbox.DIRECTORY)
     netns.create("web")
