@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <linux/if_tun.h>
 #include <linux/kvm.h>
 #include <seccomp.h>
@@ -102,6 +103,7 @@ static const struct {
 	{ TUNSETVNETHDRSZ, DEVICE | CPU },
 	{ TUNSETOFFLOAD, DEVICE | CPU },
 	{ TUNSETQUEUE, DEVICE | CPU },
+	{ BLKDISCARD, IO }, // fallocate of a block device may write zeroes instead
 	// the terminal as it was
 	{ TCGETS, DEVICE },
 	{ TCSETS, DEVICE },

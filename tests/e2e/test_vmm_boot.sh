@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 # beside: yes
-# timeout: 300
+# timeout: 400
 # See vmm_boot.py.
 set -euo pipefail
 cd "$(dirname "$0")"
