@@ -17,7 +17,7 @@ import sandbox
 POLICY = os.path.join(os.path.dirname(HERE), "demo.yaml")
 FDS = re.compile(r"socket:|anon_inode:\[(eventpoll|eventfd|signalfd|timerfd)\]"
                  r"|/dev/net/tun|/dev/null|/dev/zero|/memfd:|pipe:"
-                 r"|.*/run/(sessions|mappings|switch\.log)$")
+                 r"|.*/run/(sessions|mappings|switch\.log|switch\.lock)$")
 
 
 def status(pid, tid):
