@@ -27,7 +27,8 @@ SPACES = ("mnt", "net", "ipc", "uts")
 NOBODY = ["setpriv", "--reuid", "65534", "--regid", "kvm", "--clear-groups"]
 # One network card with a queue pair: its two queues' kicks and calls and the configuration's call;
 # the loop's and the machine's. Sockets: the one that listens, and the switch.
-FDS = {"/dev/null": 1, "pipe": 2, "insula-test-guest": 1, "/dev/kvm": 1, "guest memory": 1,
+# pipe: output and errors, and output once more, which must not block.
+FDS = {"/dev/null": 1, "pipe": 3, "insula-test-guest": 1, "/dev/kvm": 1, "guest memory": 1,
        "kvm-vm": 1, "kvm-vcpu:0": 1, "[eventpoll]": 1, "[eventfd]": 7, "[signalfd]": 1, "socket": 2}
 # x86-64's numbers, and arguments that would be good. 0x40000000: the same by the x32 interface.
 PROT_RWX, ANONYMOUS, THREAD, KVM_CREATE_DEVICE, TIOCSTI = 7, 0x22, 0x10000, 0xc00caee0, 0x5412

@@ -186,7 +186,8 @@ def test_device(lab):
     document = changed_document()
     document["trunks"] = [{"name": "lab", "devargs": "net_tap0", "allowed": [30]}]
     check_foreseen(lab, document, "CAP_NET_ADMIN, which the switch never has; use `interface`")
-    check_fails(lab, changed_with(type="ethdev", devargs="net_virtio_user0"), "path is mandatory")
+    check_fails(lab, changed_with(type="ethdev", devargs="net_virtio_user0,path=/nonexistent"),
+                "connect error")
     check_fails(lab, changed_with(type="ethdev", devargs="0000:99:00.0"), "0000:99:00.0")
 
 
