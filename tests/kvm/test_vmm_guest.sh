@@ -4,6 +4,4 @@
 # The test guest in insula-vmm on this host's /dev/kvm: see vmm_guest.py.
 cd "$(dirname "$0")" || exit 1
 [ -e /dev/kvm ] || { echo "/dev/kvm"; exit 77; }
-build=$(realpath "${INSULA_BUILD:-../../build}")
-exec /usr/bin/python3 vmm_guest.py "$build/vmm/insula-vmm" \
-	"$build/tests/kvm/guest/insula-test-guest"
+exec /usr/bin/python3 vmm_guest.py

@@ -14,11 +14,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 
 # pylint: disable=wrong-import-position
+import machine as machines
 from guest_qemu import PLAIN_RINGS, pattern
 
-BUILD = os.path.realpath(os.environ.get("INSULA_BUILD", os.path.join(HERE, "../../build")))
-VMM = os.path.join(BUILD, "vmm", "insula-vmm")
-GUEST = os.path.join(BUILD, "tests", "kvm", "guest", "insula-test-guest")
 SECTOR, MIB, SECONDS = 512, 1 << 20, 20
 # Without VIRTIO_BLK_F_FLUSH: each write is answered when it is on the disk.
 NO_FLUSH = f"features={~(1 << 9) & (1 << 64) - 1:#x}"
@@ -39,41 +37,17 @@ def read(path, sector=0, count=None):
         return file.read() if count is None else file.read(count * SECTOR)
 
 
-class Machine:
-    """One insula-vmm with disks (their words); `run` are the guest's commands."""
+class Machine(machines.Machine):
+    """One with disks (their words); `run` are the guest's commands."""
 
-    def __init__(self, run, disks, options="", cpus=1):
-        command = [VMM, "--no-reboot", "--memory", "64", "--kernel", GUEST, "--cpus", str(cpus)]
-        command += ["--cmdline", f"run={run} {options}"]
-        for disk in disks:
-            command += ["--disk", disk]
-        # pylint: disable=consider-using-with
-        self.process = subprocess.Popen(["timeout", str(SECONDS), *command], text=True,
-                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                        stderr=subprocess.STDOUT, start_new_session=True)
-        self.lines = []
-
-    # Reads until a line that begins with `word`.
-    def wait(self, word):
-        for line in self.process.stdout:
-            self.lines.append(line.strip())
-            if self.lines[-1].startswith(word):
-                return self.lines[-1]
-        raise AssertionError(f"no '{word}': {self.lines[-12:]}")
-
-    def end(self):
-        self.lines += [line.strip() for line in self.process.stdout]
-        return self.process.wait(SECONDS)
-
-    # Of the group: timeout, and what it runs.
-    def signal(self, number):
-        os.killpg(self.process.pid, number)
+    def __init__(self, run, disks, options=""):
+        words = [word for disk in disks for word in ("--disk", disk)]
+        super().__init__(machines.command(run, *words, keys=options), seconds=SECONDS)
 
 
 def run(commands, *disks, options=""):
     machine = Machine(commands, disks, options)
-    machine.wait("guest: done")
-    assert machine.end() == 0, machine.lines
+    machine.done()
     return machine.lines
 
 
@@ -177,7 +151,7 @@ def test_in_use():
     machine.wait("ok disk")
     refused(f"file={path}", path, "somebody else uses it")
     refused(f"file={path},readonly", path, "somebody else uses it")
-    machine.signal(signal.SIGTERM)
+    machine.process.send_signal(signal.SIGTERM)
     machine.end()
 
 
@@ -200,7 +174,7 @@ def test_killed():
         machine = Machine(f"disk:0,blk-write:8000:1000:{base},blk-flush,{later}",
                           [f"file={path}" + (",direct" if i % 2 else "")])
         machine.wait("ok blk-flush")
-        machine.signal(signal.SIGKILL)
+        machine.process.send_signal(signal.SIGKILL)
         machine.end()
         run(f"disk:0,blk-verify:8000:1000:{base},blk-write:0:8000:77777,blk-flush,"
             "blk-verify:0:8000:77777", f"file={path}")
@@ -213,8 +187,8 @@ def test_ended():
     for _ in range(5):
         machine = Machine("disk:0," + ",".join(["blk-write:0:16000:3:1"] * 50), [f"file={path}"])
         machine.wait("ok blk-write")
-        machine.signal(signal.SIGTERM)
-        assert machine.end() == 128 + signal.SIGTERM or machine.process.returncode == 124
+        machine.process.send_signal(signal.SIGTERM)
+        assert machine.end() == 128 + signal.SIGTERM, machine.process.returncode
     # the guest's own reset, with its disks at work
     machine = Machine("disk:0,blk-write:0:16000:4:1,blk-verify:0:16000:4,triple-fault",
                       [f"file={path}"])

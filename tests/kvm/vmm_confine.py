@@ -11,18 +11,17 @@ import sys
 import termios
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(os.path.dirname(HERE), "lib"))
+sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "lib")]
 
 # pylint: disable=wrong-import-position
 import lab as labs
+import machine as machines
 import netns
 import sandbox
 import vhost
 import vmm_net
 
-VMM = os.path.join(vmm_net.BUILD, "vmm", "insula-vmm")
-KERNEL = os.path.join(vmm_net.BUILD, "tests", "kvm", "guest", "insula-test-guest")
-INJECT = os.path.join(vmm_net.BUILD, "tests", "kvm", "vmm-inject")
+INJECT = os.path.join(machines.BUILD, "tests", "kvm", "vmm-inject")
 SPACES = ("mnt", "net", "ipc", "uts")
 NOBODY = ["setpriv", "--reuid", "65534", "--regid", "kvm", "--clear-groups"]
 # One network card with a queue pair: its two queues' kicks and calls and the configuration's call;
@@ -52,22 +51,18 @@ FORBIDDEN_TO = {
 GETPID, EACCES, UNLINK = 39, 13, 87
 
 
-class Victim(vmm_net.Machine):
+class Victim(machines.Machine):
     """A machine without a switch."""
 
-    # pylint: disable=super-init-not-called
-    def __init__(self, run, *options, prefix=(), vmm=VMM, kernel=KERNEL, **keys):
-        self.instance, self.lines = "a machine", []
-        command = [*prefix, vmm, "--memory", "64", "--kernel", kernel, "--cmdline", f"run={run}"]
-        # pylint: disable=consider-using-with
-        self.process = subprocess.Popen([*command, *options], text=True, stdout=subprocess.PIPE,
-                                        stderr=subprocess.STDOUT,
-                                        **{"stdin": subprocess.DEVNULL} | keys)
+    def __init__(self, run, *options, prefix=(), vmm=machines.VMM, kernel=machines.GUEST,
+                 reboots=False, **popen):
+        words = machines.command(run, *options, vmm=vmm, kernel=kernel, reboots=reboots)
+        super().__init__([*prefix, *words], **popen)
 
     # A sentence of insula-vmm's own, and its exit status.
     def refusal(self):
-        told = self.process.stdout.read()
-        return told, self.process.wait(20)
+        status = self.end()
+        return "\n".join(self.lines), status
 
 
 def status(pid, tid):
@@ -139,7 +134,7 @@ def test_confined(lab):
 
 
 def test_user(_lab):
-    machine = Victim("sleep:600", "--no-reboot", "--user", "1234:5678")
+    machine = Victim("sleep:600", "--user", "1234:5678")
     machine.wait("guest: ready")
     check_all(machine, 1234)
     machine.done()
@@ -153,7 +148,7 @@ def test_user(_lab):
 # What the one who started it had open is not the machine's.
 def test_inherited(_lab):
     with open("/etc/passwd", encoding="utf-8") as file:
-        machine = Victim("sleep:600", "--no-reboot", pass_fds=[file.fileno()])
+        machine = Victim("sleep:600", pass_fds=[file.fileno()])
         machine.wait("guest: ready")
         assert "passwd" not in fds(machine.process.pid), fds(machine.process.pid)
         machine.done()
@@ -162,8 +157,8 @@ def test_inherited(_lab):
 # A guest that reboots finds its kernel though no path leads anywhere any more.
 def test_reboot(_lab):
     kernel = os.path.join(sandbox.DIRECTORY, "kernel")
-    shutil.copy(KERNEL, kernel)
-    machine = Victim("sleep:20", "--cpus", "4", kernel=kernel)
+    shutil.copy(machines.GUEST, kernel)
+    machine = Victim("sleep:20", "--cpus", "4", kernel=kernel, reboots=True)
     machine.wait("guest: ready")
     os.unlink(kernel)
     for _ in range(3):
@@ -177,7 +172,7 @@ def test_reboot(_lab):
 def test_terminal(_lab):
     ours, theirs = os.openpty()
     before = termios.tcgetattr(theirs)
-    machine = Victim("sleep:300", "--no-reboot", stdin=theirs)
+    machine = Victim("sleep:300", stdin=theirs)
     machine.wait("guest: ready")
     assert termios.tcgetattr(theirs) != before
     machine.done()
@@ -188,9 +183,9 @@ def test_terminal(_lab):
 
 # As nobody, a member of kvm: with a user namespace, and where there are none.
 def test_unprivileged(_lab):
-    files = {"kernel": shutil.copy(KERNEL, sandbox.DIRECTORY),
-             "vmm": shutil.copy(VMM, sandbox.DIRECTORY)}
-    machine = Victim("sleep:600", "--no-reboot", prefix=NOBODY, **files)
+    files = {"kernel": shutil.copy(machines.GUEST, sandbox.DIRECTORY),
+             "vmm": shutil.copy(machines.VMM, sandbox.DIRECTORY)}
+    machine = Victim("sleep:600", prefix=NOBODY, **files)
     line = machine.wait("insula-vmm:")
     assert "not root: the machine stays user 65534, in a user namespace" in line, line
     machine.wait("guest: ready")
@@ -200,7 +195,7 @@ def test_unprivileged(_lab):
     none = ["unshare", "--user", "--map-current-user", "--keep-caps", "sh", "-c",
             "echo 0 > /proc/sys/user/max_user_namespaces && exec \"$@\"", "sh",
             "setpriv", "--inh-caps=-all", "--ambient-caps=-all"]
-    machine = Victim("sleep:600", "--no-reboot", prefix=[*NOBODY, *none], **files)
+    machine = Victim("sleep:600", prefix=[*NOBODY, *none], **files)
     assert "it goes on without" in machine.wait("insula-vmm:")
     machine.wait("guest: ready")
     check_threads(machine.process.pid, 65534, bounds=False)
@@ -225,7 +220,7 @@ def make_victim(kind):
     disk = os.path.join(sandbox.DIRECTORY, f"disk-{kind}")
     with open(disk, "wb") as file:
         file.truncate(1 << 20)
-    machine = Victim("blk-write:0:8:1,sleep:60000", "--disk", f"file={disk}", "--no-reboot")
+    machine = Victim("blk-write:0:8:1,sleep:60000", "--disk", f"file={disk}")
     machine.wait("ok blk-write")
     return machine, vhost.until("all threads wait", lambda: kinds(machine.process.pid))[kind]
 

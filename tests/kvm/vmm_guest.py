@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # The machine without devices, proved by the test guest on this host's /dev/kvm: how it boots,
 # sleeps and ends, and that it ends whatever its guest, its terminal and its readers do; what it
-# says when it cannot start. Called by test_vmm_guest.sh with insula-vmm and the guest.
+# says when it cannot start. Called by test_vmm_guest.sh.
 import array
 import fcntl
 import os
@@ -15,6 +15,8 @@ import sys
 import tempfile
 import termios
 import time
+
+import machine
 
 SECONDS = 30
 REBOOTS = 100
@@ -34,12 +36,11 @@ class Checks:
 
 
 class Host:
-    def __init__(self, vmm, guest):
-        self.vmm, self.guest = vmm, guest
+    vmm, guest = machine.VMM, machine.GUEST
 
     def command(self, commands, *options):
-        return [self.vmm, "--kernel", self.guest, "--memory", "16", "--cmdline", f"run={commands}",
-                *options]
+        return machine.command(commands, *options, memory_mib=16, vmm=self.vmm, kernel=self.guest,
+                               reboots=True)
 
     def start(self, commands, *options, **popen):
         popen = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, **popen}
@@ -297,7 +298,7 @@ def check_scarcity(checks, host):
 
 def main():
     checks = Checks()
-    host = Host(*map(os.path.realpath, sys.argv[1:3]))
+    host = Host()
     for check in (check_guest, check_usage, check_refusals, check_scarcity, check_input,
                   check_terminal, check_reader, check_neighbour, check_signals, check_reboots):
         begin = time.monotonic()

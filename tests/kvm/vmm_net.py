@@ -8,15 +8,15 @@ import subprocess
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(os.path.dirname(HERE), "lib"))
+sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "lib")]
 
 # pylint: disable=wrong-import-position
 import lab as labs
+import machine as machines
 import netns
 import sandbox
 import vhost
 
-BUILD = os.environ.get("INSULA_BUILD", os.path.join(labs.ROOT, "build"))
 GUESTS = ("red-2", "blue-2")
 SINK_PORT, RESPONDER_PORT, ECHO_PORT, STOP_PORT = 9000, 7777, 7, 9
 MIB = 1 << 20
@@ -51,38 +51,14 @@ socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", (sys.argv[1], {STO
 """
 
 
-class Machine:
-    """One insula-vmm; `run` are the guest's commands."""
+class Machine(machines.Machine):
+    """On the switch, as an instance of the lab's policy; `run` are the guest's commands."""
 
     def __init__(self, lab, instance, run, *options, net=None):
-        self.lab, self.instance = lab, instance
         if not net:
             port = vhost.port(lab, instance)
             net = f"vhost-user={vhost.socket_of(lab, instance)},mac={port['mac']}"
-        command = [os.path.join(BUILD, "vmm", "insula-vmm"), "--no-reboot", "--memory", "64"]
-        command += ["--kernel", os.path.join(BUILD, "tests", "kvm", "guest", "insula-test-guest")]
-        command += ["--cmdline", f"run={run}", "--net", ",".join([net, *options])]
-        # pylint: disable=consider-using-with
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, text=True,
-                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        self.lines = []
-
-    # Reads until a line that begins with `word`.
-    def wait(self, word):
-        for line in self.process.stdout:
-            self.lines.append(line.strip())
-            if self.lines[-1].startswith(word):
-                return self.lines[-1]
-        raise netns.CommandFailed(f"{self.instance}: no '{word}': {self.lines[-12:]}")
-
-    def done(self):
-        self.wait("guest: done")
-        self.process.stdout.read()
-        assert self.process.wait(20) == 0, self.process.returncode
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
+        super().__init__(machines.command(run, "--net", ",".join([net, *options])), instance)
 
 
 def python(lab, instance, script, *arguments, **keys):
