@@ -223,6 +223,14 @@ void blk_queue_serve(struct blk_queue *q)
 	pthread_mutex_unlock(&q->lock);
 }
 
+void blk_queue_hold(struct blk_queue *q, bool held)
+{
+	pthread_mutex_lock(&q->lock);
+	q->rests = q->rests && held;
+	command(q, held ? BLK_QUEUE_REST : BLK_QUEUE_SERVE);
+	pthread_mutex_unlock(&q->lock);
+}
+
 void blk_queue_rest(struct blk_queue *q)
 {
 	pthread_mutex_lock(&q->lock);

@@ -41,5 +41,7 @@ int blk_queue_begin(struct blk_queue *q, const struct confine *confine);
 // On a vCPU's thread, with the machine's lock.
 int blk_queue_prepare(struct blk_queue *q);
 void blk_queue_serve(struct blk_queue *q);
+// From the device's hold: takes nothing new. What is under way goes on.
+void blk_queue_hold(struct blk_queue *q, bool held);
 // Returns when all that was taken is answered.
 void blk_queue_rest(struct blk_queue *q);

@@ -25,7 +25,7 @@ enum {
 };
 
 // Whatever their arguments are. By what they are for: memory, threads and time, fds, a back end's
-// socket, the guest's memory at boot, disks.
+// socket and the API's, the guest's memory at boot, disks.
 static const struct {
 	int call, kinds;
 } CALLS[] = {
@@ -56,6 +56,8 @@ static const struct {
 	{ SCMP_SYS(sendmsg), DEVICE | CPU },
 	{ SCMP_SYS(sendto), DEVICE | CPU },
 	{ SCMP_SYS(recvfrom), DEVICE | CPU },
+	{ SCMP_SYS(shutdown), DEVICE },
+	{ SCMP_SYS(timerfd_settime), DEVICE },
 	{ SCMP_SYS(fstat), DEVICE },
 	{ SCMP_SYS(pread64), DEVICE },
 	{ SCMP_SYS(pwrite64), DEVICE },
@@ -99,6 +101,10 @@ static const struct {
 	{ KVM_SET_VCPU_EVENTS, DEVICE },
 	{ KVM_SET_DEBUGREGS, DEVICE },
 	{ KVM_SET_MP_STATE, DEVICE },
+	// one that is paused
+	{ KVM_GET_CLOCK, DEVICE },
+	{ KVM_SET_CLOCK, DEVICE },
+	{ KVM_KVMCLOCK_CTRL, DEVICE },
 	// a tap's driver is ready; it uses more or fewer queues
 	{ TUNSETVNETHDRSZ, DEVICE | CPU },
 	{ TUNSETOFFLOAD, DEVICE | CPU },

@@ -70,14 +70,30 @@ int loop_queue_start(struct loop_queue *q)
 	if (err == 0)
 		err = loop_add(q->loop, &q->kick, EPOLLIN);
 	q->running = err == 0;
+	q->held = false;
 	pthread_mutex_unlock(&q->lock);
 	return err;
+}
+
+void loop_queue_hold(struct loop_queue *q, bool held)
+{
+	pthread_mutex_lock(&q->lock);
+	if (q->running && q->held != held) {
+		if (held)
+			loop_remove(q->loop, &q->kick);
+		else if (loop_add(q->loop, &q->kick, EPOLLIN) < 0)
+			virtq_break(&q->virtq);
+		q->held = held;
+	}
+	pthread_mutex_unlock(&q->lock);
+	if (!held)
+		loop_queue_kick(q);
 }
 
 void loop_queue_stop(struct loop_queue *q)
 {
 	pthread_mutex_lock(&q->lock);
-	if (q->running)
+	if (q->running && !q->held)
 		loop_remove(q->loop, &q->kick);
 	q->running = false;
 	pthread_mutex_unlock(&q->lock);

@@ -21,7 +21,7 @@ struct loop_queue {
 	bool (*ready)(struct virtio_device *d);
 
 	pthread_mutex_t lock;
-	bool running;
+	bool running, held;
 	struct virtq virtq;
 	struct loop_source kick;
 	struct iovec storage[LOOP_QUEUE_SIZE];
@@ -34,5 +34,7 @@ void loop_queue_free(struct loop_queue *q);
 // From the device's start and stop. A queue that is not enabled is none: 0.
 int loop_queue_start(struct loop_queue *q);
 void loop_queue_stop(struct loop_queue *q);
+// From the device's hold.
+void loop_queue_hold(struct loop_queue *q, bool held);
 // As if the guest had; from any thread.
 void loop_queue_kick(struct loop_queue *q);

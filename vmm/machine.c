@@ -124,12 +124,10 @@ static void free_cpus(struct machine *m)
 		vcpu_free(&m->cpus[--m->n_cpus].vcpu);
 }
 
-static int init_loop(struct machine *m)
+static int watch_event(struct machine *m)
 {
-	int err = loop_init(&m->loop);
+	int err;
 
-	if (err < 0)
-		return err;
 	m->event = (struct loop_source){
 		.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .ready = machine_event, .arg = m
 	};
@@ -138,7 +136,6 @@ static int init_loop(struct machine *m)
 		return 0;
 	if (m->event.fd >= 0)
 		close(m->event.fd);
-	loop_free(&m->loop);
 	return err;
 }
 
@@ -147,6 +144,7 @@ int machine_init(struct machine *m, const struct machine_config *config, struct 
 	int err;
 
 	*m = (struct machine){ .config = config,
+		.loop = m->loop,
 		.boot = config->boot,
 		.lock = PTHREAD_MUTEX_INITIALIZER,
 		.changed = PTHREAD_COND_INITIALIZER };
@@ -165,7 +163,7 @@ int machine_init(struct machine *m, const struct machine_config *config, struct 
 	err = make_vm(m, e);
 	if (err < 0)
 		goto fail_memory;
-	err = init_loop(m);
+	err = watch_event(m);
 	if (err < 0) {
 		error_set(e, -err, "epoll: %s", strerror(-err));
 		goto fail_vm;
@@ -184,7 +182,6 @@ int machine_init(struct machine *m, const struct machine_config *config, struct 
 fail_irqs:
 	irqs_free(&m->irqs);
 	close(m->event.fd);
-	loop_free(&m->loop);
 fail_vm:
 	close(m->vm);
 fail_memory:
@@ -203,12 +200,27 @@ int machine_add_device(struct machine *m, struct virtio_device *d)
 
 	if (!t)
 		return -ENOMEM;
+	if (!d->id[0])
+		snprintf(d->id, sizeof(d->id), "%s", d->ops->name);
 	err = m->n_devices < PCI_SLOTS ? virtio_pci_init(t, d, &m->pci, &m->irqs, m->vm) : -ENOSPC;
 	if (err < 0)
 		free(t);
 	else
 		m->devices[m->n_devices++] = t;
 	return err;
+}
+
+void machine_remove_device(struct machine *m, struct virtio_device *d)
+{
+	for (unsigned int i = 0; i < m->n_devices; i++)
+		if (m->devices[i]->device == d) {
+			virtio_pci_free(m->devices[i]);
+			free(m->devices[i]);
+			m->n_devices--;
+			memmove(&m->devices[i], &m->devices[i + 1],
+				(m->n_devices - i) * sizeof(m->devices[0]));
+			return;
+		}
 }
 
 void machine_remove_devices(struct machine *m)
@@ -239,7 +251,6 @@ void machine_free(struct machine *m)
 	free_cpus(m);
 	irqs_free(&m->irqs);
 	close(m->event.fd);
-	loop_free(&m->loop);
 	close(m->vm);
 	guest_memory_free(&m->memory);
 	close(m->kvm);

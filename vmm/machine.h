@@ -35,6 +35,7 @@ struct machine_cpu {
 	struct vcpu vcpu; // its thread's, or, while it is halted, the device thread's
 	pthread_t thread; // constant
 	bool halted; // its thread waits
+	uint64_t exits[VCPU_EXITS]; // by why
 };
 
 struct machine {
@@ -63,17 +64,22 @@ struct machine {
 	struct loop_source event; // eventfd: a processor has set `end`
 	unsigned int n_devices;
 	struct virtio_pci *devices[PCI_SLOTS];
+	struct kvm_clock_data clock; // at the pause
+	bool clock_known;
 	unsigned int n_cpus, n_threads;
 	struct machine_cpu cpus[MACHINE_CPUS];
 };
 
 // Makes it, halted, with memory but nothing loaded, and no thread. The config must live as long.
+// The loop is there before, and stays.
 int machine_init(struct machine *m, const struct machine_config *config, struct error *e);
 // Ends the processors' threads first.
 void machine_free(struct machine *m);
 // Plugs the device in; it must live until machine_remove_devices. Before machine_run, or with the
 // lock held.
 int machine_add_device(struct machine *m, struct virtio_device *d);
+// Stops it and pulls it out; halted, or with the lock held.
+void machine_remove_device(struct machine *m, struct virtio_device *d);
 // Stops them all and pulls them out; halted only. machine_free does it, if it was not done.
 void machine_remove_devices(struct machine *m);
 void machine_notice(struct machine *m, const char *format, ...)
@@ -86,3 +92,8 @@ int machine_start(struct machine *m, struct error *e);
 // guest has come to an end that is not told yet.
 void machine_run(struct machine *m);
 void machine_halt(struct machine *m);
+// On the device thread: the processors halt, and the queues that this process serves take nothing
+// new from the guest; what they have taken ends. resume: the guest's clock goes on from where it
+// was.
+void machine_pause(struct machine *m);
+void machine_resume(struct machine *m);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 #include "vmm/confine.h"
 
@@ -64,8 +65,12 @@ void machine_event(void *arg, uint32_t events)
 		m->ended(m->arg, end, &m->error);
 }
 
-static void handle(struct machine *m, struct vcpu *v, enum vcpu_exit why, const struct error *error)
+static void handle(struct machine_cpu *c, enum vcpu_exit why, const struct error *error)
 {
+	struct machine *m = c->machine;
+	struct vcpu *v = &c->vcpu;
+
+	c->exits[why]++;
 	switch (why) {
 	case VCPU_AGAIN:
 		break;
@@ -92,15 +97,16 @@ static void handle(struct machine *m, struct vcpu *v, enum vcpu_exit why, const 
 // What the last exit began is completed first: KVM would do it to whatever registers are there when
 // it next runs. An access that crosses a page has a second half, and KVM looks at immediate_exit
 // only at each 1024th round of a string instruction.
-static void complete(struct machine *m, struct vcpu *v)
+static void complete(struct machine_cpu *c)
 {
+	struct vcpu *v = &c->vcpu;
 	enum vcpu_exit why = VCPU_PORT;
 	struct error error;
 
 	for (int i = 0; i < 2 * 1024 && (why == VCPU_PORT || why == VCPU_MEMORY); i++) {
 		v->run->immediate_exit = 1;
 		why = vcpu_run(v, &error);
-		handle(m, v, why, &error);
+		handle(c, why, &error);
 	}
 }
 
@@ -109,7 +115,7 @@ static void halt(struct machine_cpu *c)
 {
 	struct machine *m = c->machine;
 
-	complete(m, &c->vcpu);
+	complete(c);
 	c->halted = true;
 	pthread_cond_broadcast(&m->changed);
 	while (m->want == MACHINE_HALTED)
@@ -134,7 +140,7 @@ static void *cpu_thread(void *arg)
 		pthread_mutex_unlock(&m->lock);
 		why = vcpu_run(&c->vcpu, &error);
 		pthread_mutex_lock(&m->lock);
-		handle(m, &c->vcpu, why, &error);
+		handle(c, why, &error);
 	}
 	pthread_mutex_unlock(&m->lock);
 	return NULL;
@@ -193,4 +199,37 @@ void machine_halt(struct machine *m)
 	}
 	wait_all_halted(m);
 	pthread_mutex_unlock(&m->lock);
+}
+
+static void hold_devices(struct machine *m, bool held)
+{
+	pthread_mutex_lock(&m->lock);
+	for (unsigned int i = 0; i < m->n_devices; i++) {
+		struct virtio_device *d = m->devices[i]->device;
+
+		if (d->started && d->ops->hold)
+			d->ops->hold(d, held);
+	}
+	pthread_mutex_unlock(&m->lock);
+}
+
+void machine_pause(struct machine *m)
+{
+	machine_halt(m);
+	hold_devices(m, true);
+	m->clock_known = ioctl(m->vm, KVM_GET_CLOCK, &m->clock) == 0;
+}
+
+// kvm-clock goes on from where it stood, and its watchdogs are told that they were not looking
+// (Documentation/virt/kvm/api.rst, KVM_KVMCLOCK_CTRL). Its flags would add the time between.
+void machine_resume(struct machine *m)
+{
+	struct kvm_clock_data clock = { .clock = m->clock.clock };
+
+	if (m->clock_known)
+		ioctl(m->vm, KVM_SET_CLOCK, &clock);
+	for (unsigned int i = 0; i < m->n_cpus; i++)
+		ioctl(m->cpus[i].vcpu.fd, KVM_KVMCLOCK_CTRL); // -EINVAL: it uses another clock
+	hold_devices(m, false);
+	machine_run(m);
 }

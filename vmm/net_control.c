@@ -61,12 +61,24 @@ int net_control_start(struct net_control *c, unsigned int queue)
 	};
 	err = loop_add(&c->machine->loop, &c->kick, EPOLLIN);
 	c->running = err == 0;
+	c->held = false;
 	return err;
+}
+
+void net_control_hold(struct net_control *c, bool held)
+{
+	if (!c->running || c->held == held)
+		return;
+	if (held)
+		loop_remove(&c->machine->loop, &c->kick);
+	else if (loop_add(&c->machine->loop, &c->kick, EPOLLIN) < 0)
+		virtq_break(&c->queue);
+	c->held = held;
 }
 
 void net_control_stop(struct net_control *c)
 {
-	if (c->running)
+	if (c->running && !c->held)
 		loop_remove(&c->machine->loop, &c->kick);
 	c->running = false;
 }

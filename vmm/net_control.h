@@ -13,11 +13,13 @@ struct net_control {
 	struct virtio_device *device;
 	uint16_t pairs; // at most
 	void (*use_pairs)(struct virtio_device *d, uint16_t pairs);
-	bool running;
+	bool running, held;
 	struct virtq queue;
 	struct loop_source kick;
 };
 
 // machine, device, pairs, use_pairs: set before. queue: its number.
 int net_control_start(struct net_control *c, unsigned int queue);
+// From the device's hold.
+void net_control_hold(struct net_control *c, bool held);
 void net_control_stop(struct net_control *c);

@@ -361,16 +361,32 @@ static void wake(const struct net_tap_pair *p)
 		return; // full: it is signalled already
 }
 
+static void stop_pair(struct net_tap_pair *p)
+{
+	command(p, NET_TAP_REST);
+	wake(p);
+	pthread_mutex_lock(&p->lock);
+	while (!p->rests)
+		pthread_cond_wait(&p->changed, &p->lock);
+	pthread_mutex_unlock(&p->lock);
+}
+
 void net_tap_stop(struct net_tap *t)
 {
-	for (; t->n_running > 0; t->n_running--) {
-		struct net_tap_pair *p = &t->pairs[t->n_running - 1];
+	for (; t->n_running > 0; t->n_running--)
+		stop_pair(&t->pairs[t->n_running - 1]);
+}
 
-		command(p, NET_TAP_REST);
-		wake(p);
-		pthread_mutex_lock(&p->lock);
-		while (!p->rests)
-			pthread_cond_wait(&p->changed, &p->lock);
-		pthread_mutex_unlock(&p->lock);
+void net_tap_hold(struct net_tap *t, bool held)
+{
+	for (uint16_t i = 0; i < t->n_running; i++) {
+		struct net_tap_pair *p = &t->pairs[i];
+
+		if (held) {
+			stop_pair(p);
+		} else {
+			drain(p->stop);
+			command(p, NET_TAP_CARRY);
+		}
 	}
 }

@@ -49,4 +49,6 @@ int net_tap_begin(struct net_tap *t, const struct confine *confine);
 int net_tap_start(struct net_tap *t);
 // Frames come by the first `pairs` of them only.
 void net_tap_use(struct net_tap *t, uint16_t pairs);
+// From the device's hold.
+void net_tap_hold(struct net_tap *t, bool held);
 void net_tap_stop(struct net_tap *t);

@@ -26,6 +26,8 @@ enum vcpu_exit {
 	VCPU_BROKEN, // what KVM cannot go on with: ret_error says what
 };
 
+enum { VCPU_EXITS = VCPU_BROKEN + 1 };
+
 int vcpu_init(struct vcpu *v, int kvm, int vm, unsigned int id, const struct kvm_cpuid2 *cpuid,
 	struct error *e);
 void vcpu_free(struct vcpu *v);

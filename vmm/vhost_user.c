@@ -7,9 +7,8 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
+#include "vmm/listen.h"
 #include "vmm/vhost_message.h"
 #include "vmm/vhost_rings.h"
 
@@ -141,48 +140,6 @@ static void on_listener(void *arg, uint32_t events)
 	pthread_mutex_unlock(&v->machine->lock);
 }
 
-// A socket that a former process left is in the way; one that somebody listens at, or a file, is
-// not ours.
-static int make_way(const struct sockaddr_un *a)
-{
-	struct stat st;
-	int fd, err;
-
-	if (lstat(a->sun_path, &st) < 0)
-		return errno == ENOENT ? 0 : -errno;
-	if (!S_ISSOCK(st.st_mode))
-		return -EEXIST;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return -errno;
-	err = connect(fd, (const struct sockaddr *)a, sizeof(*a)) == 0 ? 0 : errno;
-	close(fd);
-	if (err != ECONNREFUSED)
-		return -EADDRINUSE;
-	return unlink(a->sun_path) < 0 ? -errno : 0;
-}
-
-static int listen_at(const char *path)
-{
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	int fd, err;
-
-	if (strlen(path) >= sizeof(a.sun_path))
-		return -ENAMETOOLONG;
-	strcpy(a.sun_path, path);
-	err = make_way(&a);
-	if (err < 0)
-		return err;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return -errno;
-	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) == 0 && listen(fd, 1) == 0)
-		return fd;
-	err = -errno;
-	close(fd);
-	return err;
-}
-
 int vhost_user_init(struct vhost_user *v, struct machine *m, const char *path, struct error *e)
 {
 	int err;
@@ -190,7 +147,9 @@ int vhost_user_init(struct vhost_user *v, struct machine *m, const char *path, s
 	v->machine = m;
 	v->path = path;
 	v->connection = (struct loop_source){ .fd = -1, .ready = on_connection, .arg = v };
-	v->listener = (struct loop_source){ .fd = listen_at(path), .ready = on_listener, .arg = v };
+	v->listener = (struct loop_source){
+		.fd = listen_at(path, SOCK_STREAM, 1, false), .ready = on_listener, .arg = v
+	};
 	if (v->listener.fd < 0)
 		return error_set(e, -v->listener.fd, "%s: %s", path, strerror(-v->listener.fd));
 	err = loop_add(&m->loop, &v->listener, EPOLLIN);

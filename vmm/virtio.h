@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include "vmm/memory.h"
 
-enum { VIRTIO_QUEUES = 65, VIRTIO_QUEUE_SIZE_MAX = 1024 };
+enum { VIRTIO_QUEUES = 65, VIRTIO_ID_SIZE = 32, VIRTIO_QUEUE_SIZE_MAX = 1024 };
 
 // Ring addresses are the guest's own words: checked by who maps them.
 struct virtio_queue {
@@ -16,6 +16,9 @@ struct virtio_queue {
 	uint64_t descriptors, available, used;
 	int kick; // eventfd: the guest has offered buffers
 	int call; // eventfd: the guest is to be interrupted
+	// Of who serves it in this process: requests done, and bytes that they could be read from
+	// and were written to; atomic.
+	uint64_t n_requests, n_read, n_written;
 };
 
 struct confine;
@@ -35,12 +38,17 @@ struct virtio_ops {
 	int (*begin)(struct virtio_device *d, const struct confine *confine);
 	// DRIVER_OK: d->features and enabled queues are final. An error sets DEVICE_NEEDS_RESET.
 	int (*start)(struct virtio_device *d);
+	// The processors are halted: its queues take nothing new from the guest until they are let
+	// go, and do then as if each had been kicked. Between start and stop, which lets them go
+	// too. NULL: another process serves them.
+	void (*hold)(struct virtio_device *d, bool held);
 	// After it, no queue is touched and no call is made. Only after a start.
 	void (*stop)(struct virtio_device *d);
 };
 
 struct virtio_device {
 	const struct virtio_ops *ops;
+	char id[VIRTIO_ID_SIZE]; // what the API calls it; constant
 	const struct guest_memory *memory;
 	uint64_t offered, features; // features: what driver and device agreed on
 	uint16_t n_queues;

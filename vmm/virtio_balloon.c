@@ -102,12 +102,19 @@ static int start(struct virtio_device *d)
 	return err;
 }
 
+static void hold(struct virtio_device *d, bool held)
+{
+	for (unsigned int i = 0; i < BALLOON_QUEUES; i++)
+		loop_queue_hold(&balloon_of(d)->queues[i], held);
+}
+
 static const struct virtio_ops OPS = { .name = "balloon",
 	.type = VIRTIO_ID_BALLOON,
 	.config_size = 8,
 	.config_read = config_read,
 	.config_write = config_write,
 	.start = start,
+	.hold = hold,
 	.stop = stop };
 
 int virtio_balloon_init(struct virtio_balloon *b, struct machine *m, uint32_t mib, struct error *e)

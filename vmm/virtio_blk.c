@@ -78,6 +78,13 @@ static void stop(struct virtio_device *d)
 	b->space.wce = 1;
 }
 
+static void hold(struct virtio_device *d, bool held)
+{
+	for (unsigned int i = 0; i < d->n_queues; i++)
+		if (d->queues[i].enabled)
+			blk_queue_hold(&blk_of(d)->queues[i], held);
+}
+
 static const struct virtio_ops OPS = {
 	.name = "disk",
 	.type = VIRTIO_ID_BLOCK,
@@ -86,6 +93,7 @@ static const struct virtio_ops OPS = {
 	.config_write = config_write,
 	.begin = begin,
 	.start = start,
+	.hold = hold,
 	.stop = stop,
 };
 
@@ -283,7 +291,12 @@ int virtio_blk_init(struct virtio_blk *b, struct machine *m,
 		close(b->fd);
 		return error_set(e, -err, "disk %s: %s", options->path, strerror(-err));
 	}
-	return make_queues(b, e);
+	err = make_queues(b, e);
+	if (err < 0) {
+		machine_remove_device(m, &b->device);
+		close(b->fd);
+	}
+	return err;
 }
 
 void virtio_blk_free(struct virtio_blk *b)

@@ -129,8 +129,14 @@ static int start(struct virtio_device *d)
 	return err;
 }
 
+static void hold(struct virtio_device *d, bool held)
+{
+	for (unsigned int i = 0; i < CONSOLE_QUEUES; i++)
+		loop_queue_hold(&console_of(d)->queues[i], held);
+}
+
 static const struct virtio_ops OPS = {
-	.name = "console", .type = VIRTIO_ID_CONSOLE, .start = start, .stop = stop
+	.name = "console", .type = VIRTIO_ID_CONSOLE, .start = start, .hold = hold, .stop = stop
 };
 
 int virtio_console_init(struct virtio_console *c, struct machine *m, int output, struct error *e)
@@ -159,6 +165,9 @@ int virtio_console_init(struct virtio_console *c, struct machine *m, int output,
 
 void virtio_console_free(struct virtio_console *c)
 {
+	if (!c->loop)
+		return; // it never was
+	loop_remove(c->loop, &c->room);
 	for (unsigned int i = 0; i < CONSOLE_QUEUES; i++)
 		loop_queue_free(&c->queues[i]);
 }

@@ -85,6 +85,15 @@ static void stop(struct virtio_device *d)
 		vhost_user_stop(&n->vhost);
 }
 
+static void hold(struct virtio_device *d, bool held)
+{
+	struct virtio_net *n = net_of(d);
+
+	net_control_hold(&n->control, held);
+	if (n->config.tap)
+		net_tap_hold(&n->tap, held);
+}
+
 static const struct virtio_ops OPS = {
 	.name = "net",
 	.type = VIRTIO_ID_NET,
@@ -92,6 +101,7 @@ static const struct virtio_ops OPS = {
 	.config_read = config_read,
 	.begin = begin,
 	.start = start,
+	.hold = hold,
 	.stop = stop,
 };
 

@@ -36,8 +36,13 @@ static void stop(struct virtio_device *d)
 	loop_queue_stop(&rng_of(d)->queue);
 }
 
+static void hold(struct virtio_device *d, bool held)
+{
+	loop_queue_hold(&rng_of(d)->queue, held);
+}
+
 static const struct virtio_ops OPS = {
-	.name = "rng", .type = VIRTIO_ID_RNG, .start = start, .stop = stop
+	.name = "rng", .type = VIRTIO_ID_RNG, .start = start, .hold = hold, .stop = stop
 };
 
 int virtio_rng_init(struct virtio_rng *r, struct machine *m, struct error *e)

@@ -28,6 +28,7 @@ int virtq_start(struct virtq *q, struct virtio_device *device, unsigned int queu
 		.size = from->size,
 		.event_index = virtio_has(device, VIRTIO_RING_F_EVENT_IDX),
 		.indirect = virtio_has(device, VIRTIO_RING_F_INDIRECT_DESC),
+		.counted = &device->queues[queue],
 		.kick = from->kick,
 		.call = from->call };
 
@@ -112,6 +113,12 @@ static bool walk_chain(struct virtq *q, struct virtq_chain *c)
 	}
 }
 
+// One thread writes at a time.
+static void count(uint64_t *counter, uint64_t more)
+{
+	__atomic_store_n(counter, *counter + more, __ATOMIC_RELAXED);
+}
+
 int virtq_next(struct virtq *q, struct virtq_chain *chain)
 {
 	uint16_t n;
@@ -132,6 +139,7 @@ int virtq_next(struct virtq *q, struct virtq_chain *chain)
 		return virtq_break(q);
 	q->taken[chain->head / 64] |= 1ull << chain->head % 64;
 	q->next++;
+	count(&q->counted->n_read, chain->size_out);
 	return 1;
 }
 
@@ -145,6 +153,8 @@ void virtq_push(struct virtq *q, uint16_t head, uint32_t written)
 {
 	struct vring_used_elem *e = &q->used->ring[q->used_next & (q->size - 1)];
 
+	count(&q->counted->n_requests, 1);
+	count(&q->counted->n_written, written);
 	q->taken[head / 64] &= ~(1ull << head % 64);
 	e->id = head;
 	e->len = written;

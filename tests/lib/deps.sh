@@ -21,7 +21,7 @@ lint_pkgs="clang-format cppcheck shellcheck python3"
 # dhclient); guests and the outer machine's disks of kind e2e; instruction counts;
 # addr2line.
 test_pkgs="clang libclang-rt-14-dev dpdk-dev python3-scapy tshark isc-dhcp-client traceroute
-	qemu-system-x86 busybox-static e2fsprogs binutils valgrind"
+	python3-jsonschema qemu-system-x86 busybox-static e2fsprogs binutils valgrind"
 # dev fuzz --afl and --coverage.
 fuzz_pkgs="clang libclang-rt-14-dev llvm afl++"
 # Peers of the benchmarks; where the cycles go.

@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# insula-vmm's API from outside, with the test guest in it: each path, method and status of
+# openapi.yaml, and nothing besides.
+import os
+import resource
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), "lib"))
+
+# pylint: disable=wrong-import-position
+import vmm_api as api
+
+SECONDS = 30
+LARGE = 64 << 10
+MIB = 1 << 20
+KILLED = 128 + signal.SIGKILL
+
+
+class Machine:
+    def __init__(self, checks, *options, **popen):
+        self.path = os.path.join(checks.directory, "api")
+        self.api = api.Api(self.path, checks.specification)
+        self.lines = []
+        # pylint: disable=consider-using-with
+        self.process = subprocess.Popen(
+            [checks.vmm, "--api", self.path, *options], stdin=subprocess.DEVNULL, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **popen)
+        until = time.monotonic() + SECONDS
+        while not self._listens():
+            if time.monotonic() > until or self.process.poll() is not None:
+                raise RuntimeError(f"nobody listens at {self.path}: {self.process.poll()}")
+            time.sleep(0.005)
+
+    def _listens(self):
+        with socket.socket(socket.AF_UNIX) as s:
+            return s.connect_ex(self.path) == 0
+
+    def wait(self, word):
+        for line in self.process.stdout:
+            self.lines.append(line.strip())
+            if self.lines[-1].startswith(word):
+                return self.lines[-1]
+        raise RuntimeError(f"no '{word}': {self.lines}")
+
+    def ends(self, status):
+        self.process.stdout.read()
+        told = self.process.wait(SECONDS)
+        if told != status:
+            raise RuntimeError(f"it ended with {told}, not {status}: {self.lines}")
+
+
+class Checks:
+    def __init__(self, vmm, guest, directory):
+        self.vmm, self.guest, self.directory = vmm, guest, directory
+        self.specification = api.Specification()
+        self.failed = 0
+
+    def expect(self, what, good, seen=""):
+        print(("ok   " if good else "FAIL ") + what + ("" if good else f": {seen}"), flush=True)
+        self.failed += not good
+
+    def answers(self, what, answer, status, word=""):
+        told = (answer[1] or {}).get("error", "")
+        self.expect(what, answer[0] == status and word in told, answer)
+
+    def machine(self, run, *options, **keys):
+        return Machine(self, "--kernel", self.guest, "--memory", "16", "--no-reboot", "--cmdline",
+                       f"run={run}", *options, **keys)
+
+    def config(self, run, **keys):
+        return {"kernel": self.guest, "memory": 16, "no-reboot": True,
+                "cmdline": f"run={run}"} | keys
+
+
+def check_commands(checks):
+    machine = checks.machine("sleep:60000", "--rng")
+    put = machine.api.put
+    machine.wait("guest: ready")
+    mode = os.stat(machine.path).st_mode
+    checks.expect("the socket is its user's alone", stat.S_IMODE(mode) == 0o600, oct(mode))
+    info = machine.api.info()
+    checks.expect("info tells what it is", info["state"] == "running" and info["cpus"] == 1 and
+                  info["memory"] == 16 * MIB and [d["id"] for d in info["devices"]] == ["rng"],
+                  info)
+    metrics = machine.api.metrics()
+    checks.expect("metrics count exits and memory", metrics["exits"]["port"] > 10 and
+                  0 < metrics["memory"]["resident"] <= 16 * MIB, metrics)
+    checks.answers("what runs is not resumed", put("/v1/resume"), 409, "the machine runs")
+    checks.answers("nor booted", put("/v1/boot"), 409, "the machine runs")
+    checks.answers("nor configured", put("/v1/config", checks.config("devices")), 409)
+    checks.answers("it pauses", put("/v1/pause"), 204)
+    checks.answers("once", put("/v1/pause"), 409, "is paused")
+    checks.answers("what is paused has no power button", put("/v1/shutdown"), 409, "is paused")
+    checks.expect("info tells that it is paused", machine.api.info()["state"] == "paused")
+    checks.answers("it resumes", put("/v1/resume"), 204)
+    checks.answers("and is killed", put("/v1/kill"), 204)
+    machine.ends(KILLED)
+
+
+def check_pause(checks):
+    """The guest does nothing between, and its sleep is as long as it was to be."""
+    machine = checks.machine("exit-storm:2000", "--cpus", "2")
+    machine.wait("guest: ready")
+    machine.api.put("/v1/pause")
+    before = machine.api.metrics()["exits"]
+    time.sleep(0.3)
+    checks.expect("a paused guest does nothing", machine.api.metrics()["exits"] == before, before)
+    machine.api.put("/v1/resume")
+    for _ in range(20):
+        if machine.api.put("/v1/pause")[0] != 204 or machine.api.put("/v1/resume")[0] != 204:
+            checks.expect("it pauses and resumes many times", False)
+    checks.expect("and goes on", machine.api.metrics()["exits"] != before)
+    machine.api.put("/v1/pause")
+    machine.process.terminate()
+    machine.ends(128 + signal.SIGTERM)
+
+
+def check_shutdown(checks):
+    machine = checks.machine("power-button:20000")
+    machine.wait("ok power-button waits")
+    checks.answers("the power button is pressed", machine.api.put("/v1/shutdown"), 204)
+    machine.wait("ok power-button pressed")
+    machine.ends(0)
+    checks.expect("and the guest powers off", True)
+
+
+def check_config(checks):
+    machine = Machine(checks)
+    put = machine.api.put
+    checks.expect("it waits", machine.api.info()["state"] == "created" and
+                  not machine.api.info()["configured"] and machine.api.metrics() == {})
+    for command in ("boot", "pause", "resume", "shutdown"):
+        checks.answers(f"no {command} before it is configured", put("/v1/" + command), 409,
+                       "is not configured")
+    for what, body, word in (
+            ("nothing", None, "not JSON"), ("no JSON", "{", "not JSON"),
+            ("a list", [], "an object"), ("no kernel", {}, "kernel is missing"),
+            ("a wrong key", {"kernels": 1}, "'kernels'"),
+            ("a key twice", '{"kernel": "a", "kernel": "b"}', "not JSON"),
+            ("too many processors", checks.config("", cpus=33), "--cpus 33"),
+            ("words for a number", checks.config("", memory="much"), "--memory much"),
+            ("a number for a switch", checks.config("", rng=1), "true or false"),
+            ("an object for a list", checks.config("", disk={}), "array"),
+            ("a disk without file", checks.config("", disk=[{}]), "file=PATH is missing"),
+            ("a word that disks have not", checks.config("", disk=[{"a": 1}]), "'a=1'"),
+            ("a comma", checks.config("", disk=[{"file": "a,b"}]), "comma"),
+            ("17 disks", checks.config("", disk=[{"file": "/a"}] * 17), "16 disks"),
+            ("the command line's own", checks.config("", api="/x"), "'api'"),
+            ("a file that is not there", {"kernel": "/no/kernel"}, "/no/kernel: No such file"),
+            ("a disk that is not there", checks.config("", disk=[{"file": "/no/disk"}]),
+             "/no/disk: No such file"),
+            ("an unknown user", checks.config("", user="nobody-like-this"), "no such user"),
+            ("too little memory", checks.config("", memory=2), "too little memory")):
+        checks.answers(f"a configuration of {what} is wrong", put("/v1/config", body), 400, word)
+    for path in ("config", "boot", "pause", "resume", "shutdown", "kill"):
+        checks.answers(f"{path} takes no large body",
+                       put("/v1/" + path, b"x" * (LARGE + 1)), 413, "too large")
+    for path in ("boot", "pause", "resume", "shutdown", "kill"):
+        checks.answers(f"{path} takes no body at all", put("/v1/" + path, "{}"), 400, "no body")
+    disk = os.path.join(checks.directory, "disk")
+    with open(disk, "wb") as f:
+        f.truncate(MIB)
+    config = checks.config("blk-write:0:64:1,blk-verify:0:64:1,sleep:60000", rng=True, balloon=2,
+                           cpus=2, disk=[{"file": disk, "queues": 2, "readonly": False}])
+    checks.answers("it is configured at last", put("/v1/config", config), 204)
+    checks.answers("once", put("/v1/config", config), 409)
+    info = machine.api.info()
+    checks.expect("info tells what it is to be", info["state"] == "created" and
+                  info["configured"] and [d["id"] for d in info["devices"]] ==
+                  ["disk0", "rng", "balloon"], info)
+    checks.answers("not booted, it is not paused", put("/v1/pause"), 409, "is not booted")
+    checks.answers("it boots", put("/v1/boot"), 204)
+    machine.wait("ok blk-verify")
+    disk0 = next(d for d in machine.api.metrics()["devices"] if d["id"] == "disk0")
+    checks.expect("metrics count a disk's requests and bytes",
+                  disk0["queues"][0]["requests"] >= 2 and
+                  disk0["queues"][0]["bytes_read"] >= 64 * 512 and
+                  disk0["queues"][0]["bytes_written"] >= 64 * 512 and
+                  disk0["queues"][1]["requests"] == 0, disk0)
+    machine.api.put("/v1/kill")
+    machine.ends(KILLED)
+
+
+def check_scarcity(checks):
+    """What was opened until one fd was too many is closed again."""
+    machine = Machine(checks)
+    fds = len(os.listdir(f"/proc/{machine.process.pid}/fd"))
+    highest = max(map(int, os.listdir(f"/proc/{machine.process.pid}/fd")))
+    config = checks.config("devices", cpus=3, rng=True)
+    statuses = []
+    for limit in range(highest + 2, highest + 40): # one for the connection
+        resource.prlimit(machine.process.pid, resource.RLIMIT_NOFILE, (limit, 1024))
+        statuses.append(machine.api.put("/v1/config", config)[0])
+        if statuses[-1] == 204:
+            break
+        left = len(os.listdir(f"/proc/{machine.process.pid}/fd"))
+        if left > fds + 1:
+            checks.expect("a configuration that fails leaves nothing", False, (limit, left, fds))
+            break
+    checks.expect("too few fds are told, and later enough", statuses[-1] == 204 and
+                  set(statuses[:-1]) == {500} and len(statuses) > 5, statuses)
+    machine.process.kill()
+    machine.process.wait()
+
+
+def check_paths(checks):
+    machine = checks.machine("sleep:60000")
+    ask, specification = machine.api.ask, checks.specification
+    for path in ("/", "/v1", "/v1/", "/v1/infos", "/v2/info", "/v1/info/", "//v1/info",
+                 "/v1/" + "x" * 3000):
+        checks.answers(f"there is no {path[:20]}", ask("GET", path), 404)
+    for path in specification.whole["paths"]:
+        for method in {"GET", "PUT", "POST", "DELETE", "PATCH"} - specification.methods(path):
+            checks.answers(f"{path} has no {method}", ask(method, path), 405)
+    # more than it serves at once, none of which says anything
+    idle = [socket.socket(socket.AF_UNIX) for _ in range(7)]
+    for s in idle:
+        s.connect(machine.path)
+    checks.expect("beside idle connections it answers", machine.api.info()["state"] == "running")
+    for s in idle:
+        s.close()
+    machine.api.put("/v1/kill")
+    machine.ends(KILLED)
+
+
+def check_seen(checks):
+    missing = checks.specification.everything() - checks.specification.seen
+    checks.expect("all that openapi.yaml says has been answered", not missing, sorted(missing))
+
+
+def main():
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
+        checks = Checks(*map(os.path.realpath, sys.argv[1:3]), directory)
+        for check in (check_commands, check_pause, check_shutdown, check_config, check_scarcity,
+                      check_paths, check_seen):
+            begin = time.monotonic()
+            check(checks)
+            print(f"# {check.__name__}: {time.monotonic() - begin:.1f} s", flush=True)
+    return 1 if checks.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The machine's HTTP/JSON API on a unix socket, which is its user's alone; openapi.yaml says what
+// it takes and answers. api.c: socket and libmicrohttpd, run by the device thread's loop without a
+// thread of its own; api_route.c: what a request asks for, without HTTP. All on the device thread.
+#pragma once
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include "vmm/error.h"
+#include "vmm/loop.h"
+
+enum { API_BODY_SIZE = 64 << 10, API_CONNECTIONS = 8 };
+
+// Each with the sentence that it answers.
+enum api_result {
+	API_DONE,
+	API_WRONG, // what was asked for cannot be had: 400
+	API_NOT_FOUND, // 404
+	API_CONFLICT, // not in this state: 409
+	API_FAILED, // the host's or our fault: 500
+};
+
+// What the machine does. arg: api_start's.
+struct api_ops {
+	// config: an object, or what else the body was.
+	enum api_result (*configure)(void *arg, json_t *config, struct error *e);
+	enum api_result (*boot)(void *arg, struct error *e);
+	enum api_result (*pause)(void *arg, struct error *e);
+	enum api_result (*resume)(void *arg, struct error *e);
+	enum api_result (*shutdown)(void *arg, struct error *e);
+	enum api_result (*kill)(void *arg, struct error *e);
+	json_t *(*info)(void *arg); // NULL: no memory
+	json_t *(*metrics)(void *arg);
+	// A request's answer is out, or nobody waits for it any more.
+	void (*answered)(void *arg);
+};
+
+struct api;
+
+// Listens at `path` and serves from `loop`. Before the machine is confined, on its one thread.
+int api_start(struct api **ret_api, const char *path, struct loop *loop, const struct api_ops *ops,
+	void *arg, struct error *e);
+// Not from within an op. Connections end; the path stays if it cannot be seen any more.
+void api_stop(struct api *api);
+
+// What api_route_answer says: a status of HTTP, and a body or NULL. allow: of 405, else NULL.
+struct api_answer {
+	unsigned int status;
+	json_t *body;
+	const char *allow;
+};
+
+// body: `size` bytes, of PUT. too_large: it had more than API_BODY_SIZE, and is not there.
+struct api_answer api_route_answer(const struct api_ops *ops, void *arg, const char *method,
+	const char *path, const char *body, size_t size, bool too_large);
+// {"error": the sentence}
+struct api_answer api_route_error(unsigned int status, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));

@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Unix sockets that others connect to by their path. Before the machine is confined, one thread.
+#pragma once
+#include <stdbool.h>
+
+// A listening socket, non-blocking. What a former process left at `path` is replaced; one that
+// somebody listens at, or that is no socket, is not: -EADDRINUSE, -EEXIST. type: SOCK_STREAM or
+// SOCK_SEQPACKET. mine: only this process's user may connect (0600), else who may by the umask.
+int listen_at(const char *path, int type, int backlog, bool mine);

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// One process's machine from its configuration to its end: devices, console, signals, confinement,
+// commands. main begins it, the API commands it, all on the device thread.
+#pragma once
+#include "vmm/api.h"
+#include "vmm/confine.h"
+#include "vmm/console.h"
+#include "vmm/machine.h"
+#include "vmm/options.h"
+#include "vmm/virtio_balloon.h"
+#include "vmm/virtio_blk.h"
+#include "vmm/virtio_net.h"
+#include "vmm/virtio_rng.h"
+
+enum run_state {
+	RUN_CREATED, // nothing is open but the API
+	RUN_CONFIGURED, // everything is, and the process is confined
+	RUN_RUNNING,
+	RUN_PAUSED,
+	RUN_ENDED, // its guest's last words go out
+};
+
+struct run {
+	struct options options;
+	enum run_state state;
+	struct machine machine; // its loop: from begin to end
+	struct api *api; // NULL: none
+	struct console console;
+	struct confine confine;
+	struct loop_source signals; // fd -1: not yet
+	unsigned int n_nets;
+	struct virtio_net nets[OPTIONS_NETS];
+	unsigned int n_disks;
+	struct virtio_blk disks[OPTIONS_DISKS];
+	struct virtio_console virtio_console;
+	struct virtio_rng rng;
+	struct virtio_balloon balloon;
+	int status; // what the process exits with
+	bool leaves; // once the API's answer is out
+};
+
+extern const struct api_ops RUN_API_OPS;
+
+// The whole of it. Returns what to exit with.
+int run(struct run *r, const struct options *options);
+// Opens what the options name, confines the process, starts its threads. -errno: nothing is open
+// any more, unless r->leaves, when confinement has begun and only the end is left. options: taken
+// on success.
+int run_configure(struct run *r, const struct options *options, struct error *e);
+void run_boot(struct run *r);
+// The API's; NULL: no memory.
+json_t *run_metrics(void *arg);
+// The loop ends, and the process with that status.
+void run_leave(struct run *r, int status);
