@@ -101,13 +101,13 @@ void switch_free(struct switch_ *sw)
 		if (sw->ports[id])
 			switch_port_del(sw, id);
 	switch_retire_poll(sw);
+	neighbours_free(sw->neighbours); // packets of the workers' wait in there
 	for (unsigned i = 0; i < sw->n_workers; i++)
 		worker_free(sw->workers[i]);
 	if (sw->policy != policy_empty())
 		policy_free((struct policy *)(uintptr_t)sw->policy);
 	if (sw->control_event_fd >= 0)
 		close(sw->control_event_fd);
-	neighbours_free(sw->neighbours);
 	nexthop_table_free(sw->nexthops);
 	binding_table_free(sw->bindings);
 	fdb_free(sw->fdb);

@@ -76,6 +76,19 @@ int worker_new(struct switch_ *sw, unsigned index, struct worker **ret_worker)
 	return 0;
 }
 
+// With all ports gone nobody has a packet any more.
+static void pools_free(struct worker *w)
+{
+	unsigned n_small = w->small ? rte_mempool_in_use_count(w->small) : 0;
+	unsigned n_big = w->big ? rte_mempool_in_use_count(w->big) : 0;
+
+	if (n_small + n_big > 0)
+		fprintf(stderr, "insula-switch: worker %u: %u packet buffers were lost\n", w->index,
+			n_small + n_big);
+	rte_mempool_free(w->small);
+	rte_mempool_free(w->big);
+}
+
 void worker_free(struct worker *w)
 {
 	if (!w)
@@ -86,8 +99,7 @@ void worker_free(struct worker *w)
 		close(w->wake_fd);
 	free(w->slots);
 	free(w->polled);
-	rte_mempool_free(w->small);
-	rte_mempool_free(w->big);
+	pools_free(w);
 	rte_ring_free(w->to_control);
 	rte_ring_free(w->from_control);
 	free(w);

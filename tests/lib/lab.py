@@ -143,8 +143,8 @@ class Lab:
         self.started = False
         return errors + list(self.crashes())
 
-    # What insulad's log, where its and the switch's stderr go, says of crashes and sanitizers. A
-    # kill by the test itself is none.
+    # What insulad's log, where its and the switch's stderr go, says of crashes, leaks and
+    # sanitizers. A kill by the test itself is none.
     def crashes(self):
         try:
             with open(os.path.join(os.environ["INSULA_STATE_DIR"], "insulad.log"),
@@ -154,7 +154,8 @@ class Lab:
             return
         killed = [line for line in text.splitlines() if "was killed by signal" in line]
         yield from (f"insulad's log: {line}" for line in killed if "signal 9 " not in line)
-        yield from (f"insulad's log: {line}" for line in text.splitlines() if "did not end" in line)
+        yield from (f"insulad's log: {line}" for line in text.splitlines()
+                    if "did not end" in line or "packet buffers were lost" in line)
         if "Sanitizer" in text or "runtime error:" in text:
             yield f"a sanitizer speaks in insulad's log:\n{text}"
 

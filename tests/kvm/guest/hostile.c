@@ -66,10 +66,11 @@ static void outcome_say(struct nic *nic, const struct lie *lie, unsigned nth, ui
 
 static bool lie_tell(struct nic *nic, const struct lie *lie, unsigned nth, uint64_t ns)
 {
-	uint64_t until = time_ns() + ns;
 	int r = nic_restart(nic, true);
 
 	if (r == 0) {
+		uint64_t until = time_ns() + ns;
+
 		lie->tell(nic, lie->arg, until);
 		outcome_say(nic, lie, nth, until);
 		r = nic_restart(nic, true);

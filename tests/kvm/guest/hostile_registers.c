@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// HOSTILE.md C, H-31: every register in every size and place, at every time.
+// HOSTILE.md C, H-31: every register in every size and place, at every time; and H-30's feature
+// bit.
 #include "base.h"
 #include "cpu.h"
 #include "hostile.h"
@@ -15,6 +16,7 @@ enum {
 	MAX_SWEPT = 256, // of one structure
 	MSIX_ENTRY_SIZE = 16,
 	STATUS_ROUNDS = 512,
+	LOG_ALL = 26, // VHOST_F_LOG_ALL, which virtio 1.2 has reserved
 };
 
 #define COMMON(d, field) ((d)->common + offsetof(struct virtio_pci_common_cfg, field))
@@ -232,7 +234,31 @@ static void tell_window(struct nic *nic, uint64_t arg, uint64_t until_ns)
 	say("ok hostile H-31 window at 0x%lx hid %u of 512", arg, wrong);
 }
 
+// H-30: VHOST_F_LOG_ALL is a bit of the guest's too; who took it would write where the guest did
+// not say.
+static void tell_log(struct nic *nic, uint64_t arg, uint64_t until_ns)
+{
+	struct virtio *d = &nic->device;
+	uint8_t status = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER;
+	bool offered, taken;
+
+	virtio_reset(d);
+	mmio_write8(COMMON(d, device_status), status);
+	mmio_write32(COMMON(d, device_feature_select), 0);
+	offered = mmio_read32(COMMON(d, device_feature)) >> LOG_ALL & 1;
+	mmio_write32(COMMON(d, guest_feature_select), 1);
+	mmio_write32(COMMON(d, guest_feature), 1u << (VIRTIO_F_VERSION_1 - 32));
+	mmio_write32(COMMON(d, guest_feature_select), 0);
+	mmio_write32(COMMON(d, guest_feature), 1u << LOG_ALL);
+	status |= VIRTIO_CONFIG_S_FEATURES_OK;
+	mmio_write8(COMMON(d, device_status), status);
+	taken = mmio_read8(COMMON(d, device_status)) & VIRTIO_CONFIG_S_FEATURES_OK;
+	say("ok hostile H-30 log %s, %s", offered ? "offered" : "not offered",
+		taken ? "taken" : "refused");
+}
+
 const struct lie lies_registers[] = {
+	{ "H-30", "dirty log", tell_log, 0 },
 	{ "H-31", "common, read", tell_sweep, COMMON_CFG },
 	{ "H-31", "notify, read", tell_sweep, NOTIFY_CFG },
 	{ "H-31", "isr, read", tell_sweep, ISR_CFG },

@@ -58,7 +58,7 @@ static const struct command commands_base[] = {
 };
 
 static const struct command *const command_lists[] = { commands_base, commands_net, commands_blk,
-	commands_hostile, commands_circulate };
+	commands_hostile, commands_circulate, commands_exchange };
 
 uint64_t argument_number(const struct arguments *args, unsigned nth, uint64_t otherwise)
 {

@@ -3,16 +3,16 @@
 // connects them; no generator. Nothing is copied: the buffer that a frame came in is what it goes
 // out from.
 #include "base.h"
+#include "circulate.h"
 #include "cpu.h"
 #include "run_lists.h"
-#include "net.h"
 
 enum {
 	BURST = 32,
 	PROTOCOL_UDP = 17,
 	PORT_HERE = 7000,
 	PORT_THERE = 9000,
-	HEADER_SIZE = 12, // virtio's
+	HEADER_SIZE = CIRCULATE_HEADER,
 	MIN_SIZE = NET_HEADERS + sizeof(struct udp_hdr),
 	MAX_SIZE = 1514,
 	MAX_FRAMES = 128,
@@ -21,13 +21,7 @@ enum {
 
 #define SECOND_NS 1000000000ull
 
-struct datagram_frame {
-	struct eth_hdr eth;
-	struct ipv4_hdr ip;
-	struct udp_hdr udp;
-} WIRE_PACKED;
-
-static void frame_make(
+void circulate_make(
 	uint8_t *buffer, const struct net *from, const struct net *to, size_t size, uint16_t flow)
 {
 	struct datagram_frame *f = (struct datagram_frame *)(buffer + HEADER_SIZE);
@@ -47,7 +41,7 @@ static void frame_make(
 }
 
 // Back to where it came from; all sums stay right. false: it is none of ours.
-static bool frame_turn(uint8_t *buffer, uint32_t size)
+bool circulate_turn(uint8_t *buffer, uint32_t size)
 {
 	struct datagram_frame *f = (struct datagram_frame *)(buffer + HEADER_SIZE);
 	struct mac mac = f->eth.dst;
@@ -67,19 +61,19 @@ static bool frame_turn(uint8_t *buffer, uint32_t size)
 	return true;
 }
 
-static void rx_give(struct nic *nic, uint8_t *buffer)
+void circulate_rx_give(struct nic *nic, uint8_t *buffer)
 {
 	struct piece piece = { buffer, NIC_RX_SIZE };
 
 	virtq_add(&nic->rx, &piece, 0, 1, buffer);
 }
 
-static void tx_give(struct nic *nic, uint8_t *buffer, uint32_t size)
+void circulate_tx_give(struct nic *nic, uint8_t *buffer, uint32_t size)
 {
 	struct piece piece = { buffer, size };
 
 	if (virtq_add(&nic->tx, &piece, 1, 0, buffer) < 0)
-		rx_give(nic, buffer);
+		circulate_rx_give(nic, buffer);
 }
 
 // Returns how many frames came.
@@ -90,13 +84,13 @@ static unsigned nic_turn(struct nic *nic)
 	uint32_t size;
 
 	while ((buffer = virtq_take(&nic->tx, &size)) != NULL)
-		rx_give(nic, buffer);
+		circulate_rx_give(nic, buffer);
 	for (unsigned i = 0; i < BURST && (buffer = virtq_take(&nic->rx, &size)) != NULL; i++) {
-		if (frame_turn(buffer, size)) {
-			tx_give(nic, buffer, size);
+		if (circulate_turn(buffer, size)) {
+			circulate_tx_give(nic, buffer, size);
 			n++;
 		} else {
-			rx_give(nic, buffer);
+			circulate_rx_give(nic, buffer);
 		}
 	}
 	virtq_kick(&nic->tx);
@@ -109,17 +103,17 @@ static void frames_begin(
 	struct net *here, struct net *there, unsigned n_frames, size_t size, uint16_t n_flows)
 {
 	for (unsigned i = 0; i < there->nic.rx.size; i++)
-		rx_give(&there->nic, there->nic.rx_buffers + i * NIC_RX_SIZE);
+		circulate_rx_give(&there->nic, there->nic.rx_buffers + i * NIC_RX_SIZE);
 	virtq_kick(&there->nic.rx);
 	for (unsigned i = 0; i < here->nic.rx.size; i++) {
 		uint8_t *buffer = here->nic.rx_buffers + i * NIC_RX_SIZE;
 
 		if (i >= n_frames) {
-			rx_give(&here->nic, buffer);
+			circulate_rx_give(&here->nic, buffer);
 			continue;
 		}
-		frame_make(buffer, here, there, size, (uint16_t)(i % n_flows));
-		tx_give(&here->nic, buffer, (uint32_t)(HEADER_SIZE + size));
+		circulate_make(buffer, here, there, size, (uint16_t)(i % n_flows));
+		circulate_tx_give(&here->nic, buffer, (uint32_t)(HEADER_SIZE + size));
 	}
 	virtq_kick(&here->nic.rx);
 	virtq_kick(&here->nic.tx);

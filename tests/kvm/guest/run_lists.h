@@ -5,4 +5,4 @@
 #include "run.h"
 
 extern const struct command commands_net[], commands_blk[], commands_hostile[],
-	commands_circulate[];
+	commands_circulate[], commands_exchange[];

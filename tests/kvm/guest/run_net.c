@@ -16,6 +16,7 @@ enum {
 
 #define SECOND_NS 1000000000ull
 #define WAIT_NS (2 * SECOND_NS)
+#define REACH_AGAIN_NS (SECOND_NS / 5)
 
 static bool never(void *arg)
 {
@@ -110,6 +111,27 @@ static bool run_ping(const struct arguments *args)
 	say("%s ping %s %lu of %lu mean %lu us worst %lu us", answered == count ? "ok" : "fail",
 		args->text[1], answered, count, answered ? sum / answered : 0, worst);
 	return answered == count;
+}
+
+// reach:ADDRESS:SECONDS: asks again and again; good as soon as it answers
+static bool run_reach(const struct arguments *args)
+{
+	struct net *net = net_current();
+	be32 ip = argument_ipv4(args, 1);
+	uint64_t start = time_ns(), until = start + argument_number(args, 2, 5) * SECOND_NS;
+	bool answered = false;
+
+	for (uint16_t i = 0; !answered && time_ns() < until; i++) {
+		uint64_t again = time_ns() + REACH_AGAIN_NS;
+
+		if (!net_resolve(net, ip, again))
+			continue;
+		echo_send(net, ip, ECHO_ID, i, 56);
+		answered = net_wait(is_true, &net->echo_answered, again);
+	}
+	say("%s reach %s after %lu us", answered ? "ok" : "fail", args->text[1],
+		(time_ns() - start) / 1000);
+	return answered;
 }
 
 // no-ping:ADDRESS:COUNT[:WAIT_MS]: good if nothing answers, neither ARP nor echo
@@ -390,6 +412,7 @@ const struct command commands_net[] = {
 	{ "ip", 2, 3, run_ip },
 	{ "arp", 1, 1, run_arp },
 	{ "ping", 2, 4, run_ping },
+	{ "reach", 1, 2, run_reach },
 	{ "no-ping", 2, 3, run_no_ping },
 	{ "udp-echo", 3, 4, run_udp_echo },
 	{ "udp-send", 3, 4, run_udp_send },
