@@ -95,40 +95,73 @@ static int step_rest(struct apply *a)
 	return 0;
 }
 
-static int step_make(struct apply *a)
+static void leave_to_repair(struct apply *a, struct port *p, const char *why)
 {
+	p->broken = true;
+	snprintf(p->trouble, sizeof(p->trouble), "%.*s", (int)sizeof(p->trouble) - 1, why);
+	add_note(a, "port %s: %s; it is tried again %s", p->name, why,
+		port_is_slow(p) ? "by and by" : "every second");
+}
+
+// In a switch that does not forward yet, others do not wait for a DPDK device, which may take
+// seconds, unless the policy depends on what becomes of it.
+static bool comes_last(const struct apply *a, const struct port *p)
+{
+	return (a->restarted || a->mode == APPLY_RESTORE) && p->n_want == 1 && port_is_device(p);
+}
+
+// One that was slow, or at start may be, when another one is.
+static bool is_put_off(const struct apply *a, const struct port_change *c)
+{
+	return a->held_up && (c->was_broken ? port_is_slow(c->old)
+					    : a->mode == APPLY_RESTORE && comes_last(a, c->new));
+}
+
+static int make(struct apply *a, struct port_change *c)
+{
+	const char *nat_user = port_changes_nat_user(&a->ports, a->d->ports, a->desired, c->new);
+	char why[PORT_REASON_SIZE] = "", what[200];
 	// Whatever was in trouble before the file came may stay so: it blocks no other change.
-	for (unsigned i = 0; i < a->ports.n; i++) {
-		struct port_change *c = &a->ports.v[i];
-		char why[PORT_REASON_SIZE] = "", what[200];
-		if (c->was_broken) // of no use, and in the way of its successor
-			port_close(c->old);
-		const char *nat_user =
-			port_changes_nat_user(&a->ports, a->d->ports, a->desired, c->new);
-		int r = port_make(a->d, c->new, c->donor, nat_user, why, sizeof(why));
-		bool may_fail = a->mode == APPLY_RESTORE || c->was_broken;
-		if (r < 0 && (!may_fail || r == -EPIPE || r == -ETIMEDOUT)) {
-			snprintf(what, sizeof(what), "port %s", c->new->name);
-			return step_error(a, r, what, why);
-		}
-		c->made = true;
-		if (r < 0) {
-			c->new->broken = true;
-			snprintf(c->new->trouble, sizeof(c->new->trouble), "%.*s",
-				(int)sizeof(c->new->trouble) - 1, why);
-			add_note(a, "port %s: %s; it is tried again every second", c->new->name,
-				why);
-		} else if (c->new->fallback[0]) {
-			port_spec_describe(port_spec_of(c->new), what, sizeof(what));
-			add_note(
-				a, "port %s: %s, because %s", c->new->name, what, c->new->fallback);
-		}
+	bool may_fail = a->mode == APPLY_RESTORE || c->was_broken;
+	int r = 0;
+
+	if (c->was_broken) // of no use, and in the way of its successor
+		port_close(c->old);
+	if (is_put_off(a, c)) {
+		c->made = c->new->unmade = true;
+		c->new->last_try_ms = c->old ? c->old->last_try_ms : 0;
+		c->new->tried_ns = c->old ? c->old->tried_ns : 0;
+		leave_to_repair(a, c->new, c->old ? c->old->trouble : PORT_WAITS_FOR_DEVICE);
+		return 0;
+	}
+	r = port_make(a->d, c->new, c->donor, nat_user, why, sizeof(why));
+	if (r < 0 && (!may_fail || r == -EPIPE || r == -ETIMEDOUT)) {
+		snprintf(what, sizeof(what), "port %s", c->new->name);
+		return step_error(a, r, what, why);
+	}
+	c->made = true;
+	a->held_up = a->held_up || (r < 0 && port_is_slow(c->new));
+	if (r < 0) {
+		leave_to_repair(a, c->new, why);
+	} else if (c->new->fallback[0]) {
+		port_spec_describe(port_spec_of(c->new), what, sizeof(what));
+		add_note(a, "port %s: %s, because %s", c->new->name, what, c->new->fallback);
 	}
 	return 0;
 }
 
+static int step_make(struct apply *a)
+{
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && i < a->ports.n; i++)
+		if (!comes_last(a, a->ports.v[i].new))
+			r = make(a, &a->ports.v[i]);
+	return r;
+}
+
 // Ports that stayed get into a switch that was started anew.
-static int step_readd(struct apply *a)
+static int readd(struct apply *a, bool devices)
 {
 	char why[512];
 
@@ -137,13 +170,30 @@ static int step_readd(struct apply *a)
 		bool changing = port_changes_touch(&a->ports, p);
 		for (unsigned i = 0; i < a->ports.n_removed; i++)
 			changing = changing || a->ports.removed[i] == p;
-		if (!p || changing || p->broken || p->in_switch)
+		if (!p || changing || p->broken || p->in_switch || port_is_device(p) != devices)
 			continue;
 		int r = port_add(a->d, p, why, sizeof(why));
 		if (r < 0)
 			return step_error(a, r, p->name, why);
 	}
 	return 0;
+}
+
+static int step_readd(struct apply *a)
+{
+	return readd(a, false);
+}
+
+// After the policy, which is that of these.
+static int step_devices(struct apply *a)
+{
+	int r = 0;
+
+	a->d->switch_has_policy = true;
+	for (unsigned i = 0; r == 0 && i < a->ports.n; i++)
+		if (comes_last(a, a->ports.v[i].new))
+			r = make(a, &a->ports.v[i]);
+	return r == 0 ? readd(a, true) : r;
 }
 
 // Those that fell back to nat: the policy is compiled for what they are now.
@@ -441,6 +491,8 @@ int apply_desired(struct daemon *d, struct desired *desired, enum apply_mode mod
 		r = step_readd(&a);
 	if (r == 0)
 		r = step_policy(&a);
+	if (r == 0)
+		r = step_devices(&a);
 	if (r == 0)
 		r = step_sync(&a);
 	if (r == 0)

@@ -45,8 +45,8 @@ static void reset_device(struct apply *a, struct port *p)
 	}
 }
 
-// Forwarding goes on without waiting for the devices of those that changed. What fails here is
-// tried again by ports_add_all.
+// Forwarding goes on without waiting for the devices of those that changed, nor for DPDK's. What
+// fails here is tried again by ports_add_all.
 static void add_untouched(struct apply *a)
 {
 	struct daemon *d = a->d;
@@ -54,7 +54,7 @@ static void add_untouched(struct apply *a)
 
 	for (uint32_t id = 1; d->client && id <= d->ports->max_id; id++) {
 		struct port *p = d->ports->by_id[id];
-		if (p && !p->broken && !port_changes_touch(&a->ports, p))
+		if (p && !p->broken && !port_is_device(p) && !port_changes_touch(&a->ports, p))
 			port_add(d, p, why, sizeof(why));
 	}
 }
@@ -141,8 +141,10 @@ static void undo_ports(struct apply *a)
 		if (c->evicted && c->evicted != c->old && !c->evicted->in_switch)
 			reset_device(a, c->evicted);
 	}
-	if (a->restarted)
+	if (a->restarted) {
 		ports_add_all(d);
+		ports_add_devices(d);
+	}
 	close_fresh_taps(a);
 }
 

@@ -31,6 +31,9 @@ struct daemon {
 
 	struct ports *ports;
 	struct loop_source *repair_timer;
+	uint64_t
+		// slow DPDK devices (ports.h) are not tried again before; 0 = at once
+		devices_after_ns;
 
 	// switch_link.c
 	struct switch_proc proc;
@@ -40,6 +43,7 @@ struct daemon {
 	unsigned quick_deaths; // in a row, each within a second of its start
 	unsigned n_reconnects; // failed in a row
 	uint64_t n_respawns;
+	uint64_t dark_since_ns; // when the last switch that forwarded was lost; 0 = one does
 	struct log_limit lost_limit, again_limit; // of its connection
 	// daemon.compiled is in force there, and what is made now is made for it; else ports are
 	// held until the policy they are made for comes.

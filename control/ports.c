@@ -18,6 +18,10 @@
 #include "control/tap.h"
 #include "control/vfio.h"
 
+enum {
+	SLOW_FACTOR = 10,
+};
+
 struct port *port_new(const struct desired_port *p, const char *run_dir, unsigned workers)
 {
 	struct port *port = calloc(1, sizeof(*port));
@@ -183,18 +187,34 @@ int port_open(
 }
 
 // VFIO's fds are not kept: as long as one is open, the kernel keeps the group from a new switch.
-static int add_ethdev(struct daemon *d, struct proto_port_add *request, char *err, size_t err_size)
+static int add_ethdev(struct daemon *d, struct port *p, struct proto_port_add *request, char *err,
+	size_t err_size)
 {
 	int fds[VFIO_MAX_FDS];
 	unsigned n;
 	int r = vfio_open(request->arg, fds, &n, err, err_size);
 
-	if (r < 0)
-		return r;
-	r = switch_port_add(d->client, request, fds, n, err, err_size);
+	p->tried_ns = loop_now_ns();
+	if (r == 0)
+		r = switch_port_add(d->client, request, fds, n, err, err_size);
 	while (n > 0)
 		close(fds[--n]);
+	p->last_try_ms = (uint32_t)((loop_now_ns() - p->tried_ns) / 1000000);
+	// When one answers quickly, so may the next.
+	d->devices_after_ns = r < 0 && p->last_try_ms >= PORT_SLOW_MS
+				      ? loop_now_ns() + SLOW_FACTOR * p->last_try_ms * 1000000ull
+				      : 0;
 	return r;
+}
+
+bool port_is_device(const struct port *p)
+{
+	return port_spec_of(p)->kind == PROTO_PORT_ETHDEV;
+}
+
+bool port_is_slow(const struct port *p)
+{
+	return port_is_device(p) && p->last_try_ms >= PORT_SLOW_MS;
 }
 
 int port_add(struct daemon *d, struct port *p, char *err, size_t err_size)
@@ -209,7 +229,7 @@ int port_add(struct daemon *d, struct port *p, char *err, size_t err_size)
 	memcpy(request.name, p->name, sizeof(request.name) - 1);
 	memcpy(request.arg, s->arg, sizeof(request.arg));
 	int r = s->kind == PROTO_PORT_ETHDEV
-			? add_ethdev(d, &request, err, err_size)
+			? add_ethdev(d, p, &request, err, err_size)
 			: switch_port_add(d->client, &request, p->fds, p->n_fds, err, err_size);
 	p->in_switch = r == 0;
 	d->ports_held = d->ports_held || (request.flags & PROTO_PORT_HELD);

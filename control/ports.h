@@ -10,9 +10,13 @@
 struct daemon;
 
 #define PORT_TEMPORARY_PREFIX "insula-new"
+#define PORT_WAITS_FOR_DEVICE "waits for another DPDK device, which does not answer"
 
 enum {
 	PORT_REASON_SIZE = 768, // what speaks against each candidate, and what to do
+	// A DPDK device whose making fails after this holds up the switch's control thread and
+	// insulad: one at a time, and not more than a tenth of the time.
+	PORT_SLOW_MS = 500,
 };
 
 struct port {
@@ -31,6 +35,8 @@ struct port {
 	bool sleepless; // as the switch says: it has to be polled
 	bool set_down; // its tap, by someone else
 	bool broken; // its device is gone; repaired by and by
+	uint32_t last_try_ms; // DPDK device: what the switch took to make it, or to fail
+	uint64_t tried_ns; // and when
 	bool unmade; // broken: none of its candidates could be had, so any is as good as the first
 	bool adopt; // the device may be there from an earlier life of insulad
 	bool tap_made; // its tap was not there before
@@ -111,13 +117,19 @@ int ports_adopt(struct daemon *d, const struct desired *desired, char *err, size
 int ports_resync(struct daemon *d, char *err, size_t err_size);
 // The switch was started anew: it has none.
 void ports_all_out(struct daemon *d);
-// Gives it those it has not.
+// Gives it those it has not, but for DPDK devices: these may take seconds, and are for
+// ports_add_devices, when the others forward already. That one leaves what is behind a slow one to
+// ports_repair.
 void ports_add_all(struct daemon *d);
+void ports_add_devices(struct daemon *d);
+bool port_is_device(const struct port *p); // made of a DPDK device, as chosen
+bool port_is_slow(const struct port *p); // its last try says so
 // It is repaired by and by.
 void port_mark_broken(struct daemon *d, struct port *p, const char *why);
 // PROTO_EVENT_PORT
 void ports_on_event(struct daemon *d, const struct proto_port_event *e);
 // From linkwatch: an interface of our own namespace.
 void ports_on_link(struct daemon *d, const char *ifname, bool gone);
-// Tries broken ports again, and again in a second while there are any.
+// Tries broken ports again, and again in a second while there are any; slow DPDK devices one at a
+// time, and the next after ten times what the last has taken.
 void ports_repair(void *arg /* struct daemon */);

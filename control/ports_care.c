@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include "control/daemon_internal.h"
+#include "control/devargs.h"
 #include "control/host_nat.h"
 #include "control/log.h"
 #include "control/packet_socket.h"
@@ -156,23 +157,57 @@ void ports_all_out(struct daemon *d)
 			d->ports->by_id[id]->in_switch = d->ports->by_id[id]->up = false;
 }
 
-void ports_add_all(struct daemon *d)
+static bool is_lost(int r)
+{
+	return r == -EPIPE || r == -ETIMEDOUT || r == -ENOTCONN;
+}
+
+// To be repaired; 0 too when the switch is there. -errno: it is not.
+static int add_again(struct daemon *d, struct port *p)
 {
 	char err[256];
+	int r = port_add(d, p, err, sizeof(err));
 
+	if (r == 0 || is_lost(r))
+		return r;
+	log_error("port %s: %s", p->name, err);
+	p->broken = true;
+	snprintf(p->trouble, sizeof(p->trouble), "%s", err);
+	loop_timer_arm(d->repair_timer, 0);
+	return 0;
+}
+
+void ports_add_all(struct daemon *d)
+{
 	for (uint32_t id = 1; id <= d->ports->max_id; id++) {
 		struct port *p = d->ports->by_id[id];
-		if (!p || p->broken || p->in_switch)
-			continue;
-		int r = port_add(d, p, err, sizeof(err));
-		if (r == -EPIPE || r == -ETIMEDOUT || r == -ENOTCONN)
+		if (p && !p->broken && !p->in_switch && !port_is_device(p) && add_again(d, p) < 0)
 			return; // dead again: its next life gets them
-		if (r < 0) {
-			log_error("port %s: %s", p->name, err);
-			p->broken = true;
-			snprintf(p->trouble, sizeof(p->trouble), "%s", err);
-			loop_timer_arm(d->repair_timer, 0);
-		}
+	}
+}
+
+static bool is_card(const struct port *p)
+{
+	char address[DEVARGS_ADDRESS_SIZE];
+
+	return devargs_address(port_spec_of(p)->arg, address);
+}
+
+// Cards first: they wait for nobody.
+void ports_add_devices(struct daemon *d)
+{
+	bool slow = false;
+
+	for (uint32_t i = 0; i < 2 * d->ports->max_id; i++) {
+		struct port *p = d->ports->by_id[1 + i % d->ports->max_id];
+		if (!p || p->broken || p->in_switch || !port_is_device(p) ||
+			is_card(p) != (i < d->ports->max_id))
+			continue;
+		if (slow)
+			port_mark_broken(d, p, PORT_WAITS_FOR_DEVICE);
+		else if (add_again(d, p) < 0)
+			return;
+		slow = slow || (p->broken && port_is_slow(p));
 	}
 }
 
@@ -269,38 +304,78 @@ static void tell_of_repair(const struct port *p)
 	log_info("port %s: %s is there, because %s", p->name, what, p->fallback);
 }
 
+// 1 = it is a port again.
+static int try_repair(struct daemon *d, struct port *p)
+{
+	char err[PORT_REASON_SIZE] = "";
+
+	if (repair(d, p, err, sizeof(err)) < 0) {
+		if (strcmp(p->trouble, err) != 0)
+			log_warning("port %s: %s", p->name, err);
+		snprintf(p->trouble, sizeof(p->trouble), "%.*s", (int)sizeof(p->trouble) - 1, err);
+		return 0;
+	}
+	port_set_persistent(p, true);
+	remains_note_tap(d->store, p); // it has another index
+	p->broken = false;
+	p->trouble[0] = 0;
+	port_keep_fallback(d, p);
+	tell_of_repair(p);
+	return 1;
+}
+
+// The slow one whose turn it is.
+static struct port *next_slow(const struct ports *ports)
+{
+	struct port *next = NULL;
+
+	for (uint32_t id = 1; id <= ports->max_id; id++) {
+		struct port *p = ports->by_id[id];
+		if (p && p->broken && port_is_slow(p) && (!next || p->tried_ns < next->tried_ns))
+			next = p;
+	}
+	return next;
+}
+
+// What is left to do, and when: the loop serves others between two of them.
+static void repair_again(struct daemon *d, bool others, bool device_waits)
+{
+	uint64_t now = loop_now_ns();
+
+	if (device_waits)
+		loop_timer_arm(d->repair_timer, 0);
+	else if (others)
+		loop_timer_arm(d->repair_timer, REPAIR_INTERVAL_MS * 1000000ull);
+	else if (next_slow(d->ports))
+		loop_timer_arm(
+			d->repair_timer, d->devices_after_ns > now ? d->devices_after_ns - now : 0);
+}
+
 void ports_repair(void *arg)
 {
 	struct daemon *d = arg;
-	bool again = false, made_anew = false;
+	struct port *turn = loop_now_ns() >= d->devices_after_ns ? next_slow(d->ports) : NULL;
+	bool others = false, made_anew = false, device_waits = false, held_up = false;
 
-	for (uint32_t id = 1; d->client && id <= d->ports->max_id; id++) {
+	for (uint32_t id = 1; id <= d->ports->max_id; id++) {
 		struct port *p = d->ports->by_id[id];
-		char err[PORT_REASON_SIZE] = "";
-		if (!p)
+		char err[PORT_REASON_SIZE];
+		if (p && !p->broken && p->temporary[0] && port_take_name(p, err, sizeof(err)) < 0)
+			others = true;
+		if (!p || !p->broken || (port_is_slow(p) && p != turn))
 			continue;
-		if (!p->broken && p->temporary[0] && port_take_name(p, err, sizeof(err)) < 0)
-			again = true;
-		if (!p->broken)
-			continue;
-		if (repair(d, p, err, sizeof(err)) < 0) {
-			if (strcmp(p->trouble, err) != 0)
-				log_warning("port %s: %s", p->name, err);
-			snprintf(p->trouble, sizeof(p->trouble), "%.*s",
-				(int)sizeof(p->trouble) - 1, err);
-			again = true;
-			continue;
+		if (!d->client || (held_up && port_is_device(p))) {
+			others = others || !d->client;
+			device_waits = device_waits || d->client;
+		} else if (try_repair(d, p)) {
+			made_anew = true;
+		} else if (port_is_slow(p)) {
+			held_up = true;
+		} else {
+			others = true;
 		}
-		port_set_persistent(p, true);
-		remains_note_tap(d->store, p); // it has another index
-		made_anew = true;
-		p->broken = false;
-		p->trouble[0] = 0;
-		port_keep_fallback(d, p);
-		tell_of_repair(p);
 	}
 	if (made_anew)
 		leases_restore(d->leases); // of a dynamic pool: they went with the old port
-	if (again)
-		loop_timer_arm(d->repair_timer, REPAIR_INTERVAL_MS * 1000000ull);
+	repair_again(d, others, device_waits);
 }

@@ -71,6 +71,8 @@ static void forget(struct daemon *d, char *how, size_t size)
 	d->client = NULL;
 	d->switch_has_policy = d->ports_held = false;
 	d->n_reconnects = 0;
+	if (!d->dark_since_ns)
+		d->dark_since_ns = loop_now_ns();
 	switch_log_drain(d->switch_log);
 	switch_proc_reap(&d->proc, how, size);
 }
@@ -313,6 +315,7 @@ static int reconnect(struct daemon *d)
 	else
 		log_again(d);
 	d->switch_has_policy = r == 0;
+	ports_add_devices(d);
 	return 0;
 }
 
@@ -339,7 +342,7 @@ static void respawn(void *arg)
 	if (r > 0)
 		return;
 	if (r < 0) {
-		uint64_t start = loop_now_ns();
+		uint64_t since = d->dark_since_ns ? d->dark_since_ns : loop_now_ns();
 		d->n_respawns++;
 		struct switch_settings same = d->proc.settings;
 		switch_settings_fill(&same);
@@ -355,7 +358,9 @@ static void respawn(void *arg)
 		else
 			d->switch_has_policy = true;
 		log_info("insula-switch (pid %d) forwards again after %llu ms", d->proc.pid,
-			(unsigned long long)((loop_now_ns() - start) / 1000000));
+			(unsigned long long)((loop_now_ns() - since) / 1000000));
+		d->dark_since_ns = 0;
+		ports_add_devices(d);
 	}
 	leases_restore(d->leases);
 }
@@ -406,8 +411,10 @@ int switch_link_push(struct daemon *d, const struct compiled *c, const struct co
 	// It may have lost what we think it has.
 	if (r == -ENOENT && in_force)
 		r = push(d, c, NULL, err, err_size);
-	if (r == 0)
+	if (r == 0) {
 		d->ports_held = false;
+		d->dark_since_ns = 0;
+	}
 	return r;
 }
 
