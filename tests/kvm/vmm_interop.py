@@ -36,16 +36,14 @@ class Testpmd:
         self.process.wait()
 
 
-def machine(which, run, *options):
-    return vmm_net.Machine(None, which, run, *options,
-                           net=f"vhost-user={SOCKETS[which]},mac=02:00:00:00:00:0{which + 1}")
-
-
-def exchange(*options):
-    far = machine(1, "ip:10.5.0.2:24,serve:60", *options)
-    near = machine(0, f"ip:10.5.0.1:24,ping:10.5.0.2:5:5000,tcp:10.5.0.2:7777:{32 * MIB}:60,"
-                   "udp-echo:10.5.0.2:7:20,udp-send:10.5.0.2:9:1", *options)
-    return near, far
+# The last datagram ends the other; who ends with it under way takes it along, hence the sleep.
+def exchange(*options, sockets=SOCKETS, mib=32):
+    commands = (f"ip:10.5.0.1:24,reach:10.5.0.2:20,ping:10.5.0.2:5:5000,"
+                f"tcp:10.5.0.2:7777:{mib * MIB}:60,reach:10.5.0.2:20,udp-echo:10.5.0.2:7:20,"
+                "udp-send:10.5.0.2:9:1,sleep:200", "ip:10.5.0.2:24,serve:100")
+    return [vmm_net.Machine(None, f"machine {i}", run, *options,
+                            net=f"vhost-user={sockets[i]},mac=02:00:00:00:00:0{i + 1}")
+            for i, run in enumerate(commands)]
 
 
 def test_carries(_):

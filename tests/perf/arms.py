@@ -124,6 +124,7 @@ class Testpmd(Process):
 class OpenVSwitch(Process):
     """One PMD thread, hugepages; `flows`: what its bridge does beside switching by MAC."""
     flows = ("priority=0,actions=NORMAL",)
+    daemon = None
 
     def start(self):
         here = self.directory
@@ -137,9 +138,15 @@ class OpenVSwitch(Process):
         netns.run(*self.vsctl, "--no-wait", "init")
         netns.run(*self.vsctl, "--no-wait", "set", "Open_vSwitch", ".",
                   *(f"other_config:{word}" for word in self.settings()))
-        daemon = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk"
-        self.run([daemon, socket, f"--pidfile={here}/vswitchd.pid", f"--unixctl={here}/vs.ctl"])
+        self.start_daemon()
         self.add_ports()
+
+    # What it had is in the database.
+    def start_daemon(self):
+        here = self.directory
+        self.daemon = self.run(["/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk",
+                                f"unix:{here}/db.sock", f"--pidfile={here}/vswitchd.pid",
+                                f"--unixctl={here}/vs.ctl"])
 
     def settings(self):
         return ("dpdk-init=true", f"pmd-cpu-mask={1 << SWITCH_CPU:x}",
