@@ -40,6 +40,23 @@ static int fail_all(json_t **ret, struct model_errors *errors)
 	return -EINVAL;
 }
 
+// Room in the switch for the file's DPDK devices, and those that leave it only when the new ones
+// are there.
+static void reckon_devices(const struct daemon *d, struct desired *desired)
+{
+	struct switch_settings *s = &desired->model->settings;
+	uint32_t queues = 0;
+
+	for (unsigned i = 0; i < desired->n_ports; i++)
+		queues += port_spec_device_queues(&desired->ports[i], s->workers);
+	for (uint32_t id = 1; id <= d->ports->max_id; id++) {
+		const struct port *p = d->ports->by_id[id];
+		if (p && p->in_switch && port_is_device(p) && !desired_port_by_id(desired, id))
+			queues += port_spec_of(p)->n_queues;
+	}
+	switch_settings_make_room(s, queues, d->proc.pidfd >= 0 ? &d->proc.settings : NULL);
+}
+
 // From YAML to a desired state with its numbers. Inside the caller's transaction.
 static int read_desired(struct daemon *d, const char *file, const char *yaml, size_t size,
 	struct desired **ret_desired, json_t **ret)
@@ -62,6 +79,7 @@ static int read_desired(struct daemon *d, const char *file, const char *yaml, si
 		desired_free(*ret_desired);
 		return fail(ret, r, "%s:%d: %s", file, line, err);
 	}
+	reckon_devices(d, *ret_desired);
 	return 0;
 }
 
@@ -242,8 +260,10 @@ int daemon_restore(struct daemon *d, char *err, size_t err_size)
 		r = switch_link_forget(d, err, err_size);
 	if (r == 0)
 		r = switch_link_up(d, &desired->model->settings, &adopted, err, err_size);
-	if (r == 0 && adopted)
+	if (r == 0 && adopted) {
+		reckon_devices(d, desired); // it may have more room than these need
 		r = ports_adopt(d, desired, err, err_size);
+	}
 	if (r == 0) {
 		r = apply_desired(d, desired, APPLY_RESTORE, file, stored.yaml ? stored.yaml : "",
 			stored.yaml_size, NULL, err, err_size);

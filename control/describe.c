@@ -244,6 +244,7 @@ static void describe_settings(json_t *o, const struct switch_settings *s)
 	put_number(o, "sessions_per_tenant", s->sessions_per_tenant);
 	put_number(o, "sessions_per_port", s->sessions_per_port);
 	put(o, "hugepages", s->hugepages == SWITCH_HUGEPAGES_2M ? "2M" : "none");
+	put_number(o, "device_queues", s->device_queues);
 }
 
 json_t *describe_all(const struct desired *d, const char *run_dir)

@@ -97,7 +97,7 @@ static void check_uplink(struct checker *c, const struct model_uplink *u, const 
 			"gateway %s is the uplink's own address; the next router's",
 			addr(u->gateway).s);
 	check_device(c, n, "", u->interface);
-	check_devargs(c, n, u->devargs);
+	check_devargs(c, n, u->devargs, DEVARGS_UPLINK);
 }
 
 // Two uplinks that both reach a subnet leave open through which: no two may overlap.
@@ -143,7 +143,7 @@ static void check_trunks(struct checker *c, const struct yaml_node *root)
 		check_name(c, &c->host_ports, n, t->name, i); // one name space with the uplinks
 		check_device(c, n, "", t->interface);
 		check_wire(c, n, t->interface);
-		check_devargs(c, n, t->devargs);
+		check_devargs(c, n, t->devargs, DEVARGS_TRUNK);
 		if (n->kind == YAML_MAP && !yaml_has(n, "interface") && !yaml_has(n, "devargs"))
 			report(c->r, n->line,
 				"interface is missing; a trunk needs interface or devargs");

@@ -3,6 +3,7 @@
 // model_check_value.c. Main thread.
 #pragma once
 
+#include "control/devargs.h"
 #include "control/model_yaml.h"
 
 // A set of names in one scope, each with the line it was first seen in.
@@ -21,7 +22,7 @@ struct checker {
 	const struct model *m;
 	struct report *r;
 	struct seen uplinks, host_ports, tenants, vlans, interfaces, sockets, devargs;
-	unsigned n_ports, n_segments;
+	unsigned n_ports, n_segments, n_devices;
 };
 
 // The two ways of writing an address, for messages.
@@ -63,8 +64,9 @@ void check_wire(struct checker *c, const struct yaml_node *n, const char *interf
 // Two users of one socket or DPDK device, as of an interface.
 void check_once(struct checker *c, struct seen *s, const struct yaml_node *n, const char *key,
 	const char *value);
-// A DPDK device: named as it must be, and once.
-void check_devargs(struct checker *c, const struct yaml_node *n, const char *devargs);
+// A DPDK device: named as it must be, and once, and not one too many.
+void check_devargs(
+	struct checker *c, const struct yaml_node *n, const char *devargs, enum devargs_user user);
 // Can a host of this subnet have that address?
 bool check_host(struct checker *c, int line, const char *key, be32 address, be32 subnet,
 	uint8_t prefix_len);

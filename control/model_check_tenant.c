@@ -177,7 +177,7 @@ static void check_nic_type(
 	if (nic->type == MODEL_NIC_PACKET)
 		check_wire(c, n, nic->interface);
 	check_once(c, &c->sockets, n, "socket", nic->socket);
-	check_devargs(c, n, nic->devargs);
+	check_devargs(c, n, nic->devargs, DEVARGS_NIC);
 }
 
 // `pool`: the network's file has the key. A range that could not be read is a mistake by itself.

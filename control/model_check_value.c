@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "control/devargs.h"
+#include "control/proto.h"
 
 void seen_free(struct seen *s)
 {
@@ -146,11 +146,20 @@ void check_once(struct checker *c, struct seen *s, const struct yaml_node *n, co
 			value, twin->line);
 }
 
-void check_devargs(struct checker *c, const struct yaml_node *n, const char *devargs)
+void check_devargs(
+	struct checker *c, const struct yaml_node *n, const char *devargs, enum devargs_user user)
 {
 	const char *mistake = devargs[0] != '\0' ? devargs_mistake(devargs) : NULL;
+	char text[320];
 
-	if (mistake != NULL)
+	c->n_devices += devargs[0] != '\0';
+	if (devargs[0] != '\0' && c->n_devices == PROTO_MAX_DEVICES + 1)
+		report(c->r, line_of(n, "devargs"), "more than %d DPDK devices; at most that many",
+			PROTO_MAX_DEVICES);
+	// With other arguments it could not be had either.
+	if (mistake != NULL && devargs_out_of_reach(devargs, user, text, sizeof(text)))
+		report(c->r, line_of(n, "devargs"), "devargs: %s", text);
+	else if (mistake != NULL)
 		report(c->r, line_of(n, "devargs"), "devargs \"%s\" %s", devargs, mistake);
 	else
 		check_once(c, &c->devargs, n, "devargs", devargs);

@@ -138,6 +138,17 @@ unsigned port_spec_candidates(const struct desired_port *p, const char *run_dir,
 	return 0;
 }
 
+uint32_t port_spec_device_queues(const struct desired_port *p, unsigned workers)
+{
+	struct port_spec specs[PORT_MAX_CANDIDATES];
+	unsigned n = port_spec_candidates(p, "", workers, specs);
+
+	for (unsigned i = 0; i < n; i++)
+		if (specs[i].kind == PROTO_PORT_ETHDEV)
+			return specs[i].n_queues;
+	return 0;
+}
+
 const char *port_spec_kind_name(const struct port_spec *s)
 {
 	static const char *const names[PROTO_PORT_KIND_COUNT] = { "tap", "packet", "vhost-user",

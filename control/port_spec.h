@@ -26,6 +26,8 @@ struct port_spec {
 // Returns how many.
 unsigned port_spec_candidates(const struct desired_port *p, const char *run_dir, unsigned workers,
 	struct port_spec ret_specs[PORT_MAX_CANDIDATES]);
+// How many queues of a DPDK device it may have; 0 = it is none.
+uint32_t port_spec_device_queues(const struct desired_port *p, unsigned workers);
 // The socket of a vhost-user port whose file names none.
 void port_spec_vhost_path(
 	const struct desired_port *p, const char *run_dir, char *ret_path, size_t size);

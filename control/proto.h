@@ -16,6 +16,8 @@ enum {
 	PROTO_REPLY = 0x8000,
 	PROTO_TEXT_SIZE = 240,
 	PROTO_MAX_QUEUES = 16,
+	PROTO_MAX_DEVICES = 32, // ports of DPDK devices: as many as DPDK is built for
+	PROTO_DEVICE_QUEUES = 4, // for each worker: room for so many of their queues by default
 	// What RUN_DIR/sessions takes: a page, and so many bytes for each session there may be.
 	PROTO_SESSION_FILE_HEADER = 4096,
 	PROTO_SESSION_SIZE = 128,
@@ -23,12 +25,16 @@ enum {
 	PROTO_MAPPING_FILE_SIZE = 4096 + 65536 * 64,
 };
 
-// Packet memory of a switch with so many workers, unless it is told otherwise: a worker's own pools
-// take 20 MiB, a queue of a DPDK device 6; room for four of them. Of ordinary memory, what is not
-// used is not resident, until a PCI device comes.
-static inline uint32_t proto_switch_memory_mib(uint32_t n_workers)
+// Packet memory of a switch with so many workers, and room for so many queues of DPDK devices,
+// unless it is told otherwise: a worker's own pools take 20 MiB, such a queue 6 and, of pages
+// of 4 KiB, DPDK wants to see 10 free.
+// Of ordinary memory, what is not used is not resident, until a PCI device comes.
+static inline uint32_t proto_switch_memory_mib(uint32_t n_workers, uint32_t device_queues)
 {
-	return 24 + (20 + 4 * 6) * n_workers;
+	uint32_t usual = PROTO_DEVICE_QUEUES * n_workers;
+
+	return 24 + 20 * n_workers + 6 * usual +
+	       (device_queues > usual ? 10 * (device_queues - usual) : 0);
 }
 
 enum proto_type {

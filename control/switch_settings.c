@@ -27,13 +27,27 @@ void switch_settings_fill(struct switch_settings *s)
 		s->sessions_per_tenant = s->sessions / 8;
 	if (s->sessions_per_port == 0)
 		s->sessions_per_port = (s->sessions_per_tenant + 1) / 2;
+	if (s->device_queues == 0)
+		s->device_queues = PROTO_DEVICE_QUEUES * s->workers;
+}
+
+void switch_settings_make_room(
+	struct switch_settings *s, uint32_t device_queues, const struct switch_settings *running)
+{
+	uint32_t step = PROTO_DEVICE_QUEUES * s->workers;
+
+	if (device_queues > s->device_queues)
+		s->device_queues = (device_queues + step - 1) / step * step;
+	if (running && running->workers == s->workers && running->device_queues > s->device_queues)
+		s->device_queues = running->device_queues;
 }
 
 bool switch_settings_equal(const struct switch_settings *a, const struct switch_settings *b)
 {
 	return a->workers == b->workers && a->poll == b->poll && a->sessions == b->sessions &&
 	       a->sessions_per_tenant == b->sessions_per_tenant &&
-	       a->sessions_per_port == b->sessions_per_port && a->hugepages == b->hugepages;
+	       a->sessions_per_port == b->sessions_per_port && a->hugepages == b->hugepages &&
+	       a->device_queues == b->device_queues;
 }
 
 void switch_settings_sessions(const struct switch_settings *s, char *buf, size_t size)
@@ -54,7 +68,7 @@ static char *put(char buf[SWITCH_SETTINGS_SIZE], size_t *used, const char *word)
 void switch_settings_arguments(const struct switch_settings *s, char buf[SWITCH_SETTINGS_SIZE],
 	char *ret_words[SWITCH_SETTINGS_WORDS])
 {
-	char workers[16], sessions[48];
+	char workers[16], sessions[48], queues[16];
 	size_t used = 0;
 	unsigned n = 0;
 
@@ -64,6 +78,9 @@ void switch_settings_arguments(const struct switch_settings *s, char buf[SWITCH_
 	ret_words[n++] = put(buf, &used, workers);
 	ret_words[n++] = put(buf, &used, "--sessions");
 	ret_words[n++] = put(buf, &used, sessions);
+	snprintf(queues, sizeof(queues), "%" PRIu32, s->device_queues);
+	ret_words[n++] = put(buf, &used, "--device-queues");
+	ret_words[n++] = put(buf, &used, queues);
 	if (s->poll)
 		ret_words[n++] = put(buf, &used, "--poll");
 	if (s->hugepages == SWITCH_HUGEPAGES_2M) {
@@ -81,6 +98,8 @@ static void take(struct switch_settings *s, const char *word, const char *value)
 		s->hugepages = SWITCH_HUGEPAGES_2M;
 	else if (strcmp(word, "--workers") == 0)
 		s->workers = (uint32_t)strtoul(value, NULL, 10);
+	else if (strcmp(word, "--device-queues") == 0)
+		s->device_queues = (uint32_t)strtoul(value, NULL, 10);
 	else if (strcmp(word, "--sessions") == 0)
 		(void)sscanf(value, "%" SCNu32 ",%" SCNu32 ",%" SCNu32, &s->sessions,
 			&s->sessions_per_tenant, &s->sessions_per_port);
@@ -175,7 +194,7 @@ static bool default_is_2m(void)
 static uint64_t hugepages_of(const struct switch_settings *s)
 {
 	return s && s->hugepages == SWITCH_HUGEPAGES_2M
-		       ? (proto_switch_memory_mib(s->workers) + 1) / 2
+		       ? (proto_switch_memory_mib(s->workers, s->device_queues) + 1) / 2
 		       : 0;
 }
 

@@ -17,12 +17,19 @@ struct switch_settings {
 	// How many the table holds; of one tenant; of one port, which began them.
 	uint32_t sessions, sessions_per_tenant, sessions_per_port;
 	enum switch_hugepages hugepages; // where its packet memory comes from
+	uint32_t
+		// and for how many queues of DPDK devices there is room; not in the file
+		device_queues;
 };
 
 enum { SWITCH_SETTINGS_WORDS = 10, SWITCH_SETTINGS_SIZE = 160 };
 
 // Numbers that are 0 become the defaults.
 void switch_settings_fill(struct switch_settings *s);
+// Room for that many queues of DPDK devices, rounded up. A switch that runs with these settings
+// (NULL: none does) and has more keeps it: less would be another process.
+void switch_settings_make_room(
+	struct switch_settings *s, uint32_t device_queues, const struct switch_settings *running);
 bool switch_settings_equal(const struct switch_settings *a, const struct switch_settings *b);
 // "N,PER_TENANT,PER_PORT", as insula-switch takes it.
 void switch_settings_sessions(const struct switch_settings *s, char *buf, size_t size);

@@ -32,7 +32,7 @@ static_assert(sizeof(struct session_record) == PROTO_SESSION_SIZE &&
 
 struct options {
 	const char *run_dir, *user;
-	unsigned n_workers, memory_mib;
+	unsigned n_workers, memory_mib, device_queues;
 	int lock_fd; // -1 = started by hand
 	struct tables_limits limits;
 	bool hugepages;
@@ -43,7 +43,8 @@ static void usage(FILE *f)
 {
 	fputs("usage: insula-switch --run-dir DIR [--workers N] [--poll] [--user NAME] [--memory "
 	      "MIB]\n"
-	      "                     [--sessions N[,TENANT,PORT]] [--hugepages 2M]\n"
+	      "                     [--sessions N[,TENANT,PORT]] [--hugepages 2M] [--device-queues "
+	      "N]\n"
 	      "\n"
 	      "The userspace switch. insulad starts it and speaks to DIR/switch.sock; see "
 	      "insulad(8).\n"
@@ -56,7 +57,12 @@ static void usage(FILE *f)
 	      "                  and one port at most (half of that)\n"
 	      "  --hugepages 2M  packet memory from hugepages of 2 MiB\n"
 	      "  --user NAME     who to be after start when started as root (default nobody)\n"
-	      "  --memory MIB    packet memory (default 24 and 44 per worker)\n"
+	      "  --device-queues N\n"
+	      "                  how many queues of DPDK devices there is room for (default 4 per "
+	      "worker)\n"
+	      "  --memory MIB    packet memory (default 24, 44 per worker and 10 per queue beyond "
+	      "4 "
+	      "per worker)\n"
 	      "  --lock-fd N     insulad's lock on DIR/switch.lock, by which it finds its switch\n"
 	      "Example: insula-switch --run-dir /run/insula --workers 2\n",
 		f);
@@ -100,6 +106,7 @@ static void parse_options(int argc, char **argv, struct options *o)
 		{ "sessions", required_argument, NULL, 's' },
 		{ "hugepages", required_argument, NULL, 'H' },
 		{ "memory", required_argument, NULL, 'm' },
+		{ "device-queues", required_argument, NULL, 'q' },
 		{ "lock-fd", required_argument, NULL, 'l' }, { "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'v' }, { 0 } };
 	int c;
@@ -116,6 +123,10 @@ static void parse_options(int argc, char **argv, struct options *o)
 			break;
 		case 'm':
 			o->memory_mib = number(optarg, 32, 65536, "--memory");
+			break;
+		case 'q':
+			o->device_queues = number(
+				optarg, 1, PROTO_MAX_DEVICES * PROTO_MAX_QUEUES, "--device-queues");
 			break;
 		case 'l':
 			o->lock_fd = (int)number(optarg, 3, INT_MAX, "--lock-fd");
@@ -145,8 +156,10 @@ static void parse_options(int argc, char **argv, struct options *o)
 		usage(stderr);
 		exit(2);
 	}
+	if (o->device_queues == 0)
+		o->device_queues = PROTO_DEVICE_QUEUES * o->n_workers;
 	if (o->memory_mib == 0)
-		o->memory_mib = proto_switch_memory_mib(o->n_workers);
+		o->memory_mib = proto_switch_memory_mib(o->n_workers, o->device_queues);
 }
 
 // Binds RUN_DIR/switch.sock. A socket left by a dead switch is replaced: the table files' lock,

@@ -5,6 +5,7 @@
 // and removal events on DPDK's interrupt thread. A driver without rx interrupts has no event fd:
 // its worker polls.
 
+#include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -27,6 +28,8 @@ enum {
 	MBUFS_PER_QUEUE = 2 * N_DESCRIPTORS + 1024,
 	POOLS_MAX = 64,
 };
+
+static_assert((int)PROTO_MAX_DEVICES <= RTE_MAX_ETHPORTS, "insulad refuses more");
 
 struct ethdev_queue {
 	rte_spinlock_t tx_lock; // several workers send on one queue
@@ -202,18 +205,22 @@ static int configure(struct port *p, struct ethdev *e, const struct port_params 
 	return 0;
 }
 
+// Which of the others it is, the policy will say.
+static enum devargs_user user_of(const struct port_params *params)
+{
+	return strchr(params->name, '/') ? DEVARGS_NIC : DEVARGS_TRUNK;
+}
+
 // Why DPDK gave no device, and what to do. said: the driver's own words.
 static void describe_refusal(
 	const struct port_params *params, int r, const char *said, char *err, size_t err_size)
 {
 	const char *devargs = params->arg;
 	bool pci = vfio_is_pci(devargs);
-	// Which of the others it is, the policy will say.
-	enum devargs_user user = strchr(params->name, '/') ? DEVARGS_NIC : DEVARGS_TRUNK;
 
 	if (pci && r == -ENODEV)
 		snprintf(err, err_size, "no PCI device '%.100s'; `lspci -D` lists them", devargs);
-	else if (devargs_out_of_reach(devargs, user, err, err_size))
+	else if (devargs_out_of_reach(devargs, user_of(params), err, err_size))
 		return;
 	else if (r == -EFAULT || (pci && r == -ENOTSUP)) // no bus or no driver knows it
 		devargs_no_driver(devargs, err, err_size);
@@ -244,7 +251,8 @@ static int probe_bus(const struct port_params *params, char ret_said[DRIVER_WORD
 	int r;
 
 	if (mistake != NULL) {
-		snprintf(err, err_size, "'%.60s' %s", params->arg, mistake);
+		if (!devargs_out_of_reach(params->arg, user_of(params), err, err_size))
+			snprintf(err, err_size, "'%.60s' %s", params->arg, mistake);
 		return -EINVAL;
 	}
 	if (find_device(params->arg, &dev) == 0) { // DPDK would give it a second time
@@ -312,7 +320,10 @@ static int make_pool(struct ethdev *e, const struct port_params *params, char *e
 		RTE_ALIGN(sizeof(struct packet), RTE_MBUF_PRIV_ALIGN),
 		PACKET_HEADROOM + PACKET_SMALL_ROOM, SOCKET_ID_ANY);
 	if (e->pool == NULL) {
-		snprintf(err, err_size, "no memory for %u packet buffers", n);
+		snprintf(err, err_size,
+			"no room for %u packet buffers in the switch's packet memory; `insula "
+			"stop` and `insula start` reckon it anew",
+			n);
 		return -ENOMEM;
 	}
 	return 0;

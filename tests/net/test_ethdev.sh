@@ -87,7 +87,7 @@ stop
 grep -Eq 'rx0 [1-9][0-9]{4}' "$dir/out" || fail "net_null received nothing"
 echo "ok a polled device is received from and given back"
 
-refused "no driver for 'net_nonsense0'; linked in are .*net_af_packet" net_nonsense0
+refused "no driver for 'net_nonsense0'; linked in are .*net_virtio_user" net_nonsense0
 refused "no device 'net_af_packet0,iface=nothere': .*CAP_NET_RAW.*use \`interface\` instead" \
 	net_af_packet0,iface=nothere
 refused "'net_virtio_user0' has no path" net_virtio_user0

@@ -157,6 +157,8 @@ static void drivers_not_linked_in(void **state)
 	assert_true(devargs_unknown("net_foo0,x=net_null0", text, sizeof(text)));
 	assert_non_null(strstr(text, "no driver for 'net_foo0,x=net_null0'; linked in are "));
 	assert_non_null(strstr(text, "net_null"));
+	assert_non_null(strstr(text, "net_virtio_user"));
+	assert_null(strstr(text, "net_af_packet"));
 	assert_true(devargs_unknown("net_nul", text, sizeof(text)));
 }
 
