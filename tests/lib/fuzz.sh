@@ -33,7 +33,7 @@ parsers=(dhcp/{arp,dhcp4_parse,dhcp4_decide,dhcp4_build,icmp_echo}.c
 	vswitch/{policy_load,policy_check,policy}.c
 	control/{yaml_node,model_yaml,model_value,model_schema,model_check,model_report}.c
 	vmm/{boot,boot_elf,boot_linux,boot_payload,boot_file,boot_enter,decompress}.c
-	vmm/{bus,pci,msix,virtio_pci,virtio_pci_common}.c
+	vmm/{bus,pci,msix,virtio_pci,virtio_pci_common,api_route,options}.c
 	control/{proto_io,api,api_config,api_lists,linkwatch,link,host_care}.c)
 
 # targets_of DIR

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Requests to insula-vmm's API behind HTTP: method, path and body to what the machine is asked to
+// do, with the real reading of configurations and a machine that is played. Every request has one
+// answer of openapi.yaml's statuses, with an error if it is one and JSON that can be written; an op
+// is called only by its own path and method, at most once; what a configuration becomes is within
+// its limits, and nothing of it is left. Input: a byte for the method, one for what the ops answer,
+// one for the path's length, the path, the body.
+#include "tests/fuzz/fuzz.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "vmm/api.h"
+#include "vmm/options.h"
+
+enum { PREFIX = 3 };
+
+static struct {
+	enum api_result result;
+	unsigned int n_calls;
+	const char *called;
+} played;
+
+static enum api_result play(const char *path, struct error *e)
+{
+	played.n_calls++;
+	played.called = path;
+	snprintf(e->text, sizeof(e->text), "because");
+	return played.result;
+}
+
+static void check_options(const struct options *o)
+{
+	CHECK(o->config.boot.kernel);
+	CHECK(o->config.cpus >= 1 && o->config.cpus <= MACHINE_CPUS);
+	CHECK(o->config.memory_size >= 2 << 20 && o->config.memory_size % (2 << 20) == 0);
+	CHECK(!o->api && o->n_nets <= OPTIONS_NETS && o->n_disks <= OPTIONS_DISKS);
+	for (unsigned int i = 0; i < o->n_nets; i++) {
+		const struct virtio_net_options *n = &o->nets[i];
+
+		CHECK(!n->vhost_user != !n->tap);
+		CHECK(n->pairs >= 1 && n->pairs <= VIRTIO_NET_PAIRS && !(n->mac[0] & 1));
+	}
+	for (unsigned int i = 0; i < o->n_disks; i++)
+		CHECK(o->disks[i].queues >= 1 && o->disks[i].queues <= VIRTIO_BLK_QUEUES);
+}
+
+static enum api_result configure(void *arg, json_t *config, struct error *e)
+{
+	struct options o;
+
+	play("/v1/config", e);
+	e->text[0] = 0;
+	if (options_from_json(&o, config, e) < 0) {
+		CHECK(e->text[0]);
+		return API_WRONG;
+	}
+	check_options(&o);
+	options_free(&o);
+	snprintf(e->text, sizeof(e->text), "because");
+	return played.result;
+}
+
+static enum api_result boot(void *arg, struct error *e)
+{
+	return play("/v1/boot", e);
+}
+
+static enum api_result pause_(void *arg, struct error *e)
+{
+	return play("/v1/pause", e);
+}
+
+static enum api_result resume(void *arg, struct error *e)
+{
+	return play("/v1/resume", e);
+}
+
+static enum api_result shutdown_(void *arg, struct error *e)
+{
+	return play("/v1/shutdown", e);
+}
+
+static enum api_result kill_(void *arg, struct error *e)
+{
+	return play("/v1/kill", e);
+}
+
+static json_t *info(void *arg)
+{
+	struct error e;
+
+	return play("/v1/info", &e) == API_FAILED ? NULL : json_object();
+}
+
+static json_t *metrics(void *arg)
+{
+	struct error e;
+
+	return play("/v1/metrics", &e) == API_FAILED ? NULL : json_object();
+}
+
+static const struct api_ops OPS = { .configure = configure,
+	.boot = boot,
+	.pause = pause_,
+	.resume = resume,
+	.shutdown = shutdown_,
+	.kill = kill_,
+	.info = info,
+	.metrics = metrics };
+
+static void check_answer(const struct api_answer *a, const char *path, const char *method)
+{
+	static const unsigned int STATUSES[] = { 200, 204, 400, 404, 405, 409, 413, 500 };
+	char *text = a->body ? json_dumps(a->body, JSON_COMPACT) : NULL;
+	unsigned int i = 0;
+
+	while (i < sizeof(STATUSES) / sizeof(STATUSES[0]) && STATUSES[i] != a->status)
+		i++;
+	CHECK(i < sizeof(STATUSES) / sizeof(STATUSES[0]));
+	CHECK((a->status == 204) == !text);
+	CHECK((a->status == 405) == (a->allow != NULL));
+	CHECK((a->status >= 400) == json_is_string(json_object_get(a->body, "error")));
+	CHECK(played.n_calls <= 1);
+	if (played.n_calls) {
+		const bool get = strcmp(played.called, "/v1/info") == 0 ||
+				 strcmp(played.called, "/v1/metrics") == 0;
+
+		CHECK(strcmp(played.called, path) == 0);
+		CHECK(strcmp(method, get ? "GET" : "PUT") == 0);
+	} else {
+		CHECK(a->status >= 400);
+	}
+	free(text);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static const char *const METHODS[] = { "PUT", "GET", "POST", "DELETE", "HEAD", "put", "" };
+	struct api_answer answer;
+	const char *method;
+	size_t path_size, body_size;
+	bool too_large;
+	char *path, *body;
+
+	if (size < PREFIX)
+		return 0;
+	method = METHODS[data[0] % 7];
+	memset(&played, 0, sizeof(played));
+	played.result = (enum api_result)(data[1] % (API_FAILED + 1));
+	too_large = data[1] == 255;
+	path_size = data[2] < size - PREFIX ? data[2] : size - PREFIX;
+	path = malloc(path_size + 1);
+	memcpy(path, data + PREFIX, path_size);
+	path[path_size] = 0;
+	body_size = too_large ? 0 : size - PREFIX - path_size;
+	body = malloc(body_size); // of its own size: what reads beyond is seen
+	if (body_size)
+		memcpy(body, data + PREFIX + path_size, body_size);
+	answer = api_route_answer(
+		&OPS, NULL, method, path, body_size ? body : NULL, body_size, too_large);
+	check_answer(&answer, path, method);
+	json_decref(answer.body);
+	free(path);
+	free(body);
+	return 0;
+}
