@@ -32,16 +32,58 @@ static uint64_t event_read(void *arg, uint64_t offset, unsigned int size)
 	return events;
 }
 
+static uint64_t plug_read(void *arg, uint64_t offset, unsigned int size)
+{
+	struct acpi *a = arg;
+	uint32_t *slots = offset ? &a->unplug : &a->plugged;
+	const uint32_t told = *slots;
+
+	if (size != 4 || offset % 4 || offset > 4)
+		return 0;
+	*slots = 0;
+	return told;
+}
+
+// 6.3.3: what the DSDT's _EJ0 writes.
+static void plug_write(void *arg, uint64_t offset, unsigned int size, uint64_t value)
+{
+	struct acpi *a = arg;
+
+	for (unsigned int slot = 1; offset == 8 && size == 4 && slot < 32; slot++)
+		if (value >> slot & 1 && a->eject)
+			a->eject(a->arg, slot);
+}
+
 int acpi_init(
 	struct acpi *a, struct bus *pio, struct irqs *irqs, void (*power_off)(void *arg), void *arg)
 {
 	const struct bus_range sleep = { ACPI_SLEEP_PORT, 2, sleep_read, sleep_write, a };
 	const struct bus_range event = { ACPI_EVENT_PORT, 4, event_read, NULL, a };
+	const struct bus_range plug = { ACPI_PLUG_PORT, 12, plug_read, plug_write, a };
 	int err;
 
 	*a = (struct acpi){ .irqs = irqs, .power_off = power_off, .arg = arg };
 	err = bus_add(pio, &sleep);
-	return err < 0 ? err : bus_add(pio, &event);
+	if (err == 0)
+		err = bus_add(pio, &event);
+	return err < 0 ? err : bus_add(pio, &plug);
+}
+
+void acpi_reset(struct acpi *a)
+{
+	a->events = a->plugged = a->unplug = 0;
+}
+
+void acpi_tell_plugged(struct acpi *a, unsigned int slot)
+{
+	a->plugged |= 1u << slot;
+	acpi_tell(a, ACPI_EVENT_PCI);
+}
+
+void acpi_ask_eject(struct acpi *a, unsigned int slot)
+{
+	a->unplug |= 1u << slot;
+	acpi_tell(a, ACPI_EVENT_PCI);
 }
 
 void acpi_tell(struct acpi *a, uint32_t events)

@@ -11,10 +11,12 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
+#include <time.h>
 #include <unistd.h>
 #include "vmm/listen.h"
 
-enum { BACKLOG = 64, IDLE_SECONDS = 10 };
+enum { BACKLOG = 64, IDLE_SECONDS = 10, PATIENCE_MS = 10000, PATIENCE_MOST = 600 };
+static const uint64_t NEVER = UINT64_MAX;
 
 struct api {
 	struct loop *loop;
@@ -24,9 +26,14 @@ struct api {
 	struct MHD_Daemon *http;
 	struct loop_source events, timer;
 	bool closed; // a connection, in this round
+	struct request *pending; // those that are asked again
 };
 
 struct request {
+	struct request *next; // of api->pending
+	struct MHD_Connection *connection;
+	bool pending, suspended;
+	uint64_t until_ms; // how long it may be pending
 	char *body; // API_BODY_SIZE bytes; NULL: there is none yet
 	size_t size;
 	bool too_large;
@@ -37,16 +44,54 @@ static void arm(struct api *api, const struct itimerspec *when)
 	timerfd_settime(api->timer.fd, 0, when, NULL);
 }
 
+static uint64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+// Those whose time is up, or all.
+static void wake_pending(struct api *api, bool all)
+{
+	for (struct request *r = api->pending; r; r = r->next)
+		if (r->suspended && (all || now_ms() >= r->until_ms)) {
+			r->suspended = false;
+			MHD_resume_connection(r->connection);
+		}
+}
+
+static uint64_t pending_left(const struct api *api)
+{
+	const uint64_t now = now_ms();
+	uint64_t least = NEVER;
+
+	for (const struct request *r = api->pending; r; r = r->next) {
+		const uint64_t left = r->until_ms > now ? r->until_ms - now : 0;
+
+		if (r->suspended && left < least)
+			least = left;
+	}
+	return least;
+}
+
 static void serve(struct api *api)
 {
-	MHD_UNSIGNED_LONG_LONG ms = 0;
+	MHD_UNSIGNED_LONG_LONG ms = 0, left;
 	struct itimerspec when = { 0 };
 
 	api->closed = false;
+	wake_pending(api, false);
 	MHD_run(api->http);
 	// At its limit libmicrohttpd stops to listen, and begins again in the round after the one
 	// in which a connection ended; no event would bring that round.
-	if (!api->closed && MHD_get_timeout(api->http, &ms) != MHD_YES) {
+	if (!api->closed && MHD_get_timeout(api->http, &ms) != MHD_YES)
+		ms = NEVER;
+	left = pending_left(api);
+	if (left < ms)
+		ms = left;
+	if (ms == NEVER) {
 		arm(api, &when);
 		return;
 	}
@@ -105,6 +150,42 @@ static void take_body(struct request *r, const char *data, size_t size)
 	r->size += size;
 }
 
+// ?timeout=SECONDS
+static uint64_t patience_of(struct MHD_Connection *connection)
+{
+	const char *text =
+		MHD_lookup_connection_value(connection, MHD_GET_ARGUMENT_KIND, "timeout");
+	char *end;
+	unsigned long seconds = text ? strtoul(text, &end, 10) : 0;
+
+	return !text || end == text || *end || seconds > PATIENCE_MOST ? PATIENCE_MS
+								       : seconds * 1000;
+}
+
+static enum MHD_Result suspend(
+	struct api *api, struct MHD_Connection *connection, struct request *r)
+{
+	if (!r->pending) {
+		r->pending = true;
+		r->until_ms = now_ms() + patience_of(connection);
+		r->connection = connection;
+		r->next = api->pending;
+		api->pending = r;
+	}
+	r->suspended = true;
+	MHD_suspend_connection(connection);
+	return MHD_YES;
+}
+
+static void forget(struct api *api, struct request *r)
+{
+	for (struct request **at = &api->pending; *at; at = &(*at)->next)
+		if (*at == r) {
+			*at = r->next;
+			return;
+		}
+}
+
 // Once with the headers, then for each piece of the body, then once more. What is announced as too
 // large is answered before it comes.
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url,
@@ -131,8 +212,16 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 		if (!r->too_large)
 			return MHD_YES;
 	}
-	answer = api_route_answer(api->ops, api->arg, method, url, r->body, r->size, r->too_large);
-	return reply(connection, &answer);
+	answer = api_route_answer(api->ops, api->arg,
+		&(struct api_request){ .method = method,
+			.path = url,
+			.body = r->body,
+			.size = r->size,
+			.too_large = r->too_large,
+			.ask = !r->pending              ? API_FIRST
+			       : now_ms() < r->until_ms ? API_AGAIN
+							: API_LAST });
+	return answer.status ? reply(connection, &answer) : suspend(api, connection, r);
 }
 
 static void on_completed(void *arg, struct MHD_Connection *connection, void **state,
@@ -143,6 +232,7 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **st
 
 	if (!r)
 		return;
+	forget(api, r);
 	free(r->body);
 	free(r);
 	*state = NULL;
@@ -191,12 +281,13 @@ static int start(struct api *api)
 	if (fd < 0)
 		return fd;
 	json_object_seed(0); // reads a file, once
-	api->http = MHD_start_daemon(
-		MHD_USE_EPOLL | MHD_USE_ERROR_LOG | MHD_USE_SUPPRESS_DATE_NO_CLOCK, 0, NULL, NULL,
-		on_request, api, MHD_OPTION_EXTERNAL_LOGGER, on_log, api, MHD_OPTION_LISTEN_SOCKET,
-		fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, api, MHD_OPTION_NOTIFY_CONNECTION,
-		on_connection, api, MHD_OPTION_CONNECTION_LIMIT, (unsigned int)API_CONNECTIONS,
-		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)IDLE_SECONDS, MHD_OPTION_END);
+	api->http = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_ERROR_LOG | MHD_ALLOW_SUSPEND_RESUME |
+					     MHD_USE_SUPPRESS_DATE_NO_CLOCK,
+		0, NULL, NULL, on_request, api, MHD_OPTION_EXTERNAL_LOGGER, on_log, api,
+		MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, api,
+		MHD_OPTION_NOTIFY_CONNECTION, on_connection, api, MHD_OPTION_CONNECTION_LIMIT,
+		(unsigned int)API_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT,
+		(unsigned int)IDLE_SECONDS, MHD_OPTION_END);
 	if (!api->http) {
 		err = -EIO;
 		close(fd);
@@ -229,8 +320,15 @@ int api_start(struct api **ret_api, const char *path, struct loop *loop, const s
 	return 0;
 }
 
+void api_poke(struct api *api)
+{
+	wake_pending(api, true);
+	serve(api);
+}
+
 void api_stop(struct api *api)
 {
+	wake_pending(api, true); // nobody may wait
 	loop_remove(api->loop, &api->events);
 	loop_remove(api->loop, &api->timer);
 	MHD_stop_daemon(api->http);

@@ -18,7 +18,14 @@ enum api_result {
 	API_NOT_FOUND, // 404
 	API_CONFLICT, // not in this state: 409
 	API_FAILED, // the host's or our fault: 500
+	API_TIMEOUT, // the guest has not done its part: 504
+	API_PENDING, // not yet: asked again when api_poke is called, and at the end of its time
 };
+
+enum api_kind { API_DISK, API_NIC };
+
+// Whether it is asked for the first time, and whether it may be asked again.
+enum api_ask { API_FIRST, API_AGAIN, API_LAST };
 
 // What the machine does. arg: api_start's.
 struct api_ops {
@@ -29,6 +36,12 @@ struct api_ops {
 	enum api_result (*resume)(void *arg, struct error *e);
 	enum api_result (*shutdown)(void *arg, struct error *e);
 	enum api_result (*kill)(void *arg, struct error *e);
+	// words: an object; id is one that may be.
+	enum api_result (*plug)(
+		void *arg, enum api_kind kind, const char *id, json_t *words, struct error *e);
+	// Done when the guest has let go of it. API_LAST is not answered by API_PENDING.
+	enum api_result (*unplug)(
+		void *arg, enum api_kind kind, const char *id, enum api_ask ask, struct error *e);
 	json_t *(*info)(void *arg); // NULL: no memory
 	json_t *(*metrics)(void *arg);
 	// A request's answer is out, or nobody waits for it any more.
@@ -43,16 +56,27 @@ int api_start(struct api **ret_api, const char *path, struct loop *loop, const s
 // Not from within an op. Connections end; the path stays if it cannot be seen any more.
 void api_stop(struct api *api);
 
+// Asks again for what is pending. On the device thread, not from within an op.
+void api_poke(struct api *api);
+
+// A request, without HTTP. body: `size` bytes, of PUT. too_large: it had more than API_BODY_SIZE,
+// and is not there.
+struct api_request {
+	const char *method, *path, *body;
+	size_t size;
+	bool too_large;
+	enum api_ask ask;
+};
+
 // What api_route_answer says: a status of HTTP, and a body or NULL. allow: of 405, else NULL.
 struct api_answer {
-	unsigned int status;
+	unsigned int status; // 0: pending
 	json_t *body;
 	const char *allow;
 };
 
-// body: `size` bytes, of PUT. too_large: it had more than API_BODY_SIZE, and is not there.
-struct api_answer api_route_answer(const struct api_ops *ops, void *arg, const char *method,
-	const char *path, const char *body, size_t size, bool too_large);
+struct api_answer api_route_answer(
+	const struct api_ops *ops, void *arg, const struct api_request *request);
 // {"error": the sentence}
 struct api_answer api_route_error(unsigned int status, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));

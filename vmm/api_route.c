@@ -6,12 +6,15 @@
 #include <stdio.h>
 #include <string.h>
 #include "vmm/api.h"
+#include "vmm/fds.h"
 
 struct request {
 	const struct api_ops *ops;
 	void *arg;
 	const char *body;
 	size_t size;
+	const char *id; // what the path ends with, of those that end so
+	enum api_ask ask;
 };
 
 struct api_answer api_route_error(unsigned int status, const char *format, ...)
@@ -40,6 +43,10 @@ static struct api_answer answer_of(enum api_result result, const struct error *e
 		return api_route_error(MHD_HTTP_NOT_FOUND, "%s", e->text);
 	case API_CONFLICT:
 		return api_route_error(MHD_HTTP_CONFLICT, "%s", e->text);
+	case API_TIMEOUT:
+		return api_route_error(MHD_HTTP_GATEWAY_TIMEOUT, "%s", e->text);
+	case API_PENDING:
+		return (struct api_answer){ .status = 0 };
 	case API_FAILED:
 		break;
 	}
@@ -63,21 +70,79 @@ static void get_metrics(const struct request *r, struct api_answer *ret_answer)
 	*ret_answer = answer_with(r->ops->metrics(r->arg));
 }
 
+// NULL: the answer says why.
+static json_t *parse(const struct request *r, struct api_answer *ret_answer)
+{
+	json_error_t wrong;
+	json_t *body = json_loadb(r->body, r->size, JSON_REJECT_DUPLICATES, &wrong);
+
+	if (!body)
+		*ret_answer = api_route_error(MHD_HTTP_BAD_REQUEST,
+			"not JSON: line %d, column %d: %s", wrong.line, wrong.column, wrong.text);
+	return body;
+}
+
 static void put_config(const struct request *r, struct api_answer *ret_answer)
 {
 	struct error e = { "" };
-	json_error_t wrong;
-	json_t *config = json_loadb(r->body, r->size, JSON_REJECT_DUPLICATES, &wrong);
+	json_t *config = parse(r, ret_answer);
 	enum api_result result;
 
-	if (!config) {
-		*ret_answer = api_route_error(MHD_HTTP_BAD_REQUEST,
-			"not JSON: line %d, column %d: %s", wrong.line, wrong.column, wrong.text);
+	if (!config)
 		return;
-	}
 	result = r->ops->configure(r->arg, config, &e);
 	json_decref(config);
 	*ret_answer = answer_of(result, &e);
+}
+
+static bool check_id(const struct request *r, struct api_answer *ret_answer)
+{
+	if (fds_is_name(r->id))
+		return true;
+	*ret_answer = api_route_error(MHD_HTTP_BAD_REQUEST,
+		"a name has 1 to %d letters, digits, dots, dashes and underscores", FDS_NAME - 1);
+	return false;
+}
+
+static void plug(const struct request *r, enum api_kind kind, struct api_answer *ret_answer)
+{
+	struct error e = { "" };
+	json_t *words = check_id(r, ret_answer) ? parse(r, ret_answer) : NULL;
+	enum api_result result;
+
+	if (!words)
+		return;
+	result = r->ops->plug(r->arg, kind, r->id, words, &e);
+	json_decref(words);
+	*ret_answer = answer_of(result, &e);
+}
+
+static void unplug(const struct request *r, enum api_kind kind, struct api_answer *ret_answer)
+{
+	struct error e = { "" };
+
+	if (check_id(r, ret_answer))
+		*ret_answer = answer_of(r->ops->unplug(r->arg, kind, r->id, r->ask, &e), &e);
+}
+
+static void put_disk(const struct request *r, struct api_answer *ret_answer)
+{
+	plug(r, API_DISK, ret_answer);
+}
+
+static void put_nic(const struct request *r, struct api_answer *ret_answer)
+{
+	plug(r, API_NIC, ret_answer);
+}
+
+static void delete_disk(const struct request *r, struct api_answer *ret_answer)
+{
+	unplug(r, API_DISK, ret_answer);
+}
+
+static void delete_nic(const struct request *r, struct api_answer *ret_answer)
+{
+	unplug(r, API_NIC, ret_answer);
 }
 
 static struct api_answer command(
@@ -115,46 +180,63 @@ static void put_kill(const struct request *r, struct api_answer *ret_answer)
 	*ret_answer = command(r, r->ops->kill);
 }
 
+// A path that ends with a slash is followed by an id.
 static const struct route {
-	const char *path, *method;
+	const char *path, *method, *allow;
 	void (*answer)(const struct request *r, struct api_answer *ret_answer);
 } ROUTES[] = {
-	{ "/v1/info", MHD_HTTP_METHOD_GET, get_info },
-	{ "/v1/metrics", MHD_HTTP_METHOD_GET, get_metrics },
-	{ "/v1/config", MHD_HTTP_METHOD_PUT, put_config },
-	{ "/v1/boot", MHD_HTTP_METHOD_PUT, put_boot },
-	{ "/v1/pause", MHD_HTTP_METHOD_PUT, put_pause },
-	{ "/v1/resume", MHD_HTTP_METHOD_PUT, put_resume },
-	{ "/v1/shutdown", MHD_HTTP_METHOD_PUT, put_shutdown },
-	{ "/v1/kill", MHD_HTTP_METHOD_PUT, put_kill },
+	{ "/v1/info", MHD_HTTP_METHOD_GET, "GET", get_info },
+	{ "/v1/metrics", MHD_HTTP_METHOD_GET, "GET", get_metrics },
+	{ "/v1/config", MHD_HTTP_METHOD_PUT, "PUT", put_config },
+	{ "/v1/boot", MHD_HTTP_METHOD_PUT, "PUT", put_boot },
+	{ "/v1/pause", MHD_HTTP_METHOD_PUT, "PUT", put_pause },
+	{ "/v1/resume", MHD_HTTP_METHOD_PUT, "PUT", put_resume },
+	{ "/v1/shutdown", MHD_HTTP_METHOD_PUT, "PUT", put_shutdown },
+	{ "/v1/kill", MHD_HTTP_METHOD_PUT, "PUT", put_kill },
+	{ "/v1/disks/", MHD_HTTP_METHOD_PUT, "PUT, DELETE", put_disk },
+	{ "/v1/disks/", MHD_HTTP_METHOD_DELETE, "PUT, DELETE", delete_disk },
+	{ "/v1/nics/", MHD_HTTP_METHOD_PUT, "PUT, DELETE", put_nic },
+	{ "/v1/nics/", MHD_HTTP_METHOD_DELETE, "PUT, DELETE", delete_nic },
 };
 
-static const struct route *find(const char *path)
+static bool matches(const struct route *route, const char *path, const char **ret_id)
 {
-	for (size_t i = 0; i < sizeof(ROUTES) / sizeof(ROUTES[0]); i++)
-		if (strcmp(ROUTES[i].path, path) == 0)
-			return &ROUTES[i];
-	return NULL;
+	const size_t size = strlen(route->path);
+
+	if (route->path[size - 1] != '/')
+		return strcmp(route->path, path) == 0;
+	*ret_id = path + size;
+	return strncmp(route->path, path, size) == 0 && path[size] && !strchr(path + size, '/');
 }
 
-struct api_answer api_route_answer(const struct api_ops *ops, void *arg, const char *method,
-	const char *path, const char *body, size_t size, bool too_large)
+struct api_answer api_route_answer(
+	const struct api_ops *ops, void *arg, const struct api_request *request)
 {
-	const struct request request = { ops, arg, body ? body : "", size };
-	const struct route *route = find(path);
+	struct request r = { ops, arg, request->body ? request->body : "", request->size, NULL,
+		request->ask };
+	const struct route *route = NULL;
+	const char *allow = NULL;
 	struct api_answer answer;
 
-	if (!route)
-		return api_route_error(MHD_HTTP_NOT_FOUND, "%.200s: there is no such path", path);
-	if (strcmp(route->method, method) != 0) {
-		answer = api_route_error(MHD_HTTP_METHOD_NOT_ALLOWED, "%.16s is not for %s; %s is",
-			method, path, route->method);
-		answer.allow = route->method;
+	for (size_t i = 0; i < sizeof(ROUTES) / sizeof(ROUTES[0]) && !route; i++) {
+		if (!matches(&ROUTES[i], request->path, &r.id))
+			continue;
+		allow = ROUTES[i].allow;
+		if (strcmp(ROUTES[i].method, request->method) == 0)
+			route = &ROUTES[i];
+	}
+	if (!allow)
+		return api_route_error(
+			MHD_HTTP_NOT_FOUND, "%.200s: there is no such path", request->path);
+	if (!route) {
+		answer = api_route_error(MHD_HTTP_METHOD_NOT_ALLOWED,
+			"%.16s is not for %.200s; %s is", request->method, request->path, allow);
+		answer.allow = allow;
 		return answer;
 	}
-	if (too_large && strcmp(method, MHD_HTTP_METHOD_PUT) == 0)
+	if (request->too_large && strcmp(request->method, MHD_HTTP_METHOD_PUT) == 0)
 		return api_route_error(MHD_HTTP_CONTENT_TOO_LARGE,
 			"the body is too large: %d bytes are allowed", API_BODY_SIZE);
-	route->answer(&request, &answer);
+	route->answer(&r, &answer);
 	return answer;
 }

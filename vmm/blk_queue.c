@@ -150,6 +150,11 @@ static int make_ring(struct blk_queue *q)
 	return uring_init(&q->ring, ENTRIES, fds, FILES, OPS, sizeof(OPS));
 }
 
+int blk_queue_set_file(struct blk_queue *q, int fd)
+{
+	return uring_set_file(&q->ring, BLK_IO_FILE, fd);
+}
+
 int blk_queue_begin(struct blk_queue *q, const struct confine *confine)
 {
 	sigset_t all, before;

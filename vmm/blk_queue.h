@@ -36,6 +36,8 @@ struct blk_queue {
 // The queue's kick must be there.
 int blk_queue_init(struct blk_queue *q, struct virtio_blk *disk, unsigned int index);
 void blk_queue_free(struct blk_queue *q);
+// The disk's file from now on, -1: none. Nothing is under way.
+int blk_queue_set_file(struct blk_queue *q, int fd);
 // Starts its thread, which rests.
 int blk_queue_begin(struct blk_queue *q, const struct confine *confine);
 // On a vCPU's thread, with the machine's lock.

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <linux/if_tun.h>
+#include <linux/io_uring.h>
 #include <linux/kvm.h>
 #include <seccomp.h>
 #include <signal.h>
@@ -14,6 +15,7 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -56,6 +58,7 @@ static const struct {
 	{ SCMP_SYS(sendmsg), DEVICE | CPU },
 	{ SCMP_SYS(sendto), DEVICE | CPU },
 	{ SCMP_SYS(recvfrom), DEVICE | CPU },
+	{ SCMP_SYS(recvmsg), DEVICE },
 	{ SCMP_SYS(shutdown), DEVICE },
 	{ SCMP_SYS(timerfd_settime), DEVICE },
 	{ SCMP_SYS(fstat), DEVICE },
@@ -110,6 +113,10 @@ static const struct {
 	{ TUNSETOFFLOAD, DEVICE | CPU },
 	{ TUNSETQUEUE, DEVICE | CPU },
 	{ BLKDISCARD, IO }, // fallocate of a block device may write zeroes instead
+	// a block device that is plugged in
+	{ BLKGETSIZE64, DEVICE },
+	{ BLKSSZGET, DEVICE },
+	{ BLKPBSZGET, DEVICE },
 	// the terminal as it was
 	{ TCGETS, DEVICE },
 	{ TCSETS, DEVICE },
@@ -138,11 +145,32 @@ static int allow_signals(scmp_filter_ctx ctx)
 	return err;
 }
 
+// What a disk or a card is plugged in with is looked at: how it was opened, whether it listens and
+// whether somebody else has it. A disk's ring gets it.
+static int allow_plug(scmp_filter_ctx ctx)
+{
+	static const int FCNTLS[] = { F_GETFL, F_OFD_SETLK };
+	int err = 0;
+
+	for (unsigned int i = 0; err == 0 && i < sizeof(FCNTLS) / sizeof(FCNTLS[0]); i++)
+		err = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,
+			SCMP_A1(SCMP_CMP_EQ, (uint64_t)FCNTLS[i]));
+	if (err == 0)
+		err = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(getsockopt), 2,
+			SCMP_A1(SCMP_CMP_EQ, SOL_SOCKET), SCMP_A2(SCMP_CMP_EQ, SO_ACCEPTCONN));
+	return err < 0 ? err
+		       : seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(io_uring_register), 1,
+				 SCMP_A1(SCMP_CMP_EQ, IORING_REGISTER_FILES_UPDATE));
+}
+
 static int allow_device(scmp_filter_ctx ctx)
 {
+	int err = allow_plug(ctx);
+
 	// fstat of today's libc: of an fd, not of a path
-	int err = seccomp_rule_add(
-		ctx, SCMP_ACT_ALLOW, SCMP_SYS(newfstatat), 1, SCMP_A3(SCMP_CMP_EQ, AT_EMPTY_PATH));
+	if (err == 0)
+		err = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(newfstatat), 1,
+			SCMP_A3(SCMP_CMP_EQ, AT_EMPTY_PATH));
 
 	// the socket's file, at the end: it cannot be seen any more (README.md)
 	return err < 0 ? err : seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(unlink), 0);

@@ -48,8 +48,10 @@ int listen_at(const char *path, int type, int backlog, bool mine)
 	mask = umask(0177);
 	if (!mine)
 		umask(mask);
-	err = bind(fd, (struct sockaddr *)&a, sizeof(a)) == 0 && listen(fd, backlog) == 0 ? 0
-											  : -errno;
+	err = bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 ||
+			      (type != SOCK_DGRAM && listen(fd, backlog) < 0)
+		      ? -errno
+		      : 0;
 	umask(mask);
 	if (err == 0)
 		return fd;

@@ -3,7 +3,8 @@
 #pragma once
 #include <stdbool.h>
 
-// A listening socket, non-blocking. What a former process left at `path` is replaced; one that
-// somebody listens at, or that is no socket, is not: -EADDRINUSE, -EEXIST. type: SOCK_STREAM or
-// SOCK_SEQPACKET. mine: only this process's user may connect (0600), else who may by the umask.
+// A listening socket, or one that is bound (SOCK_DGRAM), non-blocking. What a former process left
+// at `path` is replaced; one that somebody listens at, or that is no socket, is not: -EADDRINUSE,
+// -EEXIST. type: SOCK_STREAM or SOCK_DGRAM. mine: only this process's user may connect (0600), else
+// who may by the umask.
 int listen_at(const char *path, int type, int backlog, bool mine);

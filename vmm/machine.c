@@ -97,6 +97,7 @@ static int add_devices(struct machine *m)
 		err = acpi_init(&m->acpi, &m->pio, &m->irqs, power_off, m);
 	if (err == 0)
 		err = serial_init(&m->serial, &m->pio, &m->irqs, ignore, m);
+	m->acpi.eject = machine_eject;
 	m->pci.reset_control = reset_control;
 	m->pci.arg = m;
 	return err;
@@ -193,44 +194,6 @@ fail_boot:
 	return err;
 }
 
-int machine_add_device(struct machine *m, struct virtio_device *d)
-{
-	struct virtio_pci *t = calloc(1, sizeof(*t));
-	int err;
-
-	if (!t)
-		return -ENOMEM;
-	if (!d->id[0])
-		snprintf(d->id, sizeof(d->id), "%s", d->ops->name);
-	err = m->n_devices < PCI_SLOTS ? virtio_pci_init(t, d, &m->pci, &m->irqs, m->vm) : -ENOSPC;
-	if (err < 0)
-		free(t);
-	else
-		m->devices[m->n_devices++] = t;
-	return err;
-}
-
-void machine_remove_device(struct machine *m, struct virtio_device *d)
-{
-	for (unsigned int i = 0; i < m->n_devices; i++)
-		if (m->devices[i]->device == d) {
-			virtio_pci_free(m->devices[i]);
-			free(m->devices[i]);
-			m->n_devices--;
-			memmove(&m->devices[i], &m->devices[i + 1],
-				(m->n_devices - i) * sizeof(m->devices[0]));
-			return;
-		}
-}
-
-void machine_remove_devices(struct machine *m)
-{
-	for (; m->n_devices > 0; m->n_devices--) {
-		virtio_pci_free(m->devices[m->n_devices - 1]);
-		free(m->devices[m->n_devices - 1]);
-	}
-}
-
 void machine_notice(struct machine *m, const char *format, ...)
 {
 	char text[512];
@@ -257,12 +220,13 @@ void machine_free(struct machine *m)
 	boot_close(&m->boot);
 }
 
-int machine_start(struct machine *m, struct error *e)
+static int begin_all(
+	struct machine *m, struct virtio_pci *const *list, unsigned int n, struct error *e)
 {
-	int err = machine_start_threads(m, e);
+	int err = 0;
 
-	for (unsigned int i = 0; err == 0 && i < m->n_devices; i++) {
-		struct virtio_device *d = m->devices[i]->device;
+	for (unsigned int i = 0; err == 0 && i < n; i++) {
+		struct virtio_device *d = list[i]->device;
 
 		err = d->ops->begin ? d->ops->begin(d, m->config->confine) : 0;
 		if (err < 0)
@@ -270,6 +234,15 @@ int machine_start(struct machine *m, struct error *e)
 				e, -err, "threads of device %s: %s", d->ops->name, strerror(-err));
 	}
 	return err;
+}
+
+int machine_start(struct machine *m, struct error *e)
+{
+	int err = machine_start_threads(m, e);
+
+	if (err == 0)
+		err = begin_all(m, m->devices, m->n_devices, e);
+	return err < 0 ? err : begin_all(m, m->spares, m->n_spares, e);
 }
 
 // Linux takes a hardware-reduced machine for one with EFI, and without EFI's services jumps in real
@@ -295,7 +268,7 @@ int machine_boot(struct machine *m, struct error *e)
 	pthread_mutex_lock(&m->lock);
 	pci_reset(&m->pci);
 	serial_reset(&m->serial);
-	m->acpi.events = 0;
+	acpi_reset(&m->acpi);
 	m->end_pending = false;
 	err = irqs_reset(&m->irqs);
 	pthread_mutex_unlock(&m->lock);

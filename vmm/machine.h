@@ -15,7 +15,7 @@
 #include "vmm/vcpu.h"
 #include "vmm/virtio_pci.h"
 
-enum { MACHINE_CPUS = 32 };
+enum { MACHINE_CPUS = 32, MACHINE_SPARES = 64 };
 
 struct machine_config {
 	struct boot_source boot;
@@ -46,15 +46,18 @@ struct machine {
 	struct loop loop;
 	// On the device thread, all processors halted. error: of MACHINE_BROKEN.
 	void (*ended)(void *arg, enum machine_end end, const struct error *error);
+	// On the device thread: the guest has let go of a removable device, which is a spare now.
+	void (*ejected)(void *arg);
 	// A sentence for the log, from any thread; at most a few in a machine's life.
 	void (*notice)(void *arg, const char *text);
-	void *arg; // of both
+	void *arg; // of all three
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	enum { MACHINE_HALTED, MACHINE_RUNNING, MACHINE_LEAVING } want;
 	enum machine_end end;
 	bool end_pending; // `ended` is to be called: until then nothing runs
+	bool eject_pending; // `ejected` is to be called
 	struct error error;
 	struct bus pio, mmio;
 	struct irqs irqs;
@@ -64,6 +67,8 @@ struct machine {
 	struct loop_source event; // eventfd: a processor has set `end`
 	unsigned int n_devices;
 	struct virtio_pci *devices[PCI_SLOTS];
+	unsigned int n_spares; // made, but not plugged in
+	struct virtio_pci *spares[MACHINE_SPARES];
 	struct kvm_clock_data clock; // at the pause
 	bool clock_known;
 	unsigned int n_cpus, n_threads;
@@ -78,7 +83,17 @@ void machine_free(struct machine *m);
 // Plugs the device in; it must live until machine_remove_devices. Before machine_run, or with the
 // lock held.
 int machine_add_device(struct machine *m, struct virtio_device *d);
-// Stops it and pulls it out; halted, or with the lock held.
+// Makes it, but does not plug it in: it may be while the machine runs, when nothing can be made any
+// more. Before machine_start, else as machine_add_device.
+int machine_add_spare(struct machine *m, struct virtio_device *d);
+// On the device thread, the lock held: the guest finds a spare, which is as `offered`, `ops` and
+// configuration say now. -ENOSPC: the bus is full.
+int machine_plug_spare(struct machine *m, struct virtio_device *d);
+// The guest is asked to let go of it; `ejected` tells when it has.
+void machine_ask_eject(struct machine *m, struct virtio_device *d);
+// Without asking, halted or with the lock held: it is a spare.
+void machine_pull_out(struct machine *m, struct virtio_device *d);
+// A device, plugged in or spare, is no more; halted, or with the lock held.
 void machine_remove_device(struct machine *m, struct virtio_device *d);
 // Stops them all and pulls them out; halted only. machine_free does it, if it was not done.
 void machine_remove_devices(struct machine *m);

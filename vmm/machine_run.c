@@ -50,7 +50,7 @@ void machine_event(void *arg, uint32_t events)
 	struct machine *m = arg;
 	uint64_t count;
 	enum machine_end end;
-	bool pending;
+	bool pending, ejected;
 
 	if (read(m->event.fd, &count, sizeof(count)) < 0)
 		return;
@@ -60,7 +60,11 @@ void machine_event(void *arg, uint32_t events)
 		wait_all_halted(m);
 	end = m->end;
 	m->end_pending = false;
+	ejected = m->eject_pending;
+	m->eject_pending = false;
 	pthread_mutex_unlock(&m->lock);
+	if (ejected && m->ejected)
+		m->ejected(m->arg);
 	if (pending)
 		m->ended(m->arg, end, &m->error);
 }

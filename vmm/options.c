@@ -33,6 +33,9 @@ static const char USAGE[] =
 	"  --balloon MIB    a memory balloon: free pages come back to the host, and so much more\n"
 	"  --api PATH       HTTP/JSON on this unix socket (openapi.yaml); without --kernel the\n"
 	"                   machine waits there for its configuration, which is all of the above\n"
+	"  --hotplug N      so many disks and so many network cards may be plugged in while it\n"
+	"                   runs, 0 to 8 (0), by the API; their files and sockets come by "
+	"PATH.fds\n"
 	"  --no-reboot      a guest that reboots ends the machine\n"
 	"  --version, --help\n"
 	"Exit status: 0 the guest powered off, 1 it could not be started or went wrong, 2 wrong "
@@ -55,6 +58,7 @@ enum {
 	OPT_RNG,
 	OPT_BALLOON,
 	OPT_NO_REBOOT,
+	OPT_HOTPLUG,
 	OPT_API,
 	OPT_VERSION,
 	OPT_HELP
@@ -74,6 +78,7 @@ static const struct option OPTIONS[] = {
 	{ "rng", no_argument, NULL, OPT_RNG },
 	{ "balloon", required_argument, NULL, OPT_BALLOON },
 	{ "no-reboot", no_argument, NULL, OPT_NO_REBOOT },
+	{ "hotplug", required_argument, NULL, OPT_HOTPLUG },
 	{ "api", required_argument, NULL, OPT_API },
 	{ "version", no_argument, NULL, OPT_VERSION },
 	{ "help", no_argument, NULL, OPT_HELP },
@@ -156,6 +161,17 @@ static int set_balloon(struct options *o, const char *text, struct error *e)
 	return error_set(e, EINVAL, "--balloon %s: 0 to 1048576 MiB are allowed", text);
 }
 
+static int set_hotplug(struct options *o, const char *text, struct error *e)
+{
+	unsigned long number;
+
+	if (!parse_number(text, 0, OPTIONS_HOTPLUG, &number))
+		return error_set(
+			e, EINVAL, "--hotplug %s: 0 to %d are allowed", text, OPTIONS_HOTPLUG);
+	o->hotplug = (unsigned int)number;
+	return 0;
+}
+
 // value: NULL for those without argument; it lives as long as the options and may be changed.
 static int set_option(struct options *o, int option, char *value, struct error *e)
 {
@@ -193,6 +209,8 @@ static int set_option(struct options *o, int option, char *value, struct error *
 	case OPT_NO_REBOOT:
 		o->no_reboot = true;
 		return 0;
+	case OPT_HOTPLUG:
+		return set_hotplug(o, value, e);
 	case OPT_API:
 		o->api = value;
 		return 0;

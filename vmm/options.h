@@ -8,7 +8,7 @@
 #include "vmm/virtio_blk.h"
 #include "vmm/virtio_net.h"
 
-enum { OPTIONS_NETS = 8, OPTIONS_DISKS = 16 };
+enum { OPTIONS_NETS = 8, OPTIONS_DISKS = 16, OPTIONS_HOTPLUG = 8 };
 
 struct options {
 	struct machine_config config;
@@ -21,6 +21,7 @@ struct options {
 	bool virtio_console, rng, balloon;
 	uint32_t balloon_mib;
 	bool no_reboot;
+	unsigned int hotplug; // disks, and network cards, that may be plugged in later
 	struct options_text *texts; // what JSON said, for the pointers above
 };
 

@@ -131,6 +131,8 @@ int pci_plug(struct pci *p, struct pci_device *d)
 			uint32_t mask = d->bar_size ? ~(d->bar_size - 1) : 0;
 
 			p->slots[i] = d;
+			put16(d, PCI_COMMAND, 0);
+			d->config[PCI_INTERRUPT_LINE] = 0;
 			memcpy(d->writable + PCI_BASE_ADDRESS_0, &mask, sizeof(mask));
 			assign_bar(d, i);
 			return (int)i;

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
@@ -115,6 +116,7 @@ static int add_devices(struct run *r, struct error *e)
 		err = virtio_net_init(n, &r->machine, &r->options.nets[r->n_nets], e);
 		if (err == 0)
 			name_device(&n->device, r->n_nets);
+		n->device.removable = true;
 	}
 	for (; err == 0 && r->n_disks < r->options.n_disks; r->n_disks += err == 0) {
 		struct virtio_blk *b = &r->disks[r->n_disks];
@@ -122,6 +124,7 @@ static int add_devices(struct run *r, struct error *e)
 		err = virtio_blk_init(b, &r->machine, &r->options.disks[r->n_disks], e);
 		if (err == 0)
 			name_device(&b->device, r->n_disks);
+		b->device.removable = true;
 	}
 	if (err == 0 && r->options.virtio_console)
 		err = virtio_console_init(&r->virtio_console, &r->machine, STDOUT_FILENO, e);
@@ -132,11 +135,39 @@ static int add_devices(struct run *r, struct error *e)
 	return err;
 }
 
+static int add_spares(struct run *r, struct error *e)
+{
+	int err = 0;
+
+	for (unsigned int i = 0; err == 0 && i < r->options.hotplug; i++) {
+		struct virtio_net *n = &r->nets[r->n_nets];
+
+		err = virtio_net_init_spare(n, &r->machine, e);
+		r->n_nets += err == 0;
+		n->device.removable = true;
+	}
+	for (unsigned int i = 0; err == 0 && i < r->options.hotplug; i++) {
+		struct virtio_blk *b = &r->disks[r->n_disks];
+
+		err = virtio_blk_init_spare(b, &r->machine, e);
+		r->n_disks += err == 0;
+		b->device.removable = true;
+	}
+	return err < 0 || !r->options.hotplug || !r->fds_path
+		       ? err
+		       : fds_init(&r->fds, r->fds_path, &r->machine.loop, e);
+}
+
 static void end_devices(struct run *r)
 {
 	machine_remove_devices(&r->machine);
-	while (r->n_nets > 0)
+	while (r->n_nets > 0) {
 		virtio_net_free(&r->nets[--r->n_nets]);
+		free(r->net_words[r->n_nets]);
+		r->net_words[r->n_nets] = NULL;
+	}
+	fds_free(&r->fds);
+	r->fds.socket.fd = -1;
 }
 
 // Everything is open, and there is one thread.
@@ -157,8 +188,11 @@ static int start(struct run *r, struct error *e)
 // The machine is no more.
 static void free_devices(struct run *r)
 {
-	while (r->n_disks > 0)
+	while (r->n_disks > 0) {
 		virtio_blk_free(&r->disks[--r->n_disks]);
+		free(r->disk_words[r->n_disks]);
+		r->disk_words[r->n_disks] = NULL;
+	}
 	if (r->options.virtio_console)
 		virtio_console_free(&r->virtio_console);
 	if (r->options.rng)
@@ -189,8 +223,11 @@ static int open_machine(struct run *r, struct error *e)
 		return err;
 	}
 	r->machine.ended = on_end;
+	r->machine.ejected = run_ejected;
 	r->machine.arg = r;
 	err = add_devices(r, e);
+	if (err == 0)
+		err = add_spares(r, e);
 	if (err == 0)
 		err = machine_boot(&r->machine, e);
 	if (err == 0 && r->signals.fd < 0)
@@ -229,6 +266,8 @@ static int begin(struct run *r, const struct options *o, struct error *e)
 {
 	int err = 0;
 
+	if (o->api && asprintf(&r->fds_path, "%s.fds", o->api) < 0)
+		r->fds_path = NULL;
 	if (o->api)
 		err = api_start(&r->api, o->api, &r->machine.loop, &RUN_API_OPS, r, e);
 	if (err < 0 || !o->config.boot.kernel)
@@ -243,9 +282,11 @@ int run(struct run *r, const struct options *options)
 {
 	struct error e;
 	int err = loop_init(&r->machine.loop);
+	bool open;
 
 	r->status = 1;
 	r->signals.fd = -1;
+	r->fds.socket.fd = -1;
 	if (err < 0) {
 		error_set(&e, -err, "epoll: %s", strerror(-err));
 		tell(e.text);
@@ -256,14 +297,19 @@ int run(struct run *r, const struct options *options)
 		tell(e.text);
 	else
 		loop_run(&r->machine.loop);
-	if (r->api)
+	open = r->state != RUN_CREATED;
+	r->state = RUN_ENDED;
+	if (r->api) {
+		api_poke(r->api); // who still waits is told
 		api_stop(r->api);
-	if (r->state != RUN_CREATED) {
+	}
+	if (open) {
 		machine_halt(&r->machine); // nobody starts a device any more
 		console_free(&r->console);
 		close_machine(r);
 	}
 	loop_free(&r->machine.loop);
 	options_free(&r->options);
+	free(r->fds_path);
 	return r->status;
 }

@@ -5,6 +5,7 @@
 #include "vmm/api.h"
 #include "vmm/confine.h"
 #include "vmm/console.h"
+#include "vmm/fds.h"
 #include "vmm/machine.h"
 #include "vmm/options.h"
 #include "vmm/virtio_balloon.h"
@@ -28,10 +29,15 @@ struct run {
 	struct console console;
 	struct confine confine;
 	struct loop_source signals; // fd -1: not yet
+	struct fds fds; // for what is plugged in
+	char *fds_path;
+	// Those of the options, then spares; what is plugged in has an id.
 	unsigned int n_nets;
-	struct virtio_net nets[OPTIONS_NETS];
+	struct virtio_net nets[OPTIONS_NETS + OPTIONS_HOTPLUG];
+	char *net_words[OPTIONS_NETS + OPTIONS_HOTPLUG]; // what was plugged in was told
 	unsigned int n_disks;
-	struct virtio_blk disks[OPTIONS_DISKS];
+	struct virtio_blk disks[OPTIONS_DISKS + OPTIONS_HOTPLUG];
+	char *disk_words[OPTIONS_DISKS + OPTIONS_HOTPLUG];
 	struct virtio_console virtio_console;
 	struct virtio_rng rng;
 	struct virtio_balloon balloon;
@@ -48,6 +54,13 @@ int run(struct run *r, const struct options *options);
 // on success.
 int run_configure(struct run *r, const struct options *options, struct error *e);
 void run_boot(struct run *r);
+// The API's, see api.h.
+enum api_result run_plug(
+	void *arg, enum api_kind kind, const char *id, json_t *words, struct error *e);
+enum api_result run_unplug(
+	void *arg, enum api_kind kind, const char *id, enum api_ask ask, struct error *e);
+// The machine's: what the guest has let go of is closed.
+void run_ejected(void *arg);
 // The API's; NULL: no memory.
 json_t *run_metrics(void *arg);
 // The loop ends, and the process with that status.

@@ -8,7 +8,7 @@ enum { OPS = 8 };
 
 static int restrict_to(struct io_uring *ring, const uint8_t *ops, unsigned int n_ops)
 {
-	struct io_uring_restriction rules[OPS + 1] = { 0 };
+	struct io_uring_restriction rules[OPS + 2] = { 0 };
 
 	if (n_ops > OPS)
 		return -EINVAL;
@@ -16,9 +16,11 @@ static int restrict_to(struct io_uring *ring, const uint8_t *ops, unsigned int n
 		rules[i].opcode = IORING_RESTRICTION_SQE_OP;
 		rules[i].sqe_op = ops[i];
 	}
+	rules[n_ops + 1].opcode = IORING_RESTRICTION_REGISTER_OP;
+	rules[n_ops + 1].register_op = IORING_REGISTER_FILES_UPDATE;
 	rules[n_ops].opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED;
 	rules[n_ops].sqe_flags = IOSQE_FIXED_FILE;
-	return io_uring_register(ring->ring_fd, IORING_REGISTER_RESTRICTIONS, rules, n_ops + 1);
+	return io_uring_register(ring->ring_fd, IORING_REGISTER_RESTRICTIONS, rules, n_ops + 2);
 }
 
 int uring_init(struct io_uring *ring, unsigned int entries, const int *fds, unsigned int n_fds,
@@ -36,4 +38,11 @@ int uring_init(struct io_uring *ring, unsigned int entries, const int *fds, unsi
 	if (err < 0)
 		io_uring_queue_exit(ring);
 	return err;
+}
+
+int uring_set_file(struct io_uring *ring, unsigned int index, int fd)
+{
+	int err = io_uring_register_files_update(ring, index, &fd, 1);
+
+	return err < 0 ? err : 0;
 }

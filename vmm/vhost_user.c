@@ -3,6 +3,7 @@
 #include "vmm/vhost_user.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -140,24 +141,60 @@ static void on_listener(void *arg, uint32_t events)
 	pthread_mutex_unlock(&v->machine->lock);
 }
 
-int vhost_user_init(struct vhost_user *v, struct machine *m, const char *path, struct error *e)
+void vhost_user_init_spare(struct vhost_user *v, struct machine *m)
 {
-	int err;
-
 	v->machine = m;
-	v->path = path;
 	v->connection = (struct loop_source){ .fd = -1, .ready = on_connection, .arg = v };
-	v->listener = (struct loop_source){
-		.fd = listen_at(path, SOCK_STREAM, 1, false), .ready = on_listener, .arg = v
-	};
-	if (v->listener.fd < 0)
-		return error_set(e, -v->listener.fd, "%s: %s", path, strerror(-v->listener.fd));
-	err = loop_add(&m->loop, &v->listener, EPOLLIN);
+	v->listener = (struct loop_source){ .fd = -1, .ready = on_listener, .arg = v };
+}
+
+int vhost_user_adopt(struct vhost_user *v, int listener, const char *name, struct error *e)
+{
+	int err, listens = 0;
+	socklen_t size = sizeof(listens);
+	const int flags = fcntl(listener, F_GETFL);
+
+	// else it would be ready for ever, or not let go of the device thread
+	if (flags < 0 || !(flags & O_NONBLOCK) ||
+		getsockopt(listener, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) < 0 || !listens)
+		return error_set(e, EINVAL, "%s: no socket that listens and does not block", name);
+	v->path = name;
+	v->refused_told = false;
+	v->listener.fd = listener;
+	err = loop_add(&v->machine->loop, &v->listener, EPOLLIN);
 	if (err == 0)
 		return 0;
+	v->listener.fd = -1;
+	return error_set(e, -err, "%s: %s", name, strerror(-err));
+}
+
+void vhost_user_end(struct vhost_user *v)
+{
+	disconnect(v);
+	if (v->listener.fd < 0)
+		return;
+	loop_remove(&v->machine->loop, &v->listener);
 	close(v->listener.fd);
+	v->listener.fd = -1;
+	if (v->bound)
+		unlink(v->path);
+	v->bound = false;
+}
+
+int vhost_user_init(struct vhost_user *v, struct machine *m, const char *path, struct error *e)
+{
+	int fd = listen_at(path, SOCK_STREAM, 1, false), err;
+
+	if (fd < 0)
+		return error_set(e, -fd, "%s: %s", path, strerror(-fd));
+	vhost_user_init_spare(v, m);
+	err = vhost_user_adopt(v, fd, path, e);
+	v->bound = err == 0;
+	if (err == 0)
+		return 0;
+	close(fd);
 	unlink(path);
-	return error_set(e, -err, "%s: %s", path, strerror(-err));
+	return err;
 }
 
 bool vhost_user_wait(struct vhost_user *v, int ms)
@@ -171,10 +208,7 @@ bool vhost_user_wait(struct vhost_user *v, int ms)
 
 void vhost_user_free(struct vhost_user *v)
 {
-	disconnect(v);
-	loop_remove(&v->machine->loop, &v->listener);
-	close(v->listener.fd);
-	unlink(v->path);
+	vhost_user_end(v);
 }
 
 int vhost_user_start(struct vhost_user *v)

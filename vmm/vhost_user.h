@@ -18,6 +18,7 @@ struct vhost_user {
 		features_mine;
 	uint16_t mtu; // told to the back end; 0: not
 	struct loop_source listener, connection; // fd -1: none
+	bool bound; // the path is our doing
 	bool started; // the guest's driver is ready
 	bool given; // the back end has the rings
 	bool refused_told;
@@ -28,6 +29,13 @@ struct vhost_user {
 // Listens at `path`, which is unlinked first if nobody listens there. device, n_rings,
 // features_mine, mtu: set before.
 int vhost_user_init(struct vhost_user *v, struct machine *m, const char *path, struct error *e);
+// Nobody can connect until vhost_user_adopt. machine, device and so on: set before.
+void vhost_user_init_spare(struct vhost_user *v, struct machine *m);
+// Listens at a socket that somebody else has bound, which is this one's then, unless it does not
+// listen or would block. name: of it, for sentences.
+int vhost_user_adopt(struct vhost_user *v, int listener, const char *name, struct error *e);
+// Nobody is connected, and nobody listens any more. Stopped.
+void vhost_user_end(struct vhost_user *v);
 // Waits up to `ms` until a back end is connected. True if one is; `features` is known then.
 bool vhost_user_wait(struct vhost_user *v, int ms);
 void vhost_user_free(struct vhost_user *v);

@@ -54,7 +54,8 @@ struct virtio_device {
 	uint16_t n_queues;
 	struct virtio_queue queues[VIRTIO_QUEUES];
 	bool started;
-	void *transport;
+	bool removable; // the guest may let go of it; constant
+	void *transport; // struct virtio_pci
 	// Both on any thread, without the lock, while the device is started; in `start` too.
 	// The configuration has changed, by the device itself: the guest is told.
 	void (*config_changed)(struct virtio_device *d);

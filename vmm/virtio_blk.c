@@ -299,9 +299,96 @@ int virtio_blk_init(struct virtio_blk *b, struct machine *m,
 	return err;
 }
 
+int virtio_blk_init_spare(struct virtio_blk *b, struct machine *m, struct error *e)
+{
+	const struct virtio_blk_options options = { .path = "to be plugged", .queues = 1 };
+	int err;
+
+	*b = (struct virtio_blk){
+		.options = options, .device = { .memory = &m->memory }, .fd = -1
+	};
+	init_device(b);
+	err = machine_add_spare(m, &b->device);
+	if (err < 0)
+		return error_set(e, -err, "disk %s: %s", options.path, strerror(-err));
+	err = make_queues(b, e);
+	if (err < 0)
+		machine_remove_device(m, &b->device);
+	return err;
+}
+
+// What somebody else has opened is as the options want it.
+static int check_file(struct virtio_blk *b, int fd, struct error *e)
+{
+	const char *path = b->options.path;
+	const struct flock lock = { .l_type = b->options.read_only ? F_RDLCK : F_WRLCK };
+	const int flags = fcntl(fd, F_GETFL);
+	struct stat st;
+
+	if (flags < 0 || fstat(fd, &st) < 0)
+		return error_set(e, errno, "disk %s: %s", path, strerror(errno));
+	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+		return error_set(
+			e, EINVAL, "disk %s: neither a regular file nor a block device", path);
+	if ((flags & O_ACCMODE) != O_RDWR &&
+		!(b->options.read_only && (flags & O_ACCMODE) == O_RDONLY))
+		return error_set(e, EINVAL, "disk %s: not open for %s", path,
+			b->options.read_only ? "reading" : "reading and writing");
+	if (!(flags & O_DIRECT) != !b->options.direct)
+		return error_set(e, EINVAL, "disk %s: %s with O_DIRECT", path,
+			b->options.direct ? "not open" : "open");
+	if (fcntl(fd, F_OFD_SETLK, &lock) < 0 && (errno == EAGAIN || errno == EACCES))
+		return error_set(e, EBUSY, "disk %s: somebody else uses it", path);
+	b->is_device = S_ISBLK(st.st_mode);
+	return 0;
+}
+
+// The kernel keeps a file open as long as a ring has it.
+static void forget_file(struct virtio_blk *b)
+{
+	for (unsigned int i = 0; i < b->options.queues; i++)
+		blk_queue_set_file(&b->queues[i], -1);
+	b->fd = -1;
+}
+
+int virtio_blk_take(
+	struct virtio_blk *b, const struct virtio_blk_options *options, int fd, struct error *e)
+{
+	int err;
+
+	b->options = *options;
+	err = check_file(b, fd, e);
+	if (err < 0)
+		return err;
+	b->fd = fd;
+	b->alignment = 0;
+	err = set_space(b);
+	if (err == 0 && b->size == 0)
+		err = -EINVAL;
+	for (unsigned int i = 0; err == 0 && i < b->options.queues; i++)
+		err = blk_queue_set_file(&b->queues[i], fd);
+	if (err < 0) {
+		forget_file(b);
+		return error_set(e, -err, "disk %s: %s", options->path,
+			b->size ? strerror(-err) : "smaller than a sector of 512 bytes");
+	}
+	init_device(b);
+	return 0;
+}
+
+void virtio_blk_release(struct virtio_blk *b)
+{
+	const int fd = b->fd;
+
+	forget_file(b);
+	close(fd);
+	b->options.path = NULL;
+}
+
 void virtio_blk_free(struct virtio_blk *b)
 {
 	if (b->queues)
 		free_queues(b, b->options.queues);
-	close(b->fd);
+	if (b->fd >= 0)
+		close(b->fd);
 }

@@ -38,5 +38,13 @@ int virtio_blk_parse(struct virtio_blk_options *ret_options, char *text, struct 
 // Opens the file and plugs the disk in.
 int virtio_blk_init(struct virtio_blk *b, struct machine *m,
 	const struct virtio_blk_options *options, struct error *e);
+// One of one queue and without file, not plugged in.
+int virtio_blk_init_spare(struct virtio_blk *b, struct machine *m, struct error *e);
+// A spare becomes the disk of `options`, whose path names the file that is open as `fd`, which is
+// its own then. The options' texts live as long.
+int virtio_blk_take(
+	struct virtio_blk *b, const struct virtio_blk_options *options, int fd, struct error *e);
+// Once it is unplugged: a spare, its file closed.
+void virtio_blk_release(struct virtio_blk *b);
 // Not before the machine was freed, which stops the disk.
 void virtio_blk_free(struct virtio_blk *b);

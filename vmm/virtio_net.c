@@ -132,27 +132,29 @@ static uint64_t features_of(const struct virtio_net *n, uint64_t backend)
 	return features;
 }
 
+static void prepare_vhost(struct virtio_net *n)
+{
+	n->vhost.device = &n->device;
+	n->vhost.n_rings = (uint16_t)(2 * n->config.pairs);
+	n->vhost.features_mine = OURS & ~BIT(VIRTIO_F_VERSION_1);
+	n->vhost.mtu = n->config.mtu;
+}
+
 static int init_vhost(
 	struct virtio_net *n, struct machine *m, uint64_t *ret_features, struct error *e)
 {
 	int err;
 
-	n->vhost.device = &n->device;
-	n->vhost.n_rings = (uint16_t)(2 * n->config.pairs);
-	n->vhost.features_mine = OURS & ~BIT(VIRTIO_F_VERSION_1);
-	n->vhost.mtu = n->config.mtu;
+	prepare_vhost(n);
 	err = vhost_user_init(&n->vhost, m, n->config.vhost_user, e);
 	if (err == 0 && vhost_user_wait(&n->vhost, n->config.wait_ms))
 		*ret_features = n->vhost.features;
 	return err;
 }
 
-int virtio_net_init(struct virtio_net *n, struct machine *m,
-	const struct virtio_net_options *config, struct error *e)
+static void init_device(
+	struct virtio_net *n, struct machine *m, const struct virtio_net_options *config)
 {
-	uint64_t backend = UINT64_MAX;
-	int err;
-
 	*n = (struct virtio_net){ .config = *config,
 		.device = { .ops = &OPS,
 			.memory = &m->memory,
@@ -161,6 +163,15 @@ int virtio_net_init(struct virtio_net *n, struct machine *m,
 	n->control.device = &n->device;
 	for (uint16_t i = 0; i < n->device.n_queues; i++)
 		n->device.queues[i].size_max = i < 2 * config->pairs ? QUEUE_SIZE : CONTROL_SIZE;
+}
+
+int virtio_net_init(struct virtio_net *n, struct machine *m,
+	const struct virtio_net_options *config, struct error *e)
+{
+	uint64_t backend = UINT64_MAX;
+	int err;
+
+	init_device(n, m, config);
 	err = config->tap ? net_tap_init(&n->tap, &n->device, config->tap, config->pairs, e)
 			  : init_vhost(n, m, &backend, e);
 	if (err < 0)
@@ -171,6 +182,43 @@ int virtio_net_init(struct virtio_net *n, struct machine *m,
 		return 0;
 	virtio_net_free(n);
 	return error_set(e, -err, "network card: %s", strerror(-err));
+}
+
+int virtio_net_init_spare(struct virtio_net *n, struct machine *m, struct error *e)
+{
+	const struct virtio_net_options config = { .pairs = 1 };
+	int err;
+
+	init_device(n, m, &config);
+	vhost_user_init_spare(&n->vhost, m);
+	err = machine_add_spare(m, &n->device);
+	return err < 0 ? error_set(e, -err, "network card: %s", strerror(-err)) : 0;
+}
+
+int virtio_net_take(struct virtio_net *n, const struct virtio_net_options *config, int listener,
+	struct error *e)
+{
+	uint64_t backend = UINT64_MAX;
+	int err;
+
+	n->config = *config;
+	prepare_vhost(n);
+	err = vhost_user_adopt(&n->vhost, listener, config->vhost_user, e);
+	if (err < 0)
+		return err;
+	if (vhost_user_wait(&n->vhost, 0))
+		backend = n->vhost.features;
+	n->device.offered = features_of(n, backend);
+	return 0;
+}
+
+bool virtio_net_release(struct virtio_net *n)
+{
+	if (n->config.tap)
+		return false;
+	vhost_user_end(&n->vhost);
+	n->config.vhost_user = NULL;
+	return true;
 }
 
 void virtio_net_free(struct virtio_net *n)

@@ -37,4 +37,12 @@ struct virtio_net {
 int virtio_net_parse(struct virtio_net_options *ret_config, char *text, struct error *e);
 int virtio_net_init(struct virtio_net *n, struct machine *m,
 	const struct virtio_net_options *config, struct error *e);
+// One of one pair of queues and without back end, not plugged in.
+int virtio_net_init_spare(struct virtio_net *n, struct machine *m, struct error *e);
+// A spare becomes the card of `config` at a listening socket, which is its own then. The config's
+// vhost_user names it and lives as long.
+int virtio_net_take(struct virtio_net *n, const struct virtio_net_options *config, int listener,
+	struct error *e);
+// Once it is unplugged: a spare, without back end. False: it cannot be taken again.
+bool virtio_net_release(struct virtio_net *n);
 void virtio_net_free(struct virtio_net *n);

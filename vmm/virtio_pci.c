@@ -239,12 +239,11 @@ static int open_queues(struct virtio_pci *t)
 	return 0;
 }
 
-int virtio_pci_init(struct virtio_pci *t, struct virtio_device *device, struct pci *bus,
-	struct irqs *irqs, int vm)
+int virtio_pci_make(struct virtio_pci *t, struct virtio_device *device, struct irqs *irqs, int vm)
 {
 	int err;
 
-	*t = (struct virtio_pci){ .device = device, .bus = bus, .vm = vm };
+	*t = (struct virtio_pci){ .device = device, .vm = vm };
 	err = msix_init(&t->msix, irqs, (uint16_t)(device->n_queues + 1));
 	if (err < 0)
 		return err;
@@ -262,11 +261,8 @@ int virtio_pci_init(struct virtio_pci *t, struct virtio_device *device, struct p
 	t->pci.config_written = config_written;
 	t->pci.reset = reset;
 	err = add_capabilities(t);
-	if (err == 0)
-		err = pci_plug(bus, &t->pci);
 	if (err < 0)
 		goto fail_queues;
-	t->slot = (unsigned int)err;
 	device->transport = t;
 	device->config_changed = virtio_pci_config_changed;
 	device->broken = virtio_pci_broken;
@@ -280,11 +276,49 @@ fail_msix:
 	return err;
 }
 
-void virtio_pci_free(struct virtio_pci *t)
+static void free_queues(struct virtio_pci *t)
 {
-	virtio_pci_reset(t);
-	pci_unplug(t->bus, &t->pci);
 	msix_free(&t->msix);
 	for (uint16_t i = 0; i < t->device->n_queues; i++)
 		close(t->device->queues[i].kick);
+}
+
+int virtio_pci_plug(struct virtio_pci *t, struct pci *bus)
+{
+	int slot;
+
+	reset(t);
+	slot = pci_plug(bus, &t->pci);
+	if (slot < 0)
+		return slot;
+	t->bus = bus;
+	t->slot = (unsigned int)slot;
+	return 0;
+}
+
+void virtio_pci_unplug(struct virtio_pci *t)
+{
+	reset(t);
+	if (t->bus)
+		pci_unplug(t->bus, &t->pci);
+	t->bus = NULL;
+}
+
+int virtio_pci_init(struct virtio_pci *t, struct virtio_device *device, struct pci *bus,
+	struct irqs *irqs, int vm)
+{
+	int err = virtio_pci_make(t, device, irqs, vm);
+
+	if (err < 0)
+		return err;
+	err = virtio_pci_plug(t, bus);
+	if (err < 0)
+		free_queues(t);
+	return err;
+}
+
+void virtio_pci_free(struct virtio_pci *t)
+{
+	virtio_pci_unplug(t);
+	free_queues(t);
 }

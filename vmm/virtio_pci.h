@@ -13,7 +13,7 @@ struct virtio_pci {
 	struct msix msix;
 	struct virtio_device *device;
 	int vm; // KVM, for ioeventfds; not owned
-	struct pci *bus;
+	struct pci *bus; // NULL: not plugged in
 	unsigned int slot;
 	uint8_t msix_at, window_at; // where the capabilities are
 	uint8_t status, generation,
@@ -28,5 +28,11 @@ struct virtio_pci {
 // eventfds and plugs it in.
 int virtio_pci_init(struct virtio_pci *t, struct virtio_device *device, struct pci *bus,
 	struct irqs *irqs, int vm);
+// Without plugging it in.
+int virtio_pci_make(struct virtio_pci *t, struct virtio_device *device, struct irqs *irqs, int vm);
+// As after power-on, in the first free slot. -errno: as pci_plug.
+int virtio_pci_plug(struct virtio_pci *t, struct pci *bus);
+// Stops the device and pulls it out, as if it were new; on a vCPU's thread too.
+void virtio_pci_unplug(struct virtio_pci *t);
 // Stops the device, unplugs it, and closes what init made.
 void virtio_pci_free(struct virtio_pci *t);

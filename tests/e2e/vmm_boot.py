@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Debian's cloud kernel in insula-vmm, in the outer machine: boots with two processors, takes its
-# serial input, reboots, and powers off; then boots again on a virtio console, with disks, rng and a
-# balloon. vmm_boot_inside.py does it there. Started by test_vmm_boot.sh.
+# serial input, reboots, and powers off; then boots again on a virtio console, with disks, rng, a
+# balloon, a disk and a network card that come and go, and a pause. vmm_boot_inside.py does it
+# there. Started by test_vmm_boot.sh.
 import glob
 import os
 import sys
@@ -26,7 +27,8 @@ echo "heard $word"
 poweroff -f
 """
 MODULES = ("virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci",
-           "virtio_blk", "virtio_console", "virtio-rng", "virtio_balloon")
+           "virtio_blk", "virtio_console", "virtio-rng", "virtio_balloon", "failover",
+           "net_failover", "virtio_net")
 # vda: a file; vdb: a block device, directly. Each answer is a line, each step waits for a word.
 DEVICES = """
 exec </dev/hvc0 >/dev/hvc0 2>&1
@@ -54,7 +56,6 @@ for d in vda vdb; do
 done
 dd if=/dev/vdc of=/data bs=64k count=4 2>/dev/null
 echo "vdc: $(cat /sys/block/vdc/ro) $(md5sum </data)"
-rm /data
 mount -t tmpfs tmpfs /bin/../lib
 dd if=/dev/zero of=/lib/fill bs=1M count=64 2>/dev/null
 echo "filled"
@@ -64,6 +65,17 @@ echo "freed"
 read word
 echo "ballooned: $(sed -n 's/^balloon_inflate //p' /proc/vmstat)"
 read word
+until [ -b /dev/vdd ] && [ -d /sys/class/net/eth0 ]; do sleep 0.1; done
+echo "plugged: $(cat /sys/block/vdd/serial) $(cat /sys/class/net/eth0/address)"
+dd if=/data of=/dev/vdd bs=64k conv=fsync 2>/dev/null
+echo "vdd wrote: $(md5sum </data)"
+read word
+while [ -e /sys/block/vdd ] || [ -e /sys/class/net/eth0 ]; do sleep 0.1; done
+echo "unplugged"
+read word
+echo "uptime: $(cut -d ' ' -f 1 /proc/uptime)"
+read word
+echo "uptime: $(cut -d ' ' -f 1 /proc/uptime)"
 poweroff -f
 """
 

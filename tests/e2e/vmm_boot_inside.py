@@ -3,11 +3,19 @@
 # vmm_boot.py. Tells what happened on $OUTER_REPORT, "done" at last.
 import hashlib
 import os
+import socket
 import subprocess
 import sys
 import time
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+
+# pylint: disable=wrong-import-position
+import vmm_api
+
 MIB = 1 << 20
+MAC = "02:00:00:00:00:77"
+PAUSE = 2
 SECONDS = 60
 
 
@@ -101,7 +109,46 @@ def check_memory(guest):
     print(f"reported free: {full - resident(guest.vmm.pid)} MiB", file=guest.report, flush=True)
     guest.say("on")
     expect("the balloon", guest.wait("ballooned:"), f" {16 * MIB // 4096}")
-    guest.say("off")
+    guest.say("on")
+
+
+# A disk and a network card, found by the kernel when they are plugged in, gone when it has let go.
+def check_plug(guest, api):
+    plugged, listener = "/run/vdd", socket.socket(socket.AF_UNIX)
+    with open(plugged, "wb+") as f:
+        f.truncate(MIB)
+        api.hand("disk", f.fileno())
+    listener.bind("/run/eth0")
+    listener.listen(1)
+    listener.setblocking(False)
+    api.hand("nic", listener.fileno())
+    expect("a disk plugged in",
+           api.put("/v1/disks/new", {"file": "disk", "serial": "plugged"}), (204, None))
+    expect("a card plugged in", api.put("/v1/nics/new0", {"vhost-user": "nic", "mac": MAC}),
+           (204, None))
+    expect("what was plugged in", guest.wait("plugged:"), f" plugged {MAC}")
+    wrote = guest.wait("vdd wrote:").strip()
+    expect("the outer side's content", md5(plugged, 256 << 10), wrote)
+    for path in ("/v1/disks/new", "/v1/nics/new0"):
+        expect("unplugged", api.ask("DELETE", path + "?timeout=60"), (204, None))
+    guest.say("on")
+    guest.wait("unplugged")
+    expect("the devices that are left", [d["id"] for d in api.info()["devices"]
+                                         if d["id"].startswith("new")], [])
+    guest.say("on")
+
+
+# The guest's clock stands still.
+def check_pause(guest, api):
+    before, begin = float(guest.wait("uptime:")), time.monotonic()
+    expect("paused", api.put("/v1/pause"), (204, None))
+    time.sleep(PAUSE)
+    expect("resumed", api.put("/v1/resume"), (204, None))
+    guest.say("on")
+    missed = time.monotonic() - begin - (float(guest.wait("uptime:")) - before)
+    if not PAUSE - 0.5 < missed < PAUSE + 5: # the words' way takes time, too
+        raise RuntimeError(f"a pause of {PAUSE} s is {missed} s of the guest's clock")
+    print(f"clock stood still: {missed:.1f} s", file=guest.report, flush=True)
 
 
 def devices(report, vmm, kernel, initrd):
@@ -110,8 +157,10 @@ def devices(report, vmm, kernel, initrd):
         f.truncate(32 * MIB)
     with open(readonly, "wb") as f:
         f.write(os.urandom(MIB))
+    api = vmm_api.Api("/run/api")
     guest = Guest(report, vmm, "--kernel", kernel, "--initrd", initrd, "--memory", "256", "--cpus",
                   "2", "--cmdline", "quiet panic=-1", "--no-reboot", "--console", "virtio",
+                  "--api", api.path, "--hotplug", "1",
                   "--rng", "--balloon", "16", "--disk", f"file={file},serial=first,queues=2",
                   "--disk", "file=/dev/vda,serial=second,direct",
                   "--disk", f"file={readonly},readonly")
@@ -129,6 +178,8 @@ def devices(report, vmm, kernel, initrd):
     expect("blocks of the file after a discard", os.stat(file).st_blocks, 0)
     expect("vdc", guest.wait("vdc:"), " 1 " + md5(readonly, 256 << 10))
     check_memory(guest)
+    check_plug(guest, api)
+    check_pause(guest, api)
     expect("exit status", guest.status(), 0)
 
 
@@ -137,7 +188,7 @@ def main():
         try:
             boot(report, *sys.argv[1:4])
             devices(report, *sys.argv[1:3], sys.argv[4])
-        except (RuntimeError, OSError) as error:
+        except (RuntimeError, OSError, vmm_api.Wrong) as error:
             print(error, file=report, flush=True)
         else:
             print("done", file=report, flush=True)

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "vmm/api.h"
+#include "vmm/fds.h"
 #include "vmm/options.h"
 
 enum { PREFIX = 3 };
@@ -19,6 +20,8 @@ static struct {
 	enum api_result result;
 	unsigned int n_calls;
 	const char *called;
+	const char *path; // of the request
+	enum api_ask ask;
 } played;
 
 static enum api_result play(const char *path, struct error *e)
@@ -86,6 +89,36 @@ static enum api_result kill_(void *arg, struct error *e)
 	return play("/v1/kill", e);
 }
 
+static enum api_result plug(
+	void *arg, enum api_kind kind, const char *id, json_t *words, struct error *e)
+{
+	char path[64];
+	char *text;
+
+	CHECK(fds_is_name(id));
+	snprintf(path, sizeof(path), "/v1/%s/%s", kind == API_DISK ? "disks" : "nics", id);
+	play(path, e);
+	CHECK(strcmp(played.path, path) == 0);
+	played.called = played.path;
+	text = options_words(id, words, e);
+	if (!text)
+		return API_WRONG;
+	if (kind == API_DISK)
+		virtio_blk_parse(&(struct virtio_blk_options){ 0 }, text, e);
+	else
+		virtio_net_parse(&(struct virtio_net_options){ 0 }, text, e);
+	free(text);
+	return played.result;
+}
+
+static enum api_result unplug(
+	void *arg, enum api_kind kind, const char *id, enum api_ask ask, struct error *e)
+{
+	CHECK(fds_is_name(id) && ask == played.ask);
+	play(played.path, e);
+	return played.result == API_FAILED && ask != API_LAST ? API_PENDING : played.result;
+}
+
 static json_t *info(void *arg)
 {
 	struct error e;
@@ -106,20 +139,23 @@ static const struct api_ops OPS = { .configure = configure,
 	.resume = resume,
 	.shutdown = shutdown_,
 	.kill = kill_,
+	.plug = plug,
+	.unplug = unplug,
 	.info = info,
 	.metrics = metrics };
 
 static void check_answer(const struct api_answer *a, const char *path, const char *method)
 {
-	static const unsigned int STATUSES[] = { 200, 204, 400, 404, 405, 409, 413, 500 };
+	static const unsigned int STATUSES[] = { 200, 204, 400, 404, 405, 409, 413, 500, 504, 0 };
 	char *text = a->body ? json_dumps(a->body, JSON_COMPACT) : NULL;
 	unsigned int i = 0;
 
 	while (i < sizeof(STATUSES) / sizeof(STATUSES[0]) && STATUSES[i] != a->status)
 		i++;
 	CHECK(i < sizeof(STATUSES) / sizeof(STATUSES[0]));
-	CHECK((a->status == 204) == !text);
+	CHECK((a->status == 204 || a->status == 0) == !text);
 	CHECK((a->status == 405) == (a->allow != NULL));
+	CHECK(a->status || strcmp(method, "DELETE") == 0);
 	CHECK((a->status >= 400) == json_is_string(json_object_get(a->body, "error")));
 	CHECK(played.n_calls <= 1);
 	if (played.n_calls) {
@@ -127,7 +163,10 @@ static void check_answer(const struct api_answer *a, const char *path, const cha
 				 strcmp(played.called, "/v1/metrics") == 0;
 
 		CHECK(strcmp(played.called, path) == 0);
-		CHECK(strcmp(method, get ? "GET" : "PUT") == 0);
+		CHECK(strcmp(method, get ? "GET" : "PUT") == 0 ||
+			(strcmp(method, "DELETE") == 0 &&
+				(strncmp(path, "/v1/disks/", 10) == 0 ||
+					strncmp(path, "/v1/nics/", 9) == 0)));
 	} else {
 		CHECK(a->status >= 400);
 	}
@@ -147,7 +186,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	method = METHODS[data[0] % 7];
 	memset(&played, 0, sizeof(played));
-	played.result = (enum api_result)(data[1] % (API_FAILED + 1));
+	played.result = (enum api_result)(data[1] % (API_TIMEOUT + 1));
 	too_large = data[1] == 255;
 	path_size = data[2] < size - PREFIX ? data[2] : size - PREFIX;
 	path = malloc(path_size + 1);
@@ -157,8 +196,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	body = malloc(body_size); // of its own size: what reads beyond is seen
 	if (body_size)
 		memcpy(body, data + PREFIX + path_size, body_size);
-	answer = api_route_answer(
-		&OPS, NULL, method, path, body_size ? body : NULL, body_size, too_large);
+	played.path = path;
+	played.ask = (enum api_ask)(data[1] / 8 % (API_LAST + 1));
+	answer = api_route_answer(&OPS, NULL,
+		&(struct api_request){ .method = method,
+			.path = path,
+			.body = body_size ? body : NULL,
+			.size = body_size,
+			.too_large = too_large,
+			.ask = played.ask });
 	check_answer(&answer, path, method);
 	json_decref(answer.body);
 	free(path);

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -188,6 +189,204 @@ def check_config(checks):
     machine.ends(KILLED)
 
 
+def file_of(checks, name, size=MIB):
+    path = os.path.join(checks.directory, name)
+    with open(path, "wb") as f:
+        f.truncate(size)
+    return path
+
+
+# Opens, hands over and forgets it: the machine is the only one that has it then.
+def hand(machine, name, path, flags=os.O_RDWR):
+    fd = os.open(path, flags)
+    machine.api.hand(name, fd)
+    os.close(fd)
+
+
+def listener(checks, name, blocking=False):
+    s = socket.socket(socket.AF_UNIX)
+    s.bind(os.path.join(checks.directory, name))
+    s.listen(1)
+    s.setblocking(blocking)
+    return s
+
+
+def ids(machine):
+    return [d["id"] for d in machine.api.info()["devices"]]
+
+
+# Without sockets: connections come and go.
+def open_files(machine):
+    fds = f"/proc/{machine.process.pid}/fd"
+    links = [os.readlink(os.path.join(fds, fd)) for fd in os.listdir(fds)]
+    return sorted(link for link in links if not link.startswith("socket:"))
+
+
+def has_socket(machine, inode):
+    fds = f"/proc/{machine.process.pid}/fd"
+    return any(os.readlink(os.path.join(fds, fd)) == f"socket:[{inode}]" for fd in os.listdir(fds))
+
+
+def check_plug(checks):
+    """Disks and network cards that come and go, again and again, in any order."""
+    first, second = file_of(checks, "first"), file_of(checks, "second")
+    use = "disk:0,blk-write:0:64:{0},blk-verify:0:64:{0},blk-flush,blk-id"
+    # the second time the first slot is free, the third time it is not: found second then
+    machine = checks.machine(
+        ",".join(("plugged:20000", use.format(1), "eject:20000", "plugged:20000", use.format(2),
+                  "plugged:20000", "eject:20000", "eject:20000", "devices", "plugged:20000",
+                  "disk:0", "blk-verify:0:64:1", "sleep:60000")), "--hotplug", "2")
+    ask, put = machine.api.ask, machine.api.put
+    machine.api.info() # once it answers, everything is there
+    mode = os.stat(machine.path + ".fds").st_mode
+    checks.expect("the socket for descriptors is its user's alone", stat.S_IMODE(mode) == 0o600,
+                  oct(mode))
+    before = open_files(machine)
+    machine.wait("ok plugged waits")
+    hand(machine, "f", first)
+    checks.answers("a disk is plugged in", put("/v1/disks/d", {"file": "f", "serial": "one"}), 204)
+    machine.wait("ok plugged slot 1 present")
+    machine.wait("ok blk-id one")
+    checks.expect("info knows it", ids(machine) == ["d"])
+    checks.answers("it is unplugged", ask("DELETE", "/v1/disks/d"), 204)
+    machine.wait("ok ejected slot 1 empty")
+    checks.expect("and nothing of it is left", open_files(machine) == before,
+                  open_files(machine))
+    hand(machine, "f", second)
+    checks.answers("another takes its place", put("/v1/disks/e", {"file": "f", "serial": "two"}),
+                   204)
+    machine.wait("ok blk-id two")
+    with open(first, "rb") as a, open(second, "rb") as b:
+        one, two = a.read(64 * 512), b.read(64 * 512)
+    checks.expect("each has its own file", any(one) and any(two) and one != two)
+    with listener(checks, "vhost") as s:
+        inode = os.fstat(s.fileno()).st_ino
+        machine.api.hand("n", s.fileno())
+        checks.answers("a network card is plugged in", put("/v1/nics/n", {"vhost-user": "n"}), 204)
+    machine.wait("ok plugged slot 2 present")
+    checks.expect("info knows both", ids(machine) == ["e", "n"] and has_socket(machine, inode))
+    checks.answers("no disk is called so", ask("DELETE", "/v1/disks/n"), 404, "there is none")
+    checks.answers("nor is it forgotten", put("/v1/disks/n", {"file": "f"}), 409, "already")
+    checks.answers("the card is unplugged", ask("DELETE", "/v1/nics/n"), 204)
+    machine.wait("ok ejected slot 2 empty")
+    checks.answers("and the disk", ask("DELETE", "/v1/disks/e"), 204)
+    machine.wait("ok plugged waits")
+    checks.expect("again nothing is left", open_files(machine) == before and
+                  not has_socket(machine, inode) and
+                  not any(line.startswith("ok device") for line in machine.lines), machine.lines)
+    hand(machine, "f", first, os.O_RDONLY)
+    checks.answers("a read-only disk is plugged in",
+                   put("/v1/disks/d", {"file": "f", "readonly": True}), 204)
+    machine.wait("ok blk-verify")
+    put("/v1/kill")
+    machine.ends(KILLED)
+
+
+def check_plug_wrong(checks):
+    machine = checks.machine("sleep:60000", "--hotplug", "1", "--disk",
+                             "file=" + file_of(checks, "there"))
+    ask, put = machine.api.ask, machine.api.put
+    machine.wait("guest: ready")
+    good = file_of(checks, "good")
+    for kind in ("disks", "nics"):
+        for name in ("x" * 32, "a%20b", "." * 40):
+            checks.answers(f"{kind} are not called {name[:6]}", put(f"/v1/{kind}/{name}", {}), 400,
+                           "letters")
+            checks.answers("and so none is unplugged", ask("DELETE", f"/v1/{kind}/{name}"), 400)
+        checks.answers(f"{kind} that there are not", ask("DELETE", f"/v1/{kind}/none"), 404)
+        checks.answers(f"{kind} have no large body", put(f"/v1/{kind}/a", b"x" * (LARGE + 1)), 413)
+        for body in (None, "{", [], {"a": {}}, {"a": 1}, {}):
+            checks.answers(f"{kind} are not {body}", put(f"/v1/{kind}/a", body), 400)
+    checks.answers("nothing of that name has come", put("/v1/disks/a", {"file": "f"}), 400,
+                   "no descriptor of that name")
+    checks.answers("no tap is plugged in", put("/v1/nics/a", {"tap": "f"}), 400, "only vhost-user")
+    checks.answers("two queues would take a spare that has them",
+                   put("/v1/disks/a", {"file": "f", "queues": 2}), 409, "nothing is left")
+    for what, path, flags, words, word in (
+            ("a file to read only", good, os.O_RDONLY, {}, "not open for reading and writing"),
+            ("a file to write only", good, os.O_WRONLY, {"readonly": True}, "for reading"),
+            ("no direct file", good, os.O_RDWR, {"direct": True}, "not open with O_DIRECT"),
+            ("a folder", checks.directory, os.O_RDONLY, {"readonly": True}, "neither"),
+            ("a small file", file_of(checks, "small", 511), os.O_RDWR, {}, "smaller than"),
+            ("a terminal", "/dev/null", os.O_RDWR, {}, "neither")):
+        hand(machine, "f", path, flags)
+        checks.answers(f"{what} is no disk", put("/v1/disks/a", {"file": "f"} | words), 400, word)
+    with listener(checks, "blocks", True) as s:
+        machine.api.hand("n", s.fileno())
+        checks.answers("what blocks is no card", put("/v1/nics/n", {"vhost-user": "n"}), 400,
+                       "does not block")
+    hand(machine, "n", good)
+    checks.answers("nor is a file", put("/v1/nics/n", {"vhost-user": "n"}), 400, "no socket")
+    before = open_files(machine)
+    with open(good, "rb") as f:
+        for name in ("", "a b", "x" * 40, "a\0b"):
+            machine.api.hand(name, f.fileno())
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+            s.connect(machine.path + ".fds")
+            s.send(b"nothing")
+            socket.send_fds(s, [b"two"], [f.fileno(), f.fileno()])
+        put("/v1/disks/a", {"file": "two"}) # all was read before this is answered
+        checks.expect("what has no name or not one descriptor is closed",
+                      open_files(machine) == before, open_files(machine))
+        for n in range(40):
+            machine.api.hand(f"f{n}", f.fileno())
+        put("/v1/disks/a", {"file": "none"})
+        checks.expect("at most 16 wait", len(open_files(machine)) == len(before) + 16)
+        checks.answers("the oldest was dropped", put("/v1/disks/a", {"file": "f23"}), 400, "f23")
+    hand(machine, "f", good)
+    checks.answers("the one spare", put("/v1/disks/a", {"file": "f"}), 204)
+    hand(machine, "f", good)
+    checks.answers("is the last", put("/v1/disks/b", {"file": "f"}), 409, "nothing is left")
+    with listener(checks, "one") as s:
+        machine.api.hand("n", s.fileno())
+        checks.answers("the one spare card", put("/v1/nics/n", {"vhost-user": "n"}), 204)
+        machine.api.hand("n", s.fileno())
+        checks.answers("is the last", put("/v1/nics/m", {"vhost-user": "n"}), 409, "nothing is")
+    checks.answers("a timeout may be none", ask("DELETE", "/v1/nics/n?timeout=0"), 504, "not let")
+    begin = time.monotonic()
+    checks.answers("a guest that does not let go is told of",
+                   ask("DELETE", "/v1/disks/a?timeout=1"), 504, "not let go")
+    checks.expect("in time", 1 <= time.monotonic() - begin < 5, time.monotonic() - begin)
+    put("/v1/pause")
+    for path in ("/v1/disks/a", "/v1/nics/n"):
+        checks.answers("nor does a paused one", ask("DELETE", path), 409, "does not run")
+    put("/v1/kill")
+    machine.ends(KILLED)
+
+
+def check_plug_unasked(checks):
+    """A guest lets go of everything, and goes on; what it cannot let go of stays."""
+    file = file_of(checks, "unasked")
+    machine = checks.machine("disk:0,blk-write:0:64:1,eject-all:50,devices,plugged:20000,devices,"
+                             "sleep:60000", "--hotplug", "1", "--rng", "--disk", f"file={file}")
+    machine.wait("ok eject-all")
+    machine.wait("ok plugged waits")
+    checks.expect("it lets go of what it may", ids(machine) == ["rng"] and
+                  file not in open_files(machine), machine.lines)
+    for n in range(2): # the former disk's place is a spare's now
+        hand(machine, "f", file_of(checks, f"unasked{n}"))
+        checks.answers("another is plugged in", machine.api.put(f"/v1/disks/d{n}", {"file": "f"}),
+                       204)
+    machine.wait("ok plugged slot 1 present")
+    machine.api.put("/v1/kill")
+    machine.ends(KILLED)
+
+
+def check_plug_ends(checks):
+    """Who waits for the guest is told when there is no guest any more."""
+    machine = checks.machine("asked:20000,sleep:60000", "--disk",
+                             "file=" + file_of(checks, "ends"))
+    seen = []
+    waiter = threading.Thread(
+        target=lambda: seen.append(machine.api.ask("DELETE", "/v1/disks/disk0?timeout=60")))
+    waiter.start()
+    machine.wait("ok asked slot 1")
+    machine.process.terminate()
+    machine.ends(128 + signal.SIGTERM)
+    waiter.join(SECONDS)
+    checks.expect("who waits for the guest is told of its end", seen and seen[0][0] == 504, seen)
+
+
 def check_scarcity(checks):
     """What was opened until one fd was too many is closed again."""
     machine = Machine(checks)
@@ -214,11 +413,11 @@ def check_paths(checks):
     machine = checks.machine("sleep:60000")
     ask, specification = machine.api.ask, checks.specification
     for path in ("/", "/v1", "/v1/", "/v1/infos", "/v2/info", "/v1/info/", "//v1/info",
-                 "/v1/" + "x" * 3000):
+                 "/v1/" + "x" * 3000, "/v1/disks", "/v1/disks/", "/v1/disks/a/b"):
         checks.answers(f"there is no {path[:20]}", ask("GET", path), 404)
     for path in specification.whole["paths"]:
         for method in {"GET", "PUT", "POST", "DELETE", "PATCH"} - specification.methods(path):
-            checks.answers(f"{path} has no {method}", ask(method, path), 405)
+            checks.answers(f"{path} has no {method}", ask(method, path.replace("{id}", "a")), 405)
     # more than it serves at once, none of which says anything
     idle = [socket.socket(socket.AF_UNIX) for _ in range(7)]
     for s in idle:
@@ -239,7 +438,8 @@ def main():
     with tempfile.TemporaryDirectory() as directory:
         os.chmod(directory, 0o755)
         checks = Checks(*map(os.path.realpath, sys.argv[1:3]), directory)
-        for check in (check_commands, check_pause, check_shutdown, check_config, check_scarcity,
+        for check in (check_commands, check_pause, check_shutdown, check_config, check_plug,
+                      check_plug_wrong, check_plug_unasked, check_plug_ends, check_scarcity,
                       check_paths, check_seen):
             begin = time.monotonic()
             check(checks)

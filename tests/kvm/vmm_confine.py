@@ -38,6 +38,8 @@ FORBIDDEN = {
     "clone": (56, THREAD, 0), "mprotect": (10, 0, 4096, PROT_RWX),
     "mmap": (9, 0, 4096, PROT_RWX, ANONYMOUS, -1, 0), "mmap of a file": (9, 0, 4096, 1, 1, 0, 0),
     "io_uring_setup": (425, 1, 0), "bpf": (321, 0, 0, 0), "unshare": (272, 0),
+    "io_uring_register of buffers": (427, 1, 0, 0, 0), "fcntl F_SETFL": (72, 1, 4, 0),
+    "getsockopt of an error": (55, 0, 1, 4, 0, 0),
     "prctl": (157, 4, 1), "setuid": (105, 0), "KVM_CREATE_DEVICE": (16, 4, KVM_CREATE_DEVICE, 0),
     "TIOCSTI": (16, 0, TIOCSTI, 0), "fstat of a path": (262, -100, 0, 0, 0),
     "getpid by x32": (0x40000000 + 39,)}
@@ -45,8 +47,10 @@ FORBIDDEN = {
 FORBIDDEN_TO = {
     "device": {"KVM_RUN": (16, 0, 0xae80, 0), "io_uring_enter": (426, 0, 0, 0, 0, 0, 0)},
     "cpu": {"KVM_SET_SREGS": (16, 0, 0x4138ae84, 0), "io_uring_enter": (426, 0, 0, 0, 0, 0, 0),
-            "accept4": (288, 0, 0, 0, 0), "pread64": (17, 0, 0, 0, 0)},
+            "accept4": (288, 0, 0, 0, 0), "pread64": (17, 0, 0, 0, 0),
+            "recvmsg": (47, 0, 0, 0), "io_uring_register of files": (427, 1, 6, 0, 0)},
     "io": {"KVM_RUN": (16, 0, 0xae80, 0), "KVM_IRQFD": (16, 0, 0x4020ae76, 0),
+           "recvmsg": (47, 0, 0, 0), "io_uring_register of files": (427, 1, 6, 0, 0),
            "accept4": (288, 0, 0, 0, 0), "sendmsg": (46, 0, 0, 0), "close": (3, 0)}}
 GETPID, EACCES, UNLINK = 39, 13, 87
 

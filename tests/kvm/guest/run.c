@@ -2,7 +2,6 @@
 // The command language: see run.h.
 #include "base.h"
 #include "cpu.h"
-#include "io.h"
 #include "run_lists.h"
 #include "virtio.h"
 
@@ -24,24 +23,6 @@ static bool run_sleep(const struct arguments *args)
 	return true;
 }
 
-// power-button:MILLISECONDS: until it is pressed (insula-vmm's vmm/acpi.h), then off
-static bool run_power_button(const struct arguments *args)
-{
-	enum { SLEEP_PORT = 0x600, SOFT_OFF = 1 << 5 | 5 << 2, EVENT_PORT = 0x610, PRESSED = 1 };
-	uint64_t until = time_ns() + argument_number(args, 1, 0) * 1000000;
-
-	say("ok power-button waits");
-	while (time_ns() < until) {
-		if (in32(EVENT_PORT) & PRESSED) {
-			say("ok power-button pressed");
-			out8(SLEEP_PORT, SOFT_OFF);
-		}
-		cpu_sleep(time_ns() + 1000000);
-	}
-	say("fail power-button");
-	return false;
-}
-
 // fault: an exception on purpose
 static bool run_fault(const struct arguments *args)
 {
@@ -52,13 +33,12 @@ static bool run_fault(const struct arguments *args)
 static const struct command commands_base[] = {
 	{ "devices", 0, 0, run_devices },
 	{ "sleep", 1, 1, run_sleep },
-	{ "power-button", 1, 1, run_power_button },
 	{ "fault", 0, 0, run_fault },
 	{ 0 },
 };
 
 static const struct command *const command_lists[] = { commands_base, commands_net, commands_blk,
-	commands_hostile, commands_circulate, commands_exchange };
+	commands_hostile, commands_circulate, commands_exchange, commands_plug };
 
 uint64_t argument_number(const struct arguments *args, unsigned nth, uint64_t otherwise)
 {

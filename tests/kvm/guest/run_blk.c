@@ -29,6 +29,12 @@ static struct blk *disk_current(void)
 	return &disks[current];
 }
 
+void run_forget_disks(void)
+{
+	memset(opened, 0, sizeof(opened));
+	memset(disks, 0, sizeof(disks));
+}
+
 static bool run_disk(const struct arguments *args)
 {
 	const struct blk *blk;
