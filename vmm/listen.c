@@ -9,37 +9,59 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-// A socket that a former process left is in the way; one that somebody listens at, or a file, is
-// not ours.
-static int make_way(const struct sockaddr_un *a, int type)
+static int set_address(struct sockaddr_un *ret_address, const char *path)
 {
-	struct stat st;
-	int fd, err;
+	if (strlen(path) >= sizeof(ret_address->sun_path))
+		return -ENAMETOOLONG;
+	*ret_address = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	strcpy(ret_address->sun_path, path);
+	return 0;
+}
 
-	if (lstat(a->sun_path, &st) < 0)
-		return errno == ENOENT ? 0 : -errno;
-	if (!S_ISSOCK(st.st_mode))
-		return -EEXIST;
+int connect_to(const char *path, int type)
+{
+	struct sockaddr_un a;
+	int fd, err = set_address(&a, path);
+
+	if (err < 0)
+		return err;
 	fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
-	err = connect(fd, (const struct sockaddr *)a, sizeof(*a)) == 0 ? 0 : errno;
+	if (connect(fd, (const struct sockaddr *)&a, sizeof(a)) == 0)
+		return fd;
+	err = -errno;
 	close(fd);
-	if (err != ECONNREFUSED)
+	return err;
+}
+
+// A socket that a former process left is in the way; one that somebody listens at, or a file, is
+// not ours.
+static int make_way(const char *path, int type)
+{
+	struct stat st;
+	int fd;
+
+	if (lstat(path, &st) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (!S_ISSOCK(st.st_mode))
+		return -EEXIST;
+	fd = connect_to(path, type);
+	if (fd >= 0)
+		close(fd);
+	if (fd != -ECONNREFUSED)
 		return -EADDRINUSE;
-	return unlink(a->sun_path) < 0 ? -errno : 0;
+	return unlink(path) < 0 ? -errno : 0;
 }
 
 int listen_at(const char *path, int type, int backlog, bool mine)
 {
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	struct sockaddr_un a;
 	mode_t mask;
-	int fd, err;
+	int fd, err = set_address(&a, path);
 
-	if (strlen(path) >= sizeof(a.sun_path))
-		return -ENAMETOOLONG;
-	strcpy(a.sun_path, path);
-	err = make_way(&a, type);
+	if (err == 0)
+		err = make_way(path, type);
 	if (err < 0)
 		return err;
 	fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

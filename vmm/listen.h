@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Unix sockets that others connect to by their path. Before the machine is confined, one thread.
+// Unix sockets that others connect to by their path, or we to theirs. Before the machine is
+// confined, one thread.
 #pragma once
 #include <stdbool.h>
 
@@ -8,3 +9,5 @@
 // -EEXIST. type: SOCK_STREAM or SOCK_DGRAM. mine: only this process's user may connect (0600), else
 // who may by the umask.
 int listen_at(const char *path, int type, int backlog, bool mine);
+// The connection's socket, blocking; -errno.
+int connect_to(const char *path, int type);

@@ -46,6 +46,7 @@ static int find_spare(const struct run *r, enum api_kind kind, uint16_t queues)
 {
 	for (unsigned int i = 0; i < count_of(r, kind); i++)
 		if (kind == API_DISK ? !is_in(&r->disks[i].device) && r->disks[i].fd < 0 &&
+					       !r->disks[i].options.vhost_user &&
 					       r->disks[i].options.queues == queues
 				     : !is_in(&r->nets[i].device) && !r->nets[i].config.tap &&
 					       r->nets[i].vhost.listener.fd < 0 &&
@@ -93,6 +94,10 @@ static enum api_result plug_disk(struct run *r, const char *id, char *words, str
 
 	if (virtio_blk_parse(&options, words, e) < 0)
 		return API_WRONG;
+	if (!options.path) {
+		error_set(e, EINVAL, "%s: only a file can be plugged in", id);
+		return API_WRONG;
+	}
 	i = find_spare(r, API_DISK, options.queues);
 	if (i < 0)
 		return no_spare(id, options.queues, e);
@@ -223,7 +228,8 @@ void run_ejected(void *arg)
 
 	pthread_mutex_lock(&r->machine.lock);
 	for (unsigned int i = 0; i < r->n_disks; i++)
-		if (!is_in(&r->disks[i].device) && r->disks[i].fd >= 0)
+		if (!is_in(&r->disks[i].device) &&
+			(r->disks[i].fd >= 0 || r->disks[i].options.vhost_user))
 			release_disk(r, i);
 	for (unsigned int i = 0; i < r->n_nets; i++)
 		if (!is_in(&r->nets[i].device) && r->nets[i].vhost.listener.fd >= 0 &&

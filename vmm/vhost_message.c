@@ -149,3 +149,25 @@ int vhost_ask(int fd, enum vhost_request request, const void *in, void *ret_payl
 
 	return err < 0 ? err : receive_answer(fd, request, ret_payload, size);
 }
+
+int vhost_take_request(int fd, uint32_t *ret_request)
+{
+	struct message m;
+	int64_t until = now_ms() + WAIT_MS;
+	int err = receive(fd, &m.head, sizeof(m.head), until);
+
+	if (err == 0 && ((m.head.flags & 3) != VERSION || m.head.flags & REPLY ||
+				m.head.size > sizeof(m.payload)))
+		err = -EPROTO;
+	if (err == 0)
+		err = receive(fd, m.payload, m.head.size, until);
+	if (err < 0)
+		return err;
+	*ret_request = m.head.request;
+	if (!(m.head.flags & NEED_REPLY))
+		return 0;
+	m.head.flags = VERSION | REPLY;
+	m.head.size = sizeof(uint64_t);
+	memset(m.payload, 0, sizeof(uint64_t));
+	return send_whole(fd, &m, NULL, 0);
+}

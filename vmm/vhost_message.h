@@ -21,11 +21,15 @@ enum vhost_request {
 	VHOST_GET_QUEUE_NUM = 17,
 	VHOST_SET_VRING_ENABLE = 18,
 	VHOST_NET_SET_MTU = 20,
+	VHOST_SET_BACKEND_REQ_FD = 21,
 	VHOST_GET_CONFIG = 24,
 	VHOST_SET_CONFIG = 25,
 	VHOST_GET_MAX_MEM_SLOTS = 36,
 	VHOST_ADD_MEM_REG = 37,
 };
+
+// What a back end asks for, over a socket of its own.
+enum vhost_backend_request { VHOST_BACKEND_CONFIG_CHANGE = 2 };
 
 enum { VHOST_PAYLOAD = 512, VHOST_FDS = 8 };
 
@@ -42,3 +46,5 @@ int vhost_send_acknowledged(int fd, enum vhost_request request, const void *payl
 // Asks; the answer's payload has to be of `size` bytes. in: the question's payload of the same
 // size.
 int vhost_ask(int fd, enum vhost_request request, const void *in, void *ret_payload, size_t size);
+// Takes a back end's request off its own socket, and answers that it is done if it wants to know.
+int vhost_take_request(int fd, uint32_t *ret_request);

@@ -8,7 +8,6 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
-#include "vmm/vhost_message.h"
 
 enum { PROTOCOL_FEATURES_BIT = 30, DESCRIPTOR = 16, USED_ELEMENT = 8 };
 
@@ -52,15 +51,6 @@ static struct region region_of(const struct guest_region *r)
 	return (struct region){ r->address, r->size, (uintptr_t)r->host, 0 };
 }
 
-static int tell(struct vhost_user *v, enum vhost_request request, const void *payload, size_t size,
-	const int *fds, unsigned int n_fds)
-{
-	return v->protocol & VHOST_PROTOCOL_REPLY_ACK
-		       ? vhost_send_acknowledged(
-				 v->connection.fd, request, payload, size, fds, n_fds)
-		       : vhost_send(v->connection.fd, request, payload, size, fds, n_fds);
-}
-
 static int give_memory_by_slots(struct vhost_user *v)
 {
 	const struct guest_memory *m = v->device->memory;
@@ -72,7 +62,8 @@ static int give_memory_by_slots(struct vhost_user *v)
 	for (unsigned int i = 0; err == 0 && i < m->n_regions; i++) {
 		struct mem_slot slot = { .region = region_of(&m->regions[i]) };
 
-		err = tell(v, VHOST_ADD_MEM_REG, &slot, sizeof(slot), &m->regions[i].fd, 1);
+		err = vhost_user_tell(
+			v, VHOST_ADD_MEM_REG, &slot, sizeof(slot), &m->regions[i].fd, 1);
 	}
 	return err;
 }
@@ -89,14 +80,21 @@ static int give_memory(struct vhost_user *v)
 		table.regions[i] = region_of(&m->regions[i]);
 		fds[i] = m->regions[i].fd;
 	}
-	return tell(v, VHOST_SET_MEM_TABLE, &table, 8 + m->n_regions * sizeof(table.regions[0]),
-		fds, m->n_regions);
+	return vhost_user_tell(v, VHOST_SET_MEM_TABLE, &table,
+		8 + m->n_regions * sizeof(table.regions[0]), fds, m->n_regions);
 }
 
 // Where a back end begins: what is used is done. A new guest's rings are all zero.
 static uint16_t base_of(const struct vhost_user *v, const struct virtio_queue *q)
 {
 	_Atomic uint16_t *index = (_Atomic uint16_t *)ring_part(v, q->used + 2, 2);
+
+	return atomic_load_explicit(index, memory_order_acquire);
+}
+
+static uint16_t available_of(const struct vhost_user *v, const struct virtio_queue *q)
+{
+	_Atomic uint16_t *index = (_Atomic uint16_t *)ring_part(v, q->available + 2, 2);
 
 	return atomic_load_explicit(index, memory_order_acquire);
 }
@@ -116,7 +114,7 @@ static int give_ring(struct vhost_user *v, uint16_t i)
 	if (err == 0)
 		err = vhost_send(fd, VHOST_SET_VRING_BASE, &base, sizeof(base), NULL, 0);
 	if (err == 0)
-		err = tell(v, VHOST_SET_VRING_ADDR, &address, sizeof(address), NULL, 0);
+		err = vhost_user_tell(v, VHOST_SET_VRING_ADDR, &address, sizeof(address), NULL, 0);
 	if (err == 0)
 		err = vhost_send(fd, VHOST_SET_VRING_CALL, &index, sizeof(index), &q->call, 1);
 	if (err == 0)
@@ -143,9 +141,11 @@ int vhost_rings_give(struct vhost_user *v)
 		v->connection.fd, VHOST_SET_FEATURES, &features, sizeof(features), NULL, 0);
 
 	if (err == 0 && v->mtu && v->protocol & VHOST_PROTOCOL_NET_MTU)
-		err = tell(v, VHOST_NET_SET_MTU, &mtu, sizeof(mtu), NULL, 0);
-	if (err == 0)
+		err = vhost_user_tell(v, VHOST_NET_SET_MTU, &mtu, sizeof(mtu), NULL, 0);
+	if (err == 0 && !v->has_memory) {
 		err = give_memory(v);
+		v->has_memory = err == 0;
+	}
 	for (uint16_t i = 0; err == 0 && i < v->n_rings; i++)
 		if (d->queues[i].enabled)
 			err = give_ring(v, i);
@@ -153,6 +153,17 @@ int vhost_rings_give(struct vhost_user *v)
 		if (d->queues[i].enabled)
 			wake_both(&d->queues[i]);
 	return err;
+}
+
+bool vhost_rings_idle(const struct vhost_user *v)
+{
+	for (uint16_t i = 0; i < v->n_rings; i++) {
+		const struct virtio_queue *q = &v->device->queues[i];
+
+		if (q->enabled && base_of(v, q) != available_of(v, q))
+			return false;
+	}
+	return true;
 }
 
 int vhost_rings_take(struct vhost_user *v)

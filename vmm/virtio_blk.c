@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "vmm/blk_queue.h"
+#include "vmm/vhost_blk.h"
 
 #define BIT(n) (1ull << (n))
 
@@ -281,7 +282,11 @@ int virtio_blk_init(struct virtio_blk *b, struct machine *m,
 {
 	int err;
 
-	*b = (struct virtio_blk){ .options = *options, .device = { .memory = &m->memory } };
+	*b = (struct virtio_blk){
+		.options = *options, .device = { .memory = &m->memory }, .fd = -1
+	};
+	if (options->vhost_user)
+		return vhost_blk_init(b, m, e);
 	err = open_disk(b, e);
 	if (err < 0)
 		return err;
@@ -380,6 +385,10 @@ void virtio_blk_release(struct virtio_blk *b)
 {
 	const int fd = b->fd;
 
+	if (b->options.vhost_user) {
+		vhost_blk_free(b); // what it was made of is no other disk's
+		return;
+	}
 	forget_file(b);
 	close(fd);
 	b->options.path = NULL;
@@ -387,6 +396,10 @@ void virtio_blk_release(struct virtio_blk *b)
 
 void virtio_blk_free(struct virtio_blk *b)
 {
+	if (b->options.vhost_user) {
+		vhost_blk_free(b);
+		return;
+	}
 	if (b->queues)
 		free_queues(b, b->options.queues);
 	if (b->fd >= 0)

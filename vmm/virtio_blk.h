@@ -1,18 +1,22 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // A disk (Virtual I/O Device 1.2, 5.2) that is a raw file or a block device of the host's. What is
 // in it is never looked at: raw is raw. Each queue has a thread and a restricted io_uring
-// (blk_queue.c); requests are checked in blk_request.c.
+// (blk_queue.c); requests are checked in blk_request.c. Or another process serves its rings
+// (vhost_blk.c).
 #pragma once
 #include <linux/virtio_blk.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include "vmm/machine.h"
+#include "vmm/vhost_user.h"
 #include "vmm/virtio.h"
 
 enum { VIRTIO_BLK_QUEUES = 16, VIRTIO_BLK_QUEUE_SIZE = 128, VIRTIO_BLK_SECTOR = 512 };
 
 struct virtio_blk_options {
-	const char *path;
+	// One of the two, the other NULL.
+	const char *path; // of the file
+	const char *vhost_user; // path of a back end's socket
 	const char *serial; // at most VIRTIO_BLK_ID_BYTES bytes
 	uint16_t queues;
 	bool read_only;
@@ -30,12 +34,15 @@ struct virtio_blk {
 	uint32_t alignment; // of what direct I/O is about, in bytes; 0: not direct
 	struct virtio_blk_config space; // wce: atomic
 	struct blk_queue *queues;
+	// with vhost_user, and then none of fd, is_device, size, alignment and queues:
+	struct vhost_user vhost;
+	struct loop_source requests; // the back end's own; fd -1: none
 };
 
-// Parses "file=PATH[,readonly][,direct][,queues=N][,serial=S]"; changes `text`, which has to live
-// as long as the disk.
+// Parses "file=PATH[,readonly][,direct][,queues=N][,serial=S]" or "vhost-user=PATH[,queues=N]";
+// changes `text`, which has to live as long as the disk.
 int virtio_blk_parse(struct virtio_blk_options *ret_options, char *text, struct error *e);
-// Opens the file and plugs the disk in.
+// Opens the file, or connects to the back end, and plugs the disk in.
 int virtio_blk_init(struct virtio_blk *b, struct machine *m,
 	const struct virtio_blk_options *options, struct error *e);
 // One of one queue and without file, not plugged in.

@@ -5,7 +5,7 @@
 #include <string.h>
 #include "vmm/virtio_blk.h"
 
-enum { WORD_FILE, WORD_READONLY, WORD_DIRECT, WORD_QUEUES, WORD_SERIAL };
+enum { WORD_FILE, WORD_VHOST_USER, WORD_READONLY, WORD_DIRECT, WORD_QUEUES, WORD_SERIAL };
 
 static bool set(struct virtio_blk_options *o, int word, const char *value)
 {
@@ -15,6 +15,9 @@ static bool set(struct virtio_blk_options *o, int word, const char *value)
 	switch (word) {
 	case WORD_FILE:
 		o->path = value;
+		return value && *value;
+	case WORD_VHOST_USER:
+		o->vhost_user = value;
 		return value && *value;
 	case WORD_READONLY:
 		o->read_only = true;
@@ -37,6 +40,7 @@ static bool set(struct virtio_blk_options *o, int word, const char *value)
 int virtio_blk_parse(struct virtio_blk_options *ret_options, char *text, struct error *e)
 {
 	char *const words[] = { [WORD_FILE] = "file",
+		[WORD_VHOST_USER] = "vhost-user",
 		[WORD_READONLY] = "readonly",
 		[WORD_DIRECT] = "direct",
 		[WORD_QUEUES] = "queues",
@@ -50,14 +54,20 @@ int virtio_blk_parse(struct virtio_blk_options *ret_options, char *text, struct 
 
 		if (word < 0 || !set(&o, word, value))
 			return error_set(e, EINVAL,
-				"--disk: '%s%s%s': allowed are file=PATH, readonly, direct, "
-				"queues=1..%d, serial=WORD (up to %d bytes)",
+				"--disk: '%s%s%s': allowed are file=PATH or vhost-user=PATH, "
+				"queues=1..%d, and of a file readonly, direct, serial=WORD (up to "
+				"%d bytes)",
 				word < 0 ? value : words[word], word < 0 || !value ? "" : "=",
 				word < 0 || !value ? "" : value, VIRTIO_BLK_QUEUES,
 				VIRTIO_BLK_ID_BYTES);
 	}
-	if (!o.path)
-		return error_set(e, EINVAL, "--disk: file=PATH is missing");
+	if (!o.path == !o.vhost_user)
+		return error_set(
+			e, EINVAL, "--disk: either file=PATH or vhost-user=PATH is needed");
+	if (o.vhost_user && (o.read_only || o.direct || *o.serial))
+		return error_set(e, EINVAL,
+			"--disk: vhost-user=%s: readonly, direct and serial are its back end's",
+			o.vhost_user);
 	*ret_options = o;
 	return 0;
 }

@@ -8,6 +8,8 @@
 #include <linux/virtio_net.h>
 #include <linux/virtio_ring.h>
 #include <string.h>
+#include "vmm/vhost_listen.h"
+#include "vmm/vhost_rings.h"
 
 enum { QUEUE_SIZE = 1024, CONTROL_SIZE = 64 };
 #define BIT(n) (1ull << (n))
@@ -136,6 +138,9 @@ static void prepare_vhost(struct virtio_net *n)
 {
 	n->vhost.device = &n->device;
 	n->vhost.n_rings = (uint16_t)(2 * n->config.pairs);
+	n->vhost.rings_a_queue = 2;
+	n->vhost.protocol_wanted = VHOST_PROTOCOL_MQ | VHOST_PROTOCOL_REPLY_ACK |
+				   VHOST_PROTOCOL_NET_MTU | VHOST_PROTOCOL_MEM_SLOTS;
 	n->vhost.features_mine = OURS & ~BIT(VIRTIO_F_VERSION_1);
 	n->vhost.mtu = n->config.mtu;
 }
@@ -146,8 +151,8 @@ static int init_vhost(
 	int err;
 
 	prepare_vhost(n);
-	err = vhost_user_init(&n->vhost, m, n->config.vhost_user, e);
-	if (err == 0 && vhost_user_wait(&n->vhost, n->config.wait_ms))
+	err = vhost_listen_init(&n->vhost, m, n->config.vhost_user, e);
+	if (err == 0 && vhost_listen_wait(&n->vhost, n->config.wait_ms))
 		*ret_features = n->vhost.features;
 	return err;
 }
@@ -190,7 +195,7 @@ int virtio_net_init_spare(struct virtio_net *n, struct machine *m, struct error 
 	int err;
 
 	init_device(n, m, &config);
-	vhost_user_init_spare(&n->vhost, m);
+	vhost_listen_init_spare(&n->vhost, m);
 	err = machine_add_spare(m, &n->device);
 	return err < 0 ? error_set(e, -err, "network card: %s", strerror(-err)) : 0;
 }
@@ -203,10 +208,10 @@ int virtio_net_take(struct virtio_net *n, const struct virtio_net_options *confi
 
 	n->config = *config;
 	prepare_vhost(n);
-	err = vhost_user_adopt(&n->vhost, listener, config->vhost_user, e);
+	err = vhost_listen_adopt(&n->vhost, listener, config->vhost_user, e);
 	if (err < 0)
 		return err;
-	if (vhost_user_wait(&n->vhost, 0))
+	if (vhost_listen_wait(&n->vhost, 0))
 		backend = n->vhost.features;
 	n->device.offered = features_of(n, backend);
 	return 0;
@@ -216,7 +221,7 @@ bool virtio_net_release(struct virtio_net *n)
 {
 	if (n->config.tap)
 		return false;
-	vhost_user_end(&n->vhost);
+	vhost_listen_end(&n->vhost);
 	n->config.vhost_user = NULL;
 	return true;
 }
@@ -226,5 +231,5 @@ void virtio_net_free(struct virtio_net *n)
 	if (n->config.tap)
 		net_tap_free(&n->tap);
 	else
-		vhost_user_free(&n->vhost);
+		vhost_listen_free(&n->vhost);
 }

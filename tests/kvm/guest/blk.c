@@ -5,11 +5,26 @@
 #include "cpu.h"
 #include "io.h"
 
-enum { QUEUE = 0, QUEUE_SIZE = 128, MAX_PIECES = 5, IDLE_ROUNDS = 256, NAP_NS = 1000000 };
+enum { QUEUE_SIZE = 128, MAX_PIECES = 5, IDLE_ROUNDS = 256, NAP_NS = 1000000 };
 
 #define WANTED \
 	(1ull << VIRTIO_BLK_F_FLUSH | 1ull << VIRTIO_BLK_F_RO | 1ull << VIRTIO_BLK_F_DISCARD | \
-		1ull << VIRTIO_BLK_F_WRITE_ZEROES)
+		1ull << VIRTIO_BLK_F_WRITE_ZEROES | 1ull << VIRTIO_BLK_F_MQ)
+
+static int queues_init(struct blk *blk)
+{
+	int r = 0;
+
+	blk->n_queues = 1;
+	if (virtio_has(&blk->device, VIRTIO_BLK_F_MQ))
+		blk->n_queues = mmio_read16(
+			blk->device.config + offsetof(struct virtio_blk_config, num_queues));
+	if (blk->n_queues > BLK_MAX_QUEUES)
+		blk->n_queues = BLK_MAX_QUEUES;
+	for (unsigned i = 0; r == 0 && i < blk->n_queues; i++)
+		r = virtq_init(&blk->device, (uint16_t)i, QUEUE_SIZE, &blk->queues[i]);
+	return r;
+}
 
 int blk_open(unsigned nth, struct blk *blk)
 {
@@ -19,12 +34,12 @@ int blk_open(unsigned nth, struct blk *blk)
 	if (r == 0)
 		r = virtio_negotiate(&blk->device, WANTED);
 	if (r == 0)
-		r = virtq_init(&blk->device, QUEUE, QUEUE_SIZE, &blk->queue);
+		r = queues_init(blk);
 	if (r < 0)
 		return r;
 	blk->n_sectors = mmio_read64(blk->device.config);
-	if (!blk->queue.indirect && n_requests * MAX_PIECES > blk->queue.size)
-		n_requests = blk->queue.size / MAX_PIECES;
+	if (!blk->queues[0].indirect && n_requests * MAX_PIECES > blk->queues[0].size)
+		n_requests = blk->queues[0].size / MAX_PIECES;
 	for (unsigned i = 0; i < n_requests; i++) {
 		blk->requests[i].data = memory_take(BLK_MAX_SECTORS * BLK_SECTOR, 4096);
 		blk_end(blk, &blk->requests[i]);
@@ -55,6 +70,7 @@ void blk_end(struct blk *blk, struct blk_request *r)
 void blk_submit(struct blk *blk, struct blk_request *r, uint32_t type)
 {
 	struct piece pieces[MAX_PIECES] = { { &r->header, sizeof(r->header) } };
+	struct virtq *queue;
 	unsigned n = 1, n_out;
 	uint32_t cuts[] = { BLK_SECTOR, r->size / 3, r->size };
 
@@ -69,27 +85,53 @@ void blk_submit(struct blk *blk, struct blk_request *r, uint32_t type)
 	}
 	n_out = type == VIRTIO_BLK_T_IN || type == VIRTIO_BLK_T_GET_ID ? 1 : n;
 	pieces[n++] = (struct piece){ &r->status, 1 };
-	virtq_add(&blk->queue, pieces, n_out, n - n_out, r);
+	queue = &blk->queues[blk->next_queue++ % blk->n_queues];
+	virtq_add(queue, pieces, n_out, n - n_out, r);
 	blk->n_flying++;
-	virtq_kick(&blk->queue);
+	virtq_kick(queue);
+}
+
+static struct blk_request *take(struct blk *blk)
+{
+	struct blk_request *r = NULL;
+	uint32_t written;
+
+	for (unsigned i = 0; !r && i < blk->n_queues; i++)
+		r = virtq_take(&blk->queues[i], &written);
+	return r;
+}
+
+// True if something is done already.
+static bool arm(struct blk *blk)
+{
+	bool done = false;
+
+	for (unsigned i = 0; i < blk->n_queues; i++)
+		done |= virtq_arm(&blk->queues[i]);
+	return done;
+}
+
+static void disarm(struct blk *blk)
+{
+	for (unsigned i = 0; i < blk->n_queues; i++)
+		virtq_disarm(&blk->queues[i]);
 }
 
 struct blk_request *blk_wait(struct blk *blk, uint64_t until_ns)
 {
 	bool sleeps = cmdline_get("poll") == NULL;
 	struct blk_request *r;
-	uint32_t written;
 
-	for (unsigned idle = 0; !(r = virtq_take(&blk->queue, &written)); idle++) {
-		uint64_t now = time_ns(), nap = blk->queue.has_vector ? until_ns : now + NAP_NS;
+	for (unsigned idle = 0; !(r = take(blk)); idle++) {
+		uint64_t now = time_ns(), nap = blk->queues[0].has_vector ? until_ns : now + NAP_NS;
 
 		if (now >= until_ns)
 			return NULL;
 		if (idle < IDLE_ROUNDS || !sleeps)
 			continue;
-		if (!virtq_arm(&blk->queue))
+		if (!arm(blk))
 			cpu_sleep(nap < until_ns ? nap : until_ns);
-		virtq_disarm(&blk->queue);
+		disarm(blk);
 	}
 	blk->n_flying--;
 	r->done = true;

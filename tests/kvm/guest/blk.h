@@ -6,7 +6,7 @@
 #include <linux/virtio_blk.h>
 #include "virtq.h"
 
-enum { BLK_SECTOR = 512, BLK_MAX_SECTORS = 128, BLK_N_REQUESTS = 32 };
+enum { BLK_SECTOR = 512, BLK_MAX_SECTORS = 128, BLK_N_REQUESTS = 32, BLK_MAX_QUEUES = 4 };
 
 struct blk_request {
 	struct virtio_blk_outhdr header;
@@ -20,10 +20,11 @@ struct blk_request {
 
 struct blk {
 	struct virtio device;
-	struct virtq queue;
+	unsigned n_queues;
+	struct virtq queues[BLK_MAX_QUEUES]; // taken in turn
 	uint64_t n_sectors;
 	struct blk_request requests[BLK_N_REQUESTS], *free;
-	unsigned n_flying;
+	unsigned n_flying, next_queue;
 };
 
 // *blk is zero.

@@ -4,9 +4,11 @@
 #include "base.h"
 #include "blk.h"
 #include "cpu.h"
+#include "io.h"
 #include "run_lists.h"
 
-enum { MAX_DISKS = 4, SIZE_DEFAULT = 64, WAIT_SECONDS = 10 };
+enum { MAX_DISKS = 4, SIZE_DEFAULT = 64, WAIT_SECONDS = 10, QCOW2_HEADER = 72 };
+enum { NAP_NS = 1000000, STALL_NS = 300000000 };
 
 #define SECOND_NS 1000000000ull
 
@@ -252,6 +254,91 @@ static bool run_id(const struct arguments *args)
 	return good;
 }
 
+// blk-start:SECTOR:COUNT: reads that nobody waits for, as many as there is room for
+static bool run_start(const struct arguments *args)
+{
+	uint64_t at = argument_number(args, 1, 0);
+	struct range range = { at, at + argument_number(args, 2, 1), BLK_MAX_SECTORS, 0,
+		VIRTIO_BLK_T_IN };
+
+	requests_submit(disk_current(), &range);
+	say("ok blk-start %u under way", disk_current()->n_flying);
+	return true;
+}
+
+// blk-broken:SECONDS: good once the device says that it needs a reset, and answers no request then
+static bool run_broken(const struct arguments *args)
+{
+	uint64_t until = time_ns() + argument_number(args, 1, WAIT_SECONDS) * SECOND_NS;
+	struct blk *blk = disk_current();
+	struct blk_request *r;
+	bool good;
+
+	while (!(virtio_status(&blk->device) & VIRTIO_CONFIG_S_NEEDS_RESET) && time_ns() < until)
+		cpu_sleep(time_ns() + NAP_NS);
+	good = virtio_status(&blk->device) & VIRTIO_CONFIG_S_NEEDS_RESET;
+	r = blk_begin(blk);
+	r->sector = 0;
+	r->size = BLK_SECTOR;
+	blk_submit(blk, r, VIRTIO_BLK_T_IN);
+	good = good && !blk_wait(blk, time_ns() + STALL_NS);
+	opened[current] = false; // the next command begins with a reset
+	memset(blk, 0, sizeof(*blk));
+	say("%s blk-broken", good ? "ok" : "fail");
+	return good;
+}
+
+// blk-size:SECTORS:SECONDS: good once the disk has that size
+static bool run_size(const struct arguments *args)
+{
+	uint64_t until = time_ns() + argument_number(args, 2, WAIT_SECONDS) * SECOND_NS;
+	const struct blk *blk = disk_current();
+	uint64_t n;
+
+	say("ok blk-size waits");
+	while ((n = mmio_read64(blk->device.config)) != argument_number(args, 1, 0) &&
+		time_ns() < until)
+		cpu_sleep(time_ns() + NAP_NS);
+	// virtio 1.2, 4.1.4.5: the second bit says that it was the configuration
+	if (time_ns() >= until || !(mmio_read8(blk->device.isr) & 2)) {
+		say("fail blk-size %lu", n);
+		return false;
+	}
+	say("ok blk-size %lu", n);
+	return true;
+}
+
+static void put_be(uint8_t *to, uint64_t number, unsigned size)
+{
+	while (size > 0) {
+		to[--size] = (uint8_t)number;
+		number >>= 8;
+	}
+}
+
+// blk-qcow2:PATH: what is in sector 0 then is a qcow2 header with that backing file
+static bool run_qcow2(const struct arguments *args)
+{
+	uint8_t sector[BLK_SECTOR] = { 'Q', 'F', 'I', 0xfb };
+	const char *path = args->text[1];
+	size_t size = strlen(path);
+	uint64_t start = time_ns();
+
+	put_be(sector + 4, 2, 4); // version
+	put_be(sector + 8, QCOW2_HEADER, 8); // where the name is
+	put_be(sector + 16, size, 4);
+	put_be(sector + 20, 16, 4); // clusters of 64 KiB
+	put_be(sector + 24, disk_current()->n_sectors * BLK_SECTOR, 8);
+	put_be(sector + 36, 1, 4); // L1 table: its entries, and where it is
+	put_be(sector + 40, 3 << 16, 8);
+	put_be(sector + 48, 1 << 16, 8); // reference counts: where, and of how many clusters
+	put_be(sector + 56, 1, 4);
+	memcpy(sector + QCOW2_HEADER, path, size < BLK_SECTOR / 2 ? size : BLK_SECTOR / 2);
+	return status_say(args,
+		status_of(disk_current(), VIRTIO_BLK_T_OUT, 0, sector, sizeof(sector)),
+		time_ns() - start);
+}
+
 const struct command commands_blk[] = {
 	{ "disk", 1, 1, run_disk },
 	{ "blk-write", 3, 4, run_write },
@@ -262,5 +349,9 @@ const struct command commands_blk[] = {
 	{ "blk-is-zero", 2, 2, run_is_zero },
 	{ "blk-refused", 2, 3, run_refused },
 	{ "blk-id", 0, 0, run_id },
+	{ "blk-start", 2, 2, run_start },
+	{ "blk-broken", 0, 1, run_broken },
+	{ "blk-size", 1, 2, run_size },
+	{ "blk-qcow2", 1, 1, run_qcow2 },
 	{ 0 },
 };
