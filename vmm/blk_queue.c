@@ -7,11 +7,12 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 #include "vmm/blk_io.h"
 
 // The ring's files, and what its completions are of that are no request's.
-enum { FILE_KICK = BLK_IO_FILES, FILE_COMMAND, FILES };
+enum { FILE_KICK = BLK_IO_FILES, FILE_COMMAND, FILE_TIMER, FILES };
 enum { ENTRIES = 2 * BLK_QUEUE_REQUESTS };
 
 static void watch(struct blk_queue *q, unsigned int file)
@@ -61,18 +62,51 @@ static void begin(struct blk_queue *q, struct blk_request *r)
 		q->n_flying++;
 }
 
+// False: the disk's limits say not yet; the timer tells when.
+static bool may_take(struct blk_queue *q)
+{
+	enum { SECOND_NS = 1000000000 };
+	struct itimerspec when = { 0 };
+	uint64_t ns;
+
+	if (!__atomic_load_n(&q->disk->rate.limited, __ATOMIC_RELAXED))
+		return true;
+	ns = rate_begin(&q->disk->rate, rate_now_ns());
+	if (!ns)
+		return true;
+	when.it_value.tv_sec = (time_t)(ns / SECOND_NS);
+	when.it_value.tv_nsec = (long)(ns % SECOND_NS);
+	q->waits = timerfd_settime(q->timer, 0, &when, NULL) == 0;
+	return !q->waits;
+}
+
+// What the host moves for it. What is discarded is not.
+static void pay(struct blk_queue *q, const struct blk_request *r)
+{
+	const bool moves = r->action == BLK_READ || r->action == BLK_WRITE ||
+			   r->action == BLK_ZERO || r->action == BLK_ZERO_KEEP;
+
+	if (moves && __atomic_load_n(&q->disk->rate.limited, __ATOMIC_RELAXED))
+		rate_pay(&q->disk->rate, r->size, rate_now_ns());
+}
+
 // Bounded: a guest may offer new ones for ever.
 static void take_some(struct blk_queue *q)
 {
 	for (unsigned int i = 0; i < BLK_QUEUE_REQUESTS; i++) {
 		struct blk_request *r = q->free;
 
-		if (!r || virtq_next(&q->virtq, &r->chain) != 1)
+		if (!r || !may_take(q))
 			return;
+		if (virtq_next(&q->virtq, &r->chain) != 1) {
+			rate_give_back(&q->disk->rate);
+			return;
+		}
 		if (blk_request_check(r, q->disk) < 0) {
 			virtq_break(&q->virtq);
 			return;
 		}
+		pay(q, r);
 		q->free = r->next;
 		begin(q, r);
 	}
@@ -82,20 +116,23 @@ static void take_some(struct blk_queue *q)
 // looks again.
 static bool serve(struct blk_queue *q)
 {
-	if (!q->serves)
+	if (!q->serves || q->waits)
 		return false;
 	virtq_suppress(&q->virtq);
 	take_some(q);
 	virtq_call(&q->virtq);
-	return q->free && virtq_arm(&q->virtq);
+	return q->free && !q->waits && virtq_arm(&q->virtq);
 }
 
 static void completed(struct blk_queue *q, uint64_t data, int result)
 {
 	struct blk_request *r;
 
-	if (data == FILE_KICK || data == FILE_COMMAND) {
-		drain(data == FILE_KICK ? q->disk->device.queues[q->index].kick : q->command);
+	if (data < FILES) {
+		drain(data == FILE_KICK      ? q->disk->device.queues[q->index].kick
+			: data == FILE_TIMER ? q->timer
+					     : q->command);
+		q->waits = q->waits && data == FILE_KICK;
 		watch(q, (unsigned int)data);
 		return;
 	}
@@ -124,6 +161,7 @@ static void *run(void *arg)
 
 	watch(q, FILE_KICK);
 	watch(q, FILE_COMMAND);
+	watch(q, FILE_TIMER);
 	do {
 		io_uring_submit_and_wait(&q->ring, more ? 0 : 1);
 		while (io_uring_peek_cqe(&q->ring, &cqe) == 0) {
@@ -145,7 +183,8 @@ static int make_ring(struct blk_queue *q)
 		IORING_OP_FALLOCATE, IORING_OP_POLL_ADD };
 	const int fds[FILES] = { [BLK_IO_FILE] = q->disk->fd,
 		[FILE_KICK] = q->disk->device.queues[q->index].kick,
-		[FILE_COMMAND] = q->command };
+		[FILE_COMMAND] = q->command,
+		[FILE_TIMER] = q->timer };
 
 	return uring_init(&q->ring, ENTRIES, fds, FILES, OPS, sizeof(OPS));
 }
@@ -188,9 +227,13 @@ int blk_queue_init(struct blk_queue *q, struct virtio_blk *disk, unsigned int in
 	q->command = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (q->command < 0)
 		return -errno;
-	err = make_ring(q);
-	if (err < 0)
-		close(q->command);
+	q->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	err = q->timer < 0 ? -errno : make_ring(q);
+	if (err == 0)
+		return 0;
+	if (q->timer >= 0)
+		close(q->timer);
+	close(q->command);
 	return err;
 }
 
@@ -212,6 +255,7 @@ void blk_queue_free(struct blk_queue *q)
 	if (q->begun)
 		pthread_join(q->thread, NULL);
 	io_uring_queue_exit(&q->ring);
+	close(q->timer);
 	close(q->command);
 }
 
@@ -234,6 +278,14 @@ void blk_queue_hold(struct blk_queue *q, bool held)
 	q->rests = q->rests && held;
 	command(q, held ? BLK_QUEUE_REST : BLK_QUEUE_SERVE);
 	pthread_mutex_unlock(&q->lock);
+}
+
+void blk_queue_look(struct blk_queue *q)
+{
+	const uint64_t one = 1;
+
+	if (write(q->command, &one, sizeof(one)) < 0)
+		return; // full: it is signalled already
 }
 
 void blk_queue_rest(struct blk_queue *q)

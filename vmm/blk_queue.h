@@ -17,7 +17,8 @@ struct blk_queue {
 	unsigned int index;
 	pthread_t thread; // constant, as are those above
 	bool begun; // it has one; the device thread's
-	int command; // eventfd: `want` has changed
+	int command; // eventfd: `want` or the disk's limits have changed
+	int timer; // timerfd: the limits may let it go on
 
 	pthread_mutex_t lock; // of these four
 	pthread_cond_t changed;
@@ -28,6 +29,7 @@ struct blk_queue {
 	struct virtq virtq;
 	struct io_uring ring;
 	bool serves;
+	bool waits; // for the timer, and takes nothing
 	unsigned int n_flying;
 	struct blk_request *free;
 	struct blk_request requests[BLK_QUEUE_REQUESTS];
@@ -45,5 +47,7 @@ int blk_queue_prepare(struct blk_queue *q);
 void blk_queue_serve(struct blk_queue *q);
 // From the device's hold: takes nothing new. What is under way goes on.
 void blk_queue_hold(struct blk_queue *q, bool held);
+// The disk's limits are others.
+void blk_queue_look(struct blk_queue *q);
 // Returns when all that was taken is answered.
 void blk_queue_rest(struct blk_queue *q);

@@ -66,6 +66,8 @@ static const struct {
 	{ SCMP_SYS(pwrite64), DEVICE },
 	{ SCMP_SYS(fallocate), DEVICE },
 	{ SCMP_SYS(io_uring_enter), IO },
+	{ SCMP_SYS(timerfd_settime), IO },
+	{ SCMP_SYS(ppoll), IO },
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) // to tell what they have found
 	{ SCMP_SYS(openat), ALL },
 	{ SCMP_SYS(open), ALL },

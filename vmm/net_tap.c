@@ -15,7 +15,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-enum { BURST = 64, IOVECS = VIRTIO_QUEUE_SIZE_MAX };
+enum { BURST = 64, IOVECS = VIRTIO_QUEUE_SIZE_MAX, SECOND_NS = 1000000000 };
+enum { LOOK_NS = SECOND_NS / 10 }; // who waits for tokens sees other limits after that
 
 static void drain(int fd)
 {
@@ -23,6 +24,32 @@ static void drain(int fd)
 
 	while (read(fd, &count, sizeof(count)) == sizeof(count))
 		;
+}
+
+static bool is_limited(const struct net_tap_way *w)
+{
+	return __atomic_load_n(&w->rate->limited, __ATOMIC_RELAXED);
+}
+
+// Whether a frame may go. If not, until_ns says when to ask again.
+static bool may_go(struct net_tap_way *w)
+{
+	uint64_t now, wait;
+
+	w->until_ns = 0;
+	if (!is_limited(w))
+		return true;
+	now = rate_now_ns();
+	wait = rate_begin(w->rate, now);
+	if (wait)
+		w->until_ns = now + (wait < LOOK_NS ? wait : LOOK_NS);
+	return !wait;
+}
+
+static void pay(const struct net_tap_way *w, uint64_t size, uint16_t header)
+{
+	if (is_limited(w) && size > header)
+		rate_pay(w->rate, size - header, rate_now_ns());
 }
 
 // Guest to tap: the kernel copies the header once, and checks what it says. What it does not take
@@ -33,7 +60,12 @@ static bool transmit(struct net_tap_pair *p)
 	struct virtq_chain chain = { .storage = storage, .max = IOVECS };
 	int n = 0;
 
-	for (; n < BURST && virtq_next(&p->tx, &chain) == 1; n++) {
+	for (; n < BURST && may_go(&p->out); n++) {
+		if (virtq_next(&p->tx, &chain) != 1) {
+			rate_give_back(p->out.rate);
+			break;
+		}
+		pay(&p->out, chain.size_out, p->header);
 		if (writev(p->tap, chain.iov, (int)chain.n_out) < 0 && errno == EINTR)
 			writev(p->tap, chain.iov, (int)chain.n_out);
 		virtq_push(&p->tx, chain.head, 0);
@@ -114,11 +146,17 @@ static bool receive(struct net_tap_pair *p)
 
 	for (; n < BURST; n++) {
 		if (!p->held) {
-			ssize_t got = read(p->tap, p->frame, sizeof(p->frame));
+			ssize_t got;
 
-			if (got <= p->header)
+			if (!may_go(&p->in))
 				break;
+			got = read(p->tap, p->frame, sizeof(p->frame));
+			if (got <= p->header) {
+				rate_give_back(p->in.rate);
+				break;
+			}
 			p->held = (uint32_t)got;
+			pay(&p->in, p->held, p->header);
 		}
 		if (deliver(p) == NO_BUFFERS)
 			break;
@@ -128,19 +166,39 @@ static bool receive(struct net_tap_pair *p)
 	return n == BURST;
 }
 
-// A frame that is held waits for the guest's buffers, else the tap is waited for.
+// Until the first of those that wait for tokens may look again; NULL: none does.
+static struct timespec *time_left(const struct net_tap_pair *p, struct timespec *t)
+{
+	const uint64_t in = p->held ? 0 : p->in.until_ns, out = p->out.until_ns;
+	const uint64_t until = !in || (out && out < in) ? out : in, now = rate_now_ns();
+	const uint64_t left = until > now ? until - now : 0;
+
+	if (!until)
+		return NULL;
+	*t = (struct timespec){ .tv_sec = (time_t)(left / SECOND_NS),
+		.tv_nsec = (long)(left % SECOND_NS) };
+	return t;
+}
+
+// A frame that is held waits for the guest's buffers, else the tap is waited for; what has no
+// tokens waits for those alone.
 static void wait(struct net_tap_pair *p, bool *ret_stop)
 {
+	const bool buffers = p->held, tap = !buffers && !p->in.until_ns;
+	struct timespec left;
 	struct pollfd fds[] = { { .fd = p->stop, .events = POLLIN },
-		{ .fd = p->tx.kick, .events = POLLIN },
-		{ .fd = p->held ? p->rx.kick : p->tap, .events = POLLIN } };
+		{ .fd = p->out.until_ns ? -1 : p->tx.kick, .events = POLLIN },
+		{ .fd = buffers ? p->rx.kick
+			: tap   ? p->tap
+				: -1,
+			.events = POLLIN } };
 
-	if (poll(fds, 3, -1) < 0)
+	if (ppoll(fds, 3, time_left(p, &left), NULL) < 0)
 		return;
 	*ret_stop = fds[0].revents;
 	if (fds[1].revents)
 		drain(p->tx.kick);
-	if (fds[2].revents && p->held)
+	if (fds[2].revents && buffers)
 		drain(p->rx.kick);
 }
 
@@ -155,7 +213,8 @@ static void carry(struct net_tap_pair *p)
 		virtq_suppress(&p->rx);
 		more = transmit(p);
 		more = receive(p) || more;
-		if (more || virtq_arm(&p->tx) || (p->held && virtq_arm(&p->rx))) {
+		if (more || (!p->out.until_ns && virtq_arm(&p->tx)) ||
+			(p->held && virtq_arm(&p->rx))) {
 			struct pollfd asked = { .fd = p->stop, .events = POLLIN };
 
 			stop = poll(&asked, 1, 0) == 1;
@@ -217,9 +276,11 @@ static int open_tap(const char *name, bool many)
 	return err;
 }
 
-static int open_pair(struct net_tap_pair *p, struct virtio_device *d, const char *name, bool many)
+static int open_pair(struct net_tap *t, struct net_tap_pair *p, const char *name, bool many)
 {
-	p->device = d;
+	p->device = t->device;
+	p->in.rate = &t->in;
+	p->out.rate = &t->out;
 	p->rests = true;
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_cond_init(&p->changed, NULL);
@@ -236,14 +297,16 @@ static int open_pair(struct net_tap_pair *p, struct virtio_device *d, const char
 }
 
 int net_tap_init(struct net_tap *t, struct virtio_device *device, const char *name, uint16_t pairs,
-	struct error *e)
+	const struct rate_limits *limits, struct error *e)
 {
 	*t = (struct net_tap){ .device = device };
+	rate_init(&t->in, limits, rate_now_ns());
+	rate_init(&t->out, limits, rate_now_ns());
 	t->pairs = calloc(pairs, sizeof(*t->pairs));
 	if (!t->pairs)
 		return error_set(e, ENOMEM, "tap %s: no memory", name);
 	for (; t->n_pairs < pairs; t->n_pairs++) {
-		int err = open_pair(&t->pairs[t->n_pairs], device, name, pairs > 1);
+		int err = open_pair(t, &t->pairs[t->n_pairs], name, pairs > 1);
 
 		if (err < 0) {
 			net_tap_free(t);
@@ -268,6 +331,8 @@ void net_tap_free(struct net_tap *t)
 	}
 	free(t->pairs);
 	t->pairs = NULL;
+	rate_free(&t->in);
+	rate_free(&t->out);
 }
 
 int net_tap_begin(struct net_tap *t, const struct confine *confine)
@@ -375,6 +440,12 @@ void net_tap_stop(struct net_tap *t)
 {
 	for (; t->n_running > 0; t->n_running--)
 		stop_pair(&t->pairs[t->n_running - 1]);
+}
+
+void net_tap_limit(struct net_tap *t, const struct rate_limits *limits)
+{
+	rate_set(&t->in, limits, rate_now_ns());
+	rate_set(&t->out, limits, rate_now_ns());
 }
 
 void net_tap_hold(struct net_tap *t, bool held)

@@ -27,6 +27,8 @@ static const char USAGE[] =
 	"  --disk WORDS     a disk, up to 16: file=PATH (raw file or block device), then\n"
 	"                   [,readonly][,direct][,queues=N][,serial=WORD]; or\n"
 	"                   vhost-user=PATH (where qemu-storage-daemon listens)[,queues=N]\n"
+	"                   limits of a file, and each way of a tap: [,bytes_per_s=N]\n"
+	"                   [,ops_per_s=N][,burst_bytes=N][,burst_ops=N]\n"
 	"  --user NAME      what to be once everything is open, as a name or UID:GID (nobody);\n"
 	"                   who is not root stays who it is\n"
 	"  --console KIND   what standard input and output are: serial, or virtio (serial)\n"

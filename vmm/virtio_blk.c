@@ -291,6 +291,7 @@ int virtio_blk_init(struct virtio_blk *b, struct machine *m,
 	if (err < 0)
 		return err;
 	init_device(b);
+	rate_init(&b->rate, &options->limits, rate_now_ns());
 	err = machine_add_device(m, &b->device);
 	if (err < 0) {
 		close(b->fd);
@@ -313,6 +314,7 @@ int virtio_blk_init_spare(struct virtio_blk *b, struct machine *m, struct error 
 		.options = options, .device = { .memory = &m->memory }, .fd = -1
 	};
 	init_device(b);
+	rate_init(&b->rate, &options.limits, rate_now_ns());
 	err = machine_add_spare(m, &b->device);
 	if (err < 0)
 		return error_set(e, -err, "disk %s: %s", options.path, strerror(-err));
@@ -378,6 +380,7 @@ int virtio_blk_take(
 			b->size ? strerror(-err) : "smaller than a sector of 512 bytes");
 	}
 	init_device(b);
+	rate_set(&b->rate, &options->limits, rate_now_ns());
 	return 0;
 }
 
@@ -394,6 +397,16 @@ void virtio_blk_release(struct virtio_blk *b)
 	b->options.path = NULL;
 }
 
+int virtio_blk_limit(struct virtio_blk *b, const struct rate_limits *limits)
+{
+	if (b->options.vhost_user)
+		return -EOPNOTSUPP;
+	rate_set(&b->rate, limits, rate_now_ns());
+	for (unsigned int i = 0; i < b->options.queues; i++)
+		blk_queue_look(&b->queues[i]);
+	return 0;
+}
+
 void virtio_blk_free(struct virtio_blk *b)
 {
 	if (b->options.vhost_user) {
@@ -402,6 +415,7 @@ void virtio_blk_free(struct virtio_blk *b)
 	}
 	if (b->queues)
 		free_queues(b, b->options.queues);
+	rate_free(&b->rate);
 	if (b->fd >= 0)
 		close(b->fd);
 }

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "vmm/machine.h"
+#include "vmm/rate.h"
 #include "vmm/vhost_user.h"
 #include "vmm/virtio.h"
 
@@ -21,6 +22,7 @@ struct virtio_blk_options {
 	uint16_t queues;
 	bool read_only;
 	bool direct; // past the host's page cache
+	struct rate_limits limits; // of a file: of all its queues together
 };
 
 struct blk_queue;
@@ -34,13 +36,14 @@ struct virtio_blk {
 	uint32_t alignment; // of what direct I/O is about, in bytes; 0: not direct
 	struct virtio_blk_config space; // wce: atomic
 	struct blk_queue *queues;
-	// with vhost_user, and then none of fd, is_device, size, alignment and queues:
+	struct rate rate;
+	// with vhost_user, and then none of fd, is_device, size, alignment, queues and rate:
 	struct vhost_user vhost;
 	struct loop_source requests; // the back end's own; fd -1: none
 };
 
-// Parses "file=PATH[,readonly][,direct][,queues=N][,serial=S]" or "vhost-user=PATH[,queues=N]";
-// changes `text`, which has to live as long as the disk.
+// Parses "file=PATH[,readonly][,direct][,queues=N][,serial=S]" and limits by their RATE_NAMES, or
+// "vhost-user=PATH[,queues=N]"; changes `text`, which has to live as long as the disk.
 int virtio_blk_parse(struct virtio_blk_options *ret_options, char *text, struct error *e);
 // Opens the file, or connects to the back end, and plugs the disk in.
 int virtio_blk_init(struct virtio_blk *b, struct machine *m,
@@ -55,3 +58,6 @@ int virtio_blk_take(
 void virtio_blk_release(struct virtio_blk *b);
 // Not before the machine was freed, which stops the disk.
 void virtio_blk_free(struct virtio_blk *b);
+// Other limits, at once, whatever waits for the former. -EOPNOTSUPP: its requests are another
+// process's. On the device thread.
+int virtio_blk_limit(struct virtio_blk *b, const struct rate_limits *limits);

@@ -5,7 +5,15 @@
 #include <string.h>
 #include "vmm/virtio_blk.h"
 
-enum { WORD_FILE, WORD_VHOST_USER, WORD_READONLY, WORD_DIRECT, WORD_QUEUES, WORD_SERIAL };
+enum {
+	WORD_FILE,
+	WORD_VHOST_USER,
+	WORD_READONLY,
+	WORD_DIRECT,
+	WORD_QUEUES,
+	WORD_SERIAL,
+	WORD_RATE
+};
 
 static bool set(struct virtio_blk_options *o, int word, const char *value)
 {
@@ -33,8 +41,29 @@ static bool set(struct virtio_blk_options *o, int word, const char *value)
 		o->serial = value;
 		return value && strlen(value) <= VIRTIO_BLK_ID_BYTES;
 	default:
-		return false;
+		return word >= WORD_RATE &&
+		       rate_limits_parse(&o->limits, (unsigned int)(word - WORD_RATE), value);
 	}
+}
+
+static int check(const struct virtio_blk_options *o, struct error *e)
+{
+	if (!o->path == !o->vhost_user)
+		return error_set(
+			e, EINVAL, "--disk: either file=PATH or vhost-user=PATH is needed");
+	if (o->vhost_user && (o->read_only || o->direct || *o->serial))
+		return error_set(e, EINVAL,
+			"--disk: vhost-user=%s: readonly, direct and serial are its back end's",
+			o->vhost_user);
+	if (o->vhost_user && rate_limits_any(&o->limits))
+		return error_set(e, EINVAL,
+			"--disk: vhost-user=%s: its requests do not pass through here; "
+			"qemu-storage-daemon limits them by driver=throttle",
+			o->vhost_user);
+	if (!rate_limits_sound(&o->limits))
+		return error_set(e, EINVAL,
+			"--disk: burst_bytes goes with bytes_per_s, burst_ops with ops_per_s");
+	return 0;
 }
 
 int virtio_blk_parse(struct virtio_blk_options *ret_options, char *text, struct error *e)
@@ -45,9 +74,11 @@ int virtio_blk_parse(struct virtio_blk_options *ret_options, char *text, struct 
 		[WORD_DIRECT] = "direct",
 		[WORD_QUEUES] = "queues",
 		[WORD_SERIAL] = "serial",
+		[WORD_RATE] = RATE_NAMES,
 		NULL };
 	struct virtio_blk_options o = { .queues = 1, .serial = "" };
 	char *value;
+	int err;
 
 	while (*text) {
 		int word = getsubopt(&text, words, &value);
@@ -56,18 +87,15 @@ int virtio_blk_parse(struct virtio_blk_options *ret_options, char *text, struct 
 			return error_set(e, EINVAL,
 				"--disk: '%s%s%s': allowed are file=PATH or vhost-user=PATH, "
 				"queues=1..%d, and of a file readonly, direct, serial=WORD (up to "
-				"%d bytes)",
+				"%d bytes), bytes_per_s=N, burst_bytes=N, ops_per_s=N, "
+				"burst_ops=N (up to 10^12)",
 				word < 0 ? value : words[word], word < 0 || !value ? "" : "=",
 				word < 0 || !value ? "" : value, VIRTIO_BLK_QUEUES,
 				VIRTIO_BLK_ID_BYTES);
 	}
-	if (!o.path == !o.vhost_user)
-		return error_set(
-			e, EINVAL, "--disk: either file=PATH or vhost-user=PATH is needed");
-	if (o.vhost_user && (o.read_only || o.direct || *o.serial))
-		return error_set(e, EINVAL,
-			"--disk: vhost-user=%s: readonly, direct and serial are its back end's",
-			o.vhost_user);
+	err = check(&o, e);
+	if (err < 0)
+		return err;
 	*ret_options = o;
 	return 0;
 }

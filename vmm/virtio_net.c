@@ -177,7 +177,8 @@ int virtio_net_init(struct virtio_net *n, struct machine *m,
 	int err;
 
 	init_device(n, m, config);
-	err = config->tap ? net_tap_init(&n->tap, &n->device, config->tap, config->pairs, e)
+	err = config->tap ? net_tap_init(&n->tap, &n->device, config->tap, config->pairs,
+				    &config->limits, e)
 			  : init_vhost(n, m, &backend, e);
 	if (err < 0)
 		return err;
@@ -232,4 +233,12 @@ void virtio_net_free(struct virtio_net *n)
 		net_tap_free(&n->tap);
 	else
 		vhost_listen_free(&n->vhost);
+}
+
+int virtio_net_limit(struct virtio_net *n, const struct rate_limits *limits)
+{
+	if (!n->config.tap)
+		return -EOPNOTSUPP;
+	net_tap_limit(&n->tap, limits);
+	return 0;
 }

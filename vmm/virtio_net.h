@@ -8,6 +8,7 @@
 #include "vmm/machine.h"
 #include "vmm/net_control.h"
 #include "vmm/net_tap.h"
+#include "vmm/rate.h"
 #include "vmm/vhost_user.h"
 #include "vmm/virtio.h"
 
@@ -21,6 +22,7 @@ struct virtio_net_options {
 	uint16_t mtu; // 0: the guest is told none
 	uint16_t pairs;
 	bool offloads;
+	struct rate_limits limits; // of a tap, each way
 	int wait_ms; // for the first back end, whose features are offered then
 };
 
@@ -32,7 +34,8 @@ struct virtio_net {
 	struct net_control control;
 };
 
-// Parses "vhost-user=PATH[,mac=..][,mtu=N][,queues=N][,offloads=off][,wait=MS]"; changes `text`,
+// Parses "vhost-user=PATH[,mac=..][,mtu=N][,queues=N][,offloads=off][,wait=MS]", or "tap=NAME"
+// and limits by their RATE_NAMES; changes `text`,
 // which has to live as long as the card.
 int virtio_net_parse(struct virtio_net_options *ret_config, char *text, struct error *e);
 int virtio_net_init(struct virtio_net *n, struct machine *m,
@@ -46,3 +49,5 @@ int virtio_net_take(struct virtio_net *n, const struct virtio_net_options *confi
 // Once it is unplugged: a spare, without back end. False: it cannot be taken again.
 bool virtio_net_release(struct virtio_net *n);
 void virtio_net_free(struct virtio_net *n);
+// Other limits, within a tenth of a second. -EOPNOTSUPP: the rings are another process's.
+int virtio_net_limit(struct virtio_net *n, const struct rate_limits *limits);

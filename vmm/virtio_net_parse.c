@@ -9,7 +9,16 @@
 
 enum { WAIT_MS = 2000, MTU_LEAST = 68, MTU_MOST = 65535 };
 
-enum { WORD_VHOST_USER, WORD_TAP, WORD_MAC, WORD_MTU, WORD_QUEUES, WORD_OFFLOADS, WORD_WAIT };
+enum {
+	WORD_VHOST_USER,
+	WORD_TAP,
+	WORD_MAC,
+	WORD_MTU,
+	WORD_QUEUES,
+	WORD_OFFLOADS,
+	WORD_WAIT,
+	WORD_RATE
+};
 
 static bool number(const char *text, long least, long most, long *ret_number)
 {
@@ -66,7 +75,8 @@ static bool set(struct virtio_net_options *c, int word, char *value)
 		c->wait_ms = (int)n;
 		return good;
 	default:
-		return false;
+		return word >= WORD_RATE &&
+		       rate_limits_parse(&c->limits, (unsigned int)(word - WORD_RATE), value);
 	}
 }
 
@@ -87,6 +97,7 @@ int virtio_net_parse(struct virtio_net_options *ret_config, char *text, struct e
 		[WORD_QUEUES] = "queues",
 		[WORD_OFFLOADS] = "offloads",
 		[WORD_WAIT] = "wait",
+		[WORD_RATE] = RATE_NAMES,
 		NULL };
 	struct virtio_net_options c = { .pairs = 1, .offloads = true, .wait_ms = WAIT_MS };
 	char *value;
@@ -99,13 +110,22 @@ int virtio_net_parse(struct virtio_net_options *ret_config, char *text, struct e
 			return error_set(e, EINVAL,
 				"--net: '%s%s%s': allowed are vhost-user=PATH or tap=NAME, "
 				"mac=02:00:00:00:00:01 (unicast), mtu=%d..%d, queues=1..%d, "
-				"offloads=on|off, wait=MILLISECONDS",
+				"offloads=on|off, wait=MILLISECONDS; and of a tap bytes_per_s=N, "
+				"burst_bytes=N, ops_per_s=N, burst_ops=N (up to 10^12)",
 				word < 0 ? value : words[word], word < 0 || !value ? "" : "=",
 				word < 0 || !value ? "" : value, MTU_LEAST, MTU_MOST,
 				VIRTIO_NET_PAIRS);
 	}
 	if (!c.vhost_user == !c.tap)
 		return error_set(e, EINVAL, "--net: either vhost-user=PATH or tap=NAME is needed");
+	if (c.vhost_user && rate_limits_any(&c.limits))
+		return error_set(e, EINVAL,
+			"--net: vhost-user=%s: its frames do not pass through here; limits are the "
+			"switch's",
+			c.vhost_user);
+	if (!rate_limits_sound(&c.limits))
+		return error_set(e, EINVAL,
+			"--net: burst_bytes goes with bytes_per_s, burst_ops with ops_per_s");
 	*ret_config = c;
 	return 0;
 }

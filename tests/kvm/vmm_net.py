@@ -158,6 +158,63 @@ def test_tap(lab):
     netns.run("ip", "link", "delete", "vmtap")
 
 
+# Receives so many datagrams and says how long that took.
+COUNT = f"""
+import socket, sys, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("", {SINK_PORT}))
+print("listens", flush=True)
+times = []
+for _ in range(int(sys.argv[1])):
+    s.recv(2000)
+    times.append(time.monotonic())
+print(times[-1] - times[0], flush=True)
+"""
+SEND = """
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for _ in range(int(sys.argv[2])):
+    s.sendto(bytes(int(sys.argv[3])), (sys.argv[1], 1234))
+"""
+HEADERS, FRAMES, AT_ONCE = 14 + 20 + 8, 620, 20
+
+
+# One way and the other: how long FRAMES take.
+def measure_tap(lab, words, size):
+    with subprocess.Popen(["/usr/bin/python3", "-c", COUNT, str(FRAMES)],
+                          stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "listens\n"
+        machine = Machine(lab, "tap", "ip:10.77.0.2:24,"
+                          f"udp-send:10.77.0.1:{SINK_PORT}:{FRAMES}:{size},"
+                          f"udp-count:1234:{FRAMES}:20", net="tap=vmtap" + words)
+        machine.wait("ok udp-count listens")
+        out = float(process.stdout.readline())
+    subprocess.run(["/usr/bin/python3", "-c", SEND, "10.77.0.2", str(FRAMES), str(size)],
+                   check=True, timeout=20)
+    came = machine.wait("ok udp-count ")
+    machine.done()
+    return out, int(came.split()[-2]) / 1e6
+
+
+# A tap's limits: never faster; and no slower in the best of some tries, for the host has others.
+def test_tap_limits(lab):
+    netns.run("ip", "tuntap", "add", "vmtap", "mode", "tap", "vnet_hdr")
+    netns.run("ip", "address", "add", "10.77.0.1/24", "dev", "vmtap")
+    netns.run("ip", "link", "set", "vmtap", "up")
+    for words, size in ((",ops_per_s=1000,burst_ops=20", 18),
+                        (f",bytes_per_s={(HEADERS + 1000) * 1000},burst_bytes=20000", 1000)):
+        best = [9.0, 9.0]
+        for _ in range(3):
+            took = measure_tap(lab, words, size)
+            print(words, took, flush=True)
+            assert min(took) > 0.97 * (FRAMES - AT_ONCE) / 1000, took
+            best = [min(pair) for pair in zip(best, took)]
+            if max(best) < 1.04 * (FRAMES - AT_ONCE) / 1000:
+                break
+        assert max(best) < 1.04 * (FRAMES - AT_ONCE) / 1000, best
+    netns.run("ip", "link", "delete", "vmtap")
+
+
 def main():
     lab = labs.Lab(vhost.DEMO, sandbox.DIRECTORY)
     lab.without_client = set(GUESTS)
