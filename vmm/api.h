@@ -42,6 +42,9 @@ struct api_ops {
 	// Done when the guest has let go of it. API_LAST is not answered by API_PENDING.
 	enum api_result (*unplug)(
 		void *arg, enum api_kind kind, const char *id, enum api_ask ask, struct error *e);
+	// limits: what the body was.
+	enum api_result (*limit)(
+		void *arg, enum api_kind kind, const char *id, json_t *limits, struct error *e);
 	json_t *(*info)(void *arg); // NULL: no memory
 	json_t *(*metrics)(void *arg);
 	// A request's answer is out, or nobody waits for it any more.
@@ -59,8 +62,8 @@ void api_stop(struct api *api);
 // Asks again for what is pending. On the device thread, not from within an op.
 void api_poke(struct api *api);
 
-// A request, without HTTP. body: `size` bytes, of PUT. too_large: it had more than API_BODY_SIZE,
-// and is not there.
+// A request, without HTTP. body: `size` bytes, of PUT or PATCH. too_large: it had more than
+// API_BODY_SIZE, and is not there.
 struct api_request {
 	const char *method, *path, *body;
 	size_t size;

@@ -125,6 +125,29 @@ static void unplug(const struct request *r, enum api_kind kind, struct api_answe
 		*ret_answer = answer_of(r->ops->unplug(r->arg, kind, r->id, r->ask, &e), &e);
 }
 
+static void limit(const struct request *r, enum api_kind kind, struct api_answer *ret_answer)
+{
+	struct error e = { "" };
+	json_t *limits = check_id(r, ret_answer) ? parse(r, ret_answer) : NULL;
+	enum api_result result;
+
+	if (!limits)
+		return;
+	result = r->ops->limit(r->arg, kind, r->id, limits, &e);
+	json_decref(limits);
+	*ret_answer = answer_of(result, &e);
+}
+
+static void patch_disk(const struct request *r, struct api_answer *ret_answer)
+{
+	limit(r, API_DISK, ret_answer);
+}
+
+static void patch_nic(const struct request *r, struct api_answer *ret_answer)
+{
+	limit(r, API_NIC, ret_answer);
+}
+
 static void put_disk(const struct request *r, struct api_answer *ret_answer)
 {
 	plug(r, API_DISK, ret_answer);
@@ -193,10 +216,12 @@ static const struct route {
 	{ "/v1/resume", MHD_HTTP_METHOD_PUT, "PUT", put_resume },
 	{ "/v1/shutdown", MHD_HTTP_METHOD_PUT, "PUT", put_shutdown },
 	{ "/v1/kill", MHD_HTTP_METHOD_PUT, "PUT", put_kill },
-	{ "/v1/disks/", MHD_HTTP_METHOD_PUT, "PUT, DELETE", put_disk },
-	{ "/v1/disks/", MHD_HTTP_METHOD_DELETE, "PUT, DELETE", delete_disk },
-	{ "/v1/nics/", MHD_HTTP_METHOD_PUT, "PUT, DELETE", put_nic },
-	{ "/v1/nics/", MHD_HTTP_METHOD_DELETE, "PUT, DELETE", delete_nic },
+	{ "/v1/disks/", MHD_HTTP_METHOD_PUT, "PUT, PATCH, DELETE", put_disk },
+	{ "/v1/disks/", MHD_HTTP_METHOD_PATCH, "PUT, PATCH, DELETE", patch_disk },
+	{ "/v1/disks/", MHD_HTTP_METHOD_DELETE, "PUT, PATCH, DELETE", delete_disk },
+	{ "/v1/nics/", MHD_HTTP_METHOD_PUT, "PUT, PATCH, DELETE", put_nic },
+	{ "/v1/nics/", MHD_HTTP_METHOD_PATCH, "PUT, PATCH, DELETE", patch_nic },
+	{ "/v1/nics/", MHD_HTTP_METHOD_DELETE, "PUT, PATCH, DELETE", delete_nic },
 };
 
 static bool matches(const struct route *route, const char *path, const char **ret_id)
@@ -234,7 +259,8 @@ struct api_answer api_route_answer(
 		answer.allow = allow;
 		return answer;
 	}
-	if (request->too_large && strcmp(request->method, MHD_HTTP_METHOD_PUT) == 0)
+	if (request->too_large && strcmp(request->method, MHD_HTTP_METHOD_DELETE) != 0 &&
+		strcmp(request->method, MHD_HTTP_METHOD_GET) != 0)
 		return api_route_error(MHD_HTTP_CONTENT_TOO_LARGE,
 			"the body is too large: %d bytes are allowed", API_BODY_SIZE);
 	route->answer(&r, &answer);

@@ -55,6 +55,8 @@ int run(struct run *r, const struct options *options);
 int run_configure(struct run *r, const struct options *options, struct error *e);
 void run_boot(struct run *r);
 // The API's, see api.h.
+enum api_result run_limit(
+	void *arg, enum api_kind kind, const char *id, json_t *words, struct error *e);
 enum api_result run_plug(
 	void *arg, enum api_kind kind, const char *id, json_t *words, struct error *e);
 enum api_result run_unplug(
@@ -63,5 +65,7 @@ enum api_result run_unplug(
 void run_ejected(void *arg);
 // The API's; NULL: no memory.
 json_t *run_metrics(void *arg);
+// One that is plugged in; NULL.
+struct virtio_device *run_find(struct run *r, enum api_kind kind, const char *id);
 // The loop ends, and the process with that status.
 void run_leave(struct run *r, int status);

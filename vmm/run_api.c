@@ -149,6 +149,7 @@ const struct api_ops RUN_API_OPS = {
 	.kill = kill_machine,
 	.plug = run_plug,
 	.unplug = run_unplug,
+	.limit = run_limit,
 	.info = info,
 	.metrics = run_metrics,
 	.answered = answered,

@@ -25,8 +25,10 @@ static unsigned int count_of(const struct run *r, enum api_kind kind)
 	return kind == API_DISK ? r->n_disks : r->n_nets;
 }
 
-static struct virtio_device *find(struct run *r, enum api_kind kind, const char *id)
+struct virtio_device *run_find(struct run *r, enum api_kind kind, const char *id)
 {
+	if (r->state == RUN_CREATED)
+		return NULL;
 	for (unsigned int i = 0; i < count_of(r, kind); i++)
 		if (is_in(device_of(r, kind, i)) && strcmp(device_of(r, kind, i)->id, id) == 0)
 			return device_of(r, kind, i);
@@ -181,7 +183,7 @@ enum api_result run_unplug(
 	void *arg, enum api_kind kind, const char *id, enum api_ask ask, struct error *e)
 {
 	struct run *r = arg;
-	struct virtio_device *d = r->state == RUN_CREATED ? NULL : find(r, kind, id);
+	struct virtio_device *d = run_find(r, kind, id);
 
 	if (!d && ask != API_FIRST)
 		return API_DONE;

@@ -119,6 +119,13 @@ static enum api_result unplug(
 	return played.result == API_FAILED && ask != API_LAST ? API_PENDING : played.result;
 }
 
+static enum api_result limit(
+	void *arg, enum api_kind kind, const char *id, json_t *limits, struct error *e)
+{
+	CHECK(fds_is_name(id) && limits);
+	return play(played.path, e);
+}
+
 static json_t *info(void *arg)
 {
 	struct error e;
@@ -141,6 +148,7 @@ static const struct api_ops OPS = { .configure = configure,
 	.kill = kill_,
 	.plug = plug,
 	.unplug = unplug,
+	.limit = limit,
 	.info = info,
 	.metrics = metrics };
 
@@ -164,7 +172,7 @@ static void check_answer(const struct api_answer *a, const char *path, const cha
 
 		CHECK(strcmp(played.called, path) == 0);
 		CHECK(strcmp(method, get ? "GET" : "PUT") == 0 ||
-			(strcmp(method, "DELETE") == 0 &&
+			((strcmp(method, "DELETE") == 0 || strcmp(method, "PATCH") == 0) &&
 				(strncmp(path, "/v1/disks/", 10) == 0 ||
 					strncmp(path, "/v1/nics/", 9) == 0)));
 	} else {
@@ -175,7 +183,8 @@ static void check_answer(const struct api_answer *a, const char *path, const cha
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const char *const METHODS[] = { "PUT", "GET", "POST", "DELETE", "HEAD", "put", "" };
+	static const char *const METHODS[] = { "PUT", "GET", "POST", "DELETE", "HEAD", "put", "",
+		"PATCH" };
 	struct api_answer answer;
 	const char *method;
 	size_t path_size, body_size;
@@ -184,7 +193,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (size < PREFIX)
 		return 0;
-	method = METHODS[data[0] % 7];
+	method = METHODS[data[0] % 8];
 	memset(&played, 0, sizeof(played));
 	played.result = (enum api_result)(data[1] % (API_TIMEOUT + 1));
 	too_large = data[1] == 255;

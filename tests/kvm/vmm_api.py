@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # insula-vmm's API from outside, with the test guest in it: each path, method and status of
 # openapi.yaml, and nothing besides.
+import contextlib
+import ctypes
 import os
 import resource
 import signal
@@ -149,7 +151,7 @@ def check_config(checks):
             ("words for a number", checks.config("", memory="much"), "--memory much"),
             ("a number for a switch", checks.config("", rng=1), "true or false"),
             ("an object for a list", checks.config("", disk={}), "array"),
-            ("a disk without file", checks.config("", disk=[{}]), "file=PATH is missing"),
+            ("a disk without file", checks.config("", disk=[{}]), "file=PATH or"),
             ("a word that disks have not", checks.config("", disk=[{"a": 1}]), "'a=1'"),
             ("a comma", checks.config("", disk=[{"file": "a,b"}]), "comma"),
             ("17 disks", checks.config("", disk=[{"file": "/a"}] * 17), "16 disks"),
@@ -181,10 +183,9 @@ def check_config(checks):
     machine.wait("ok blk-verify")
     disk0 = next(d for d in machine.api.metrics()["devices"] if d["id"] == "disk0")
     checks.expect("metrics count a disk's requests and bytes",
-                  disk0["queues"][0]["requests"] >= 2 and
+                  [queue["requests"] for queue in disk0["queues"]] == [1, 1] and
                   disk0["queues"][0]["bytes_read"] >= 64 * 512 and
-                  disk0["queues"][0]["bytes_written"] >= 64 * 512 and
-                  disk0["queues"][1]["requests"] == 0, disk0)
+                  disk0["queues"][1]["bytes_written"] >= 64 * 512, disk0)
     machine.api.put("/v1/kill")
     machine.ends(KILLED)
 
@@ -218,7 +219,10 @@ def ids(machine):
 # Without sockets: connections come and go.
 def open_files(machine):
     fds = f"/proc/{machine.process.pid}/fd"
-    links = [os.readlink(os.path.join(fds, fd)) for fd in os.listdir(fds)]
+    links = []
+    for fd in os.listdir(fds):
+        with contextlib.suppress(FileNotFoundError):
+            links.append(os.readlink(os.path.join(fds, fd)))
     return sorted(link for link in links if not link.startswith("socket:"))
 
 
@@ -409,6 +413,59 @@ def check_scarcity(checks):
     machine.process.wait()
 
 
+def requests_of(machine, name):
+    [device] = [d for d in machine.api.metrics()["devices"] if d["id"] == name]
+    return sum(queue["requests"] for queue in device["queues"])
+
+
+# Other limits while a disk waits for its own; and what cannot be one, or have one. The tap is in a
+# network namespace of the machine's.
+def check_limits(checks):
+    path, served = file_of(checks, "limited", MIB), os.path.join(checks.directory, "served")
+    write = "blk-write:0:2048:1"
+    # pylint: disable=consider-using-with
+    daemon = subprocess.Popen(["qemu-storage-daemon", "--blockdev",
+                               "driver=null-co,node-name=d,size=1048576", "--export",
+                               "vhost-user-blk,id=d,node-name=d,addr.type=unix,"
+                               f"addr.path={served}"])
+    while not os.path.exists(served) and daemon.poll() is None:
+        time.sleep(0.005)
+    machine = checks.machine(f"disk:0,{write},{write},{write},sleep:60000", "--disk",
+                             f"file={path},bytes_per_s={MIB},burst_bytes=1,queues=2", "--disk",
+                             f"vhost-user={served}", "--net", "tap=limited,ops_per_s=10", "--net",
+                             f"vhost-user={checks.directory}/nobody,wait=0",
+                             preexec_fn=lambda: ctypes.CDLL(None).unshare(0x40000000))
+    ask = machine.api.ask
+    took = [int(machine.wait("ok blk-write").split()[-2]) / 1e6]
+    # in the middle of the second, half of whose 32 requests are still to come
+    until = time.monotonic() + SECONDS
+    while requests_of(machine, "disk0") < 48 and time.monotonic() < until:
+        time.sleep(0.005)
+    checks.answers("limits go up", ask("PATCH", "/v1/disks/disk0", {"bytes_per_s": 100 * MIB}), 204)
+    took.append(int(machine.wait("ok blk-write").split()[-2]) / 1e6)
+    checks.answers("and away", ask("PATCH", "/v1/disks/disk0", {"bytes_per_s": 0}), 204)
+    took.append(int(machine.wait("ok blk-write").split()[-2]) / 1e6)
+    checks.expect("and are kept to", 0.9 < took[0] < 1.5 and 0.3 < took[1] < 0.9 and
+                  took[2] < 0.3, took)
+    for kind, there in (("disks", "disk0"), ("nics", "net0")):
+        for body in (None, "{", [], {"a": 1}, {"ops_per_s": -1}, {"ops_per_s": "1"},
+                     {"ops_per_s": 10**12 + 1}, {"ops_per_s": 10**30}):
+            checks.answers(f"limits of {kind} are not {body}",
+                           ask("PATCH", f"/v1/{kind}/{there}", body), 400)
+        checks.answers("what is", ask("PATCH", f"/v1/{kind}/{there}", {"ops_per_s": 1000}), 204)
+        checks.answers("nothing has such limits", ask("PATCH", f"/v1/{kind}/none", {}), 404)
+        checks.answers("nor such a name", ask("PATCH", f"/v1/{kind}/a%20b", {}), 400)
+        checks.answers("nor a large body",
+                       ask("PATCH", f"/v1/{kind}/{there}", b"x" * (LARGE + 1)), 413)
+    for what in ("disks/disk1", "nics/net1"):
+        checks.answers(f"who serves {what} has its own", ask("PATCH", f"/v1/{what}", {}), 409,
+                       "another process")
+    machine.api.put("/v1/kill")
+    machine.ends(KILLED)
+    daemon.kill()
+    daemon.wait()
+
+
 def check_paths(checks):
     machine = checks.machine("sleep:60000")
     ask, specification = machine.api.ask, checks.specification
@@ -440,7 +497,7 @@ def main():
         checks = Checks(*map(os.path.realpath, sys.argv[1:3]), directory)
         for check in (check_commands, check_pause, check_shutdown, check_config, check_plug,
                       check_plug_wrong, check_plug_unasked, check_plug_ends, check_scarcity,
-                      check_paths, check_seen):
+                      check_limits, check_paths, check_seen):
             begin = time.monotonic()
             check(checks)
             print(f"# {check.__name__}: {time.monotonic() - begin:.1f} s", flush=True)
