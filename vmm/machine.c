@@ -112,8 +112,11 @@ static int make_cpus(struct machine *m, struct error *e)
 		struct machine_cpu *c = &m->cpus[m->n_cpus];
 
 		c->machine = m;
+		c->stats.fd = -1;
 		cpuid_for(cpuid, m->n_cpus, m->config->cpus);
 		err = vcpu_init(&c->vcpu, m->kvm, m->vm, m->n_cpus, cpuid, e);
+		if (err == 0 && m->config->stats)
+			vcpu_stats_open(&c->stats, c->vcpu.fd);
 	}
 	free(cpuid);
 	return err;
@@ -121,8 +124,10 @@ static int make_cpus(struct machine *m, struct error *e)
 
 static void free_cpus(struct machine *m)
 {
-	while (m->n_cpus > 0)
-		vcpu_free(&m->cpus[--m->n_cpus].vcpu);
+	while (m->n_cpus > 0) {
+		vcpu_stats_close(&m->cpus[--m->n_cpus].stats);
+		vcpu_free(&m->cpus[m->n_cpus].vcpu);
+	}
 }
 
 static int watch_event(struct machine *m)

@@ -13,6 +13,7 @@
 #include "vmm/pci.h"
 #include "vmm/serial.h"
 #include "vmm/vcpu.h"
+#include "vmm/vcpu_stats.h"
 #include "vmm/virtio_pci.h"
 
 enum { MACHINE_CPUS = 32, MACHINE_SPARES = 64 };
@@ -22,6 +23,7 @@ struct machine_config {
 	unsigned int cpus;
 	uint64_t memory_size; // bytes
 	bool hugepages;
+	bool stats; // of KVM's, an fd more for each processor
 	const struct confine *confine; // what threads begin with; NULL, in tests: nothing
 };
 
@@ -36,6 +38,7 @@ struct machine_cpu {
 	pthread_t thread; // constant
 	bool halted; // its thread waits
 	uint64_t exits[VCPU_EXITS]; // by why
+	struct vcpu_stats stats; // constant
 };
 
 struct machine {

@@ -217,6 +217,7 @@ static int open_machine(struct run *r, struct error *e)
 	if (err < 0)
 		return err;
 	r->options.config.confine = &r->confine;
+	r->options.config.stats = r->api != NULL;
 	err = machine_init(&r->machine, &r->options.config, e);
 	if (err < 0) {
 		confine_free(&r->confine);

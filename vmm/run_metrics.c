@@ -24,6 +24,19 @@ static json_t *exits(const struct machine *m)
 	return o;
 }
 
+// NULL if the host's KVM does not tell.
+static json_t *halts(const struct machine *m)
+{
+	uint64_t sum = 0, n;
+
+	for (unsigned int i = 0; i < m->n_cpus; i++) {
+		if (!vcpu_stats_halts(&m->cpus[i].stats, &n))
+			return NULL;
+		sum += n;
+	}
+	return json_integer((json_int_t)sum);
+}
+
 static json_t *queues(const struct virtio_device *d)
 {
 	json_t *list = json_array();
@@ -78,6 +91,7 @@ json_t *run_metrics(void *arg)
 		return o;
 	pthread_mutex_lock(&r->machine.lock);
 	json_object_set_new(o, "exits", exits(&r->machine));
+	json_object_set_new(o, "halts", halts(&r->machine));
 	json_object_set_new(o, "devices", devices(&r->machine));
 	pthread_mutex_unlock(&r->machine.lock);
 	json_object_set_new(o, "memory", memory(&r->machine.memory));

@@ -83,9 +83,9 @@ class Checks:
 
 
 def check_commands(checks):
-    machine = checks.machine("sleep:60000", "--rng")
+    machine = checks.machine("sleep:20,sleep:60000", "--rng")
     put = machine.api.put
-    machine.wait("guest: ready")
+    machine.wait("ok sleep")
     mode = os.stat(machine.path).st_mode
     checks.expect("the socket is its user's alone", stat.S_IMODE(mode) == 0o600, oct(mode))
     info = machine.api.info()
@@ -95,6 +95,7 @@ def check_commands(checks):
     metrics = machine.api.metrics()
     checks.expect("metrics count exits and memory", metrics["exits"]["port"] > 10 and
                   0 < metrics["memory"]["resident"] <= 16 * MIB, metrics)
+    checks.expect("and halts, where KVM tells", metrics.get("halts", 1) > 0, metrics)
     checks.answers("what runs is not resumed", put("/v1/resume"), 409, "the machine runs")
     checks.answers("nor booted", put("/v1/boot"), 409, "the machine runs")
     checks.answers("nor configured", put("/v1/config", checks.config("devices")), 409)
@@ -123,6 +124,26 @@ def check_pause(checks):
     machine.api.put("/v1/pause")
     machine.process.terminate()
     machine.ends(128 + signal.SIGTERM)
+
+
+def check_pause_disk(checks):
+    """Requests that are under way at a pause are neither lost nor done twice."""
+    size = 4096 # sectors
+    path = file_of(checks, "paused", size * 512)
+    machine = checks.machine(f"blk-write:0:{size}:3:8,blk-verify:0:{size}:3:8,sleep:60000",
+                             "--disk", f"file={path}")
+    machine.wait("guest: ready")
+    moments = 0
+    for moments in range(1, 200):
+        machine.api.put("/v1/pause")
+        requests = machine.api.metrics()["devices"][0]["queues"][0]["requests"]
+        machine.api.put("/v1/resume")
+        if requests >= 2 * size // 8:
+            break
+    machine.wait("ok blk-verify")
+    checks.expect("a disk goes on after pauses in the middle", moments > 1, moments)
+    machine.api.put("/v1/kill")
+    machine.ends(KILLED)
 
 
 def check_shutdown(checks):
@@ -216,19 +237,28 @@ def ids(machine):
     return [d["id"] for d in machine.api.info()["devices"]]
 
 
+def links(machine):
+    fds = f"/proc/{machine.process.pid}/fd"
+    for fd in os.listdir(fds):
+        with contextlib.suppress(FileNotFoundError): # closed meanwhile
+            yield os.readlink(os.path.join(fds, fd))
+
+
 # Without sockets: connections come and go.
 def open_files(machine):
-    fds = f"/proc/{machine.process.pid}/fd"
-    links = []
-    for fd in os.listdir(fds):
-        with contextlib.suppress(FileNotFoundError):
-            links.append(os.readlink(os.path.join(fds, fd)))
-    return sorted(link for link in links if not link.startswith("socket:"))
+    return sorted(link for link in links(machine) if not link.startswith("socket:"))
 
 
 def has_socket(machine, inode):
-    fds = f"/proc/{machine.process.pid}/fd"
-    return any(os.readlink(os.path.join(fds, fd)) == f"socket:[{inode}]" for fd in os.listdir(fds))
+    return f"socket:[{inode}]" in links(machine)
+
+
+# What the machine does by itself, soon.
+def comes_true(condition):
+    until = time.monotonic() + SECONDS
+    while not condition() and time.monotonic() < until:
+        time.sleep(0.005)
+    return condition()
 
 
 def check_plug(checks):
@@ -365,8 +395,9 @@ def check_plug_unasked(checks):
                              "sleep:60000", "--hotplug", "1", "--rng", "--disk", f"file={file}")
     machine.wait("ok eject-all")
     machine.wait("ok plugged waits")
-    checks.expect("it lets go of what it may", ids(machine) == ["rng"] and
-                  file not in open_files(machine), machine.lines)
+    checks.expect("it lets go of what it may", ids(machine) == ["rng"], machine.lines)
+    checks.expect("and its file is closed", comes_true(lambda: file not in open_files(machine)),
+                  open_files(machine))
     for n in range(2): # the former disk's place is a spare's now
         hand(machine, "f", file_of(checks, f"unasked{n}"))
         checks.answers("another is plugged in", machine.api.put(f"/v1/disks/d{n}", {"file": "f"}),
@@ -495,9 +526,9 @@ def main():
     with tempfile.TemporaryDirectory() as directory:
         os.chmod(directory, 0o755)
         checks = Checks(*map(os.path.realpath, sys.argv[1:3]), directory)
-        for check in (check_commands, check_pause, check_shutdown, check_config, check_plug,
-                      check_plug_wrong, check_plug_unasked, check_plug_ends, check_scarcity,
-                      check_limits, check_paths, check_seen):
+        for check in (check_commands, check_pause, check_pause_disk, check_shutdown, check_config,
+                      check_plug, check_plug_wrong, check_plug_unasked, check_plug_ends,
+                      check_scarcity, check_limits, check_paths, check_seen):
             begin = time.monotonic()
             check(checks)
             print(f"# {check.__name__}: {time.monotonic() - begin:.1f} s", flush=True)

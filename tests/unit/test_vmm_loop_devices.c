@@ -128,6 +128,38 @@ static void rng(void **state)
 	virtio_rng_free(&r);
 }
 
+// Held, a queue keeps what is offered until it is let go; a stop lets go too.
+static void held(void **state)
+{
+	struct machine *m = machine_without_kvm();
+	struct virtio_rng r;
+
+	assert_int_equal(virtio_rng_init(&r, m, NULL), 0);
+	r.device.ops->hold(&r.device, true); // not started: nothing
+	start(&r.device);
+	offer(m, &r.device, 0, DATA, 64, WRITE);
+	assert_int_equal(used(m, 0)->idx, 1);
+	for (int i = 0; i < 2; i++)
+		r.device.ops->hold(&r.device, true);
+	offer(m, &r.device, 0, DATA, 64, WRITE);
+	offer(m, &r.device, 0, DATA, 64, WRITE);
+	assert_int_equal(used(m, 0)->idx, 1);
+	for (int i = 0; i < 2; i++)
+		r.device.ops->hold(&r.device, false);
+	settle(m);
+	assert_int_equal(used(m, 0)->idx, 3);
+	assert_int_equal(r.device.queues[0].n_requests, 3);
+	assert_int_equal(r.device.queues[0].n_written, 3 * 64);
+	r.device.ops->hold(&r.device, true);
+	r.device.ops->stop(&r.device);
+	memset(at(m, RINGS), 0, RING);
+	start(&r.device);
+	offer(m, &r.device, 0, DATA, 64, WRITE);
+	assert_int_equal(used(m, 0)->idx, 1);
+	machine_without_kvm_free(m);
+	virtio_rng_free(&r);
+}
+
 static void balloon(void **state)
 {
 	struct machine *m = machine_without_kvm();
@@ -255,8 +287,9 @@ static void console_output(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(rng), cmocka_unit_test(balloon),
-		cmocka_unit_test(console_input), cmocka_unit_test(console_output) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(rng), cmocka_unit_test(held),
+		cmocka_unit_test(balloon), cmocka_unit_test(console_input),
+		cmocka_unit_test(console_output) };
 
 	signal(SIGPIPE, SIG_IGN);
 	return cmocka_run_group_tests(tests, NULL, NULL);
