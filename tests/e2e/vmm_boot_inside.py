@@ -11,7 +11,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
 # pylint: disable=wrong-import-position
-import vmm_api
+import vmm_client
 
 MIB = 1 << 20
 MAC = "02:00:00:00:00:77"
@@ -157,7 +157,7 @@ def devices(report, vmm, kernel, initrd):
         f.truncate(32 * MIB)
     with open(readonly, "wb") as f:
         f.write(os.urandom(MIB))
-    api = vmm_api.Api("/run/api")
+    api = vmm_client.Api("/run/api")
     guest = Guest(report, vmm, "--kernel", kernel, "--initrd", initrd, "--memory", "256", "--cpus",
                   "2", "--cmdline", "quiet panic=-1", "--no-reboot", "--console", "virtio",
                   "--api", api.path, "--hotplug", "1",
@@ -188,7 +188,7 @@ def main():
         try:
             boot(report, *sys.argv[1:4])
             devices(report, *sys.argv[1:3], sys.argv[4])
-        except (RuntimeError, OSError, vmm_api.Wrong) as error:
+        except (RuntimeError, OSError, vmm_client.Wrong) as error:
             print(error, file=report, flush=True)
         else:
             print("done", file=report, flush=True)

@@ -18,7 +18,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "lib"))
 
 # pylint: disable=wrong-import-position
-import vmm_api as api
+import vmm_client as api
 
 SECONDS = 30
 LARGE = 64 << 10

@@ -2,8 +2,10 @@
 # The test guest in insula-vmm, on insula-switch by vhost-user: the demo's red-2 and blue-2 are such
 # machines, the others network namespaces. DHCP, neighbours, SNAT, both tenants' same address apart,
 # with and without offloads; switch and machine killed. Runs in a sandbox.
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 
@@ -16,6 +18,7 @@ import machine as machines
 import netns
 import sandbox
 import vhost
+import vmm_client
 
 GUESTS = ("red-2", "blue-2")
 SINK_PORT, RESPONDER_PORT, ECHO_PORT, STOP_PORT = 9000, 7777, 7, 9
@@ -135,6 +138,29 @@ def test_switch_killed(lab):
     machine.done()
     print("\n".join(machine.lines), flush=True)
     assert process.wait(10) == 0
+
+
+# A card that is plugged in while the guest runs is on the switch as any other, while it is in.
+def test_plugged(lab):
+    api = vmm_client.Api(os.path.join(lab.directory, "red-2.api"))
+    path, mac = vhost.socket_of(lab, "red-2"), vhost.port(lab, "red-2")["mac"]
+    machine = machines.Machine(machines.command(
+        f"plugged:20000,dhcp,ping:{lab.addresses['red-1']}:5,eject:20000", "--api", api.path,
+        "--hotplug", "1"), "red-2")
+    machine.wait("ok plugged waits")
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen(1)
+        listener.setblocking(False)
+        api.hand("red-2", listener.fileno())
+    assert api.put("/v1/nics/red-2", {"vhost-user": "red-2", "mac": mac}) == (204, None)
+    machine.wait("ok ping")
+    assert api.ask("DELETE", "/v1/nics/red-2") == (204, None)
+    machine.done()
+    vhost.until("red-2 is gone", lambda: vhost.port(lab, "red-2")["state"] == "down")
+    print("\n".join(machine.lines), flush=True)
 
 
 # On a tap of the host's own, without the switch; both ways, one after the other.
