@@ -4,41 +4,18 @@
 #include "vmm/console.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum { ESCAPE = 1 /* Ctrl-A */ };
-
-// How many of the bytes are out; 0: none can be now. A reader that has gone away takes all.
-static unsigned int put_out(struct console *c, const uint8_t *bytes, unsigned int n)
-{
-	struct pollfd p = { .fd = c->fd, .events = POLLOUT };
-	ssize_t done;
-
-	do {
-		if (c->is_socket)
-			done = send(c->fd, bytes, n, MSG_DONTWAIT | MSG_NOSIGNAL);
-		else if (c->fd != STDOUT_FILENO) // does not block
-			done = write(c->fd, bytes, n);
-		else // one byte never does if there is room
-			done = poll(&p, 1, 0) == 1 ? write(c->fd, bytes, 1) : 0;
-	} while (done < 0 && errno == EINTR);
-	if (done < 0)
-		return errno == EAGAIN ? 0 : n;
-	return (unsigned int)done;
-}
 
 static void output(void *arg, uint8_t byte)
 {
 	struct console *c = arg;
 	struct machine *m = c->machine;
 
-	if (!c->n_waiting && put_out(c, &byte, 1))
+	if (!c->n_waiting && output_put(&c->out, &byte, 1))
 		return;
 	if (!c->n_waiting && loop_add(&m->loop, &c->output, EPOLLOUT) < 0)
 		return; // a file takes everything: it is full
@@ -55,7 +32,7 @@ static void output_ready(void *arg, uint32_t events)
 	void (*drained)(void *arg) = NULL;
 
 	pthread_mutex_lock(&m->lock);
-	n = put_out(c, c->waiting, c->n_waiting);
+	n = output_put(&c->out, c->waiting, c->n_waiting);
 	c->n_waiting -= n;
 	memmove(c->waiting, c->waiting + n, c->n_waiting);
 	if (!c->n_waiting) {
@@ -130,24 +107,6 @@ static void input_ready(void *arg, uint32_t events)
 	pthread_mutex_unlock(&m->lock);
 }
 
-// A description of its own for pipes and terminals: to make the one that others may have too
-// non-blocking would be to change theirs.
-static void open_output(struct console *c)
-{
-	struct stat st;
-
-	c->fd = -1;
-	if (fstat(STDOUT_FILENO, &st) == 0) {
-		c->is_socket = S_ISSOCK(st.st_mode);
-		if (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode))
-			c->fd = open(
-				"/proc/self/fd/1", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	}
-	if (c->fd < 0)
-		c->fd = STDOUT_FILENO;
-	c->output = (struct loop_source){ .fd = c->fd, .ready = output_ready, .arg = c };
-}
-
 int console_init(struct console *c, struct machine *m, struct virtio_console *virtio,
 	void (*leave)(void *arg), void *arg)
 {
@@ -156,7 +115,8 @@ int console_init(struct console *c, struct machine *m, struct virtio_console *vi
 		.input = { .fd = STDIN_FILENO, .ready = input_ready, .arg = c },
 		.leave = leave,
 		.arg = arg };
-	open_output(c);
+	output_open(&c->out, STDOUT_FILENO);
+	c->output = (struct loop_source){ .fd = c->out.fd, .ready = output_ready, .arg = c };
 	c->is_terminal = tcgetattr(STDIN_FILENO, &c->before) == 0;
 	if (c->is_terminal) {
 		struct termios raw = c->before;
@@ -184,8 +144,7 @@ void console_free(struct console *c)
 {
 	loop_remove(&c->machine->loop, &c->input);
 	loop_remove(&c->machine->loop, &c->output);
-	if (c->fd != STDOUT_FILENO)
-		close(c->fd);
+	output_close(&c->out);
 	if (c->is_terminal)
 		tcsetattr(STDIN_FILENO, TCSANOW, &c->before);
 }

@@ -6,6 +6,7 @@
 #pragma once
 #include <termios.h>
 #include "vmm/machine.h"
+#include "vmm/output.h"
 #include "vmm/virtio_console.h"
 
 enum { CONSOLE_OUTPUT = 4096 };
@@ -15,8 +16,7 @@ struct console {
 	struct virtio_console *virtio; // NULL: the serial port
 	struct termios before;
 	bool is_terminal, escaped; // constant; the device thread's
-	int fd; // standard output
-	bool is_socket; // constant, as are the next three
+	struct output out; // standard output; constant, as are the next three
 	void (*leave)(void *arg);
 	void *arg;
 	void (*drained)(void *arg); // NULL: nobody waits

@@ -24,6 +24,10 @@ static void serve(struct loop_queue *q)
 		if ((q->ready && !q->ready(q->device)) || virtq_next(&q->virtq, &chain) != 1)
 			break;
 		written = q->serve(q->device, &chain);
+		if (written == LOOP_QUEUE_LATER) {
+			virtq_put_back(&q->virtq, chain.head);
+			break;
+		}
 		if (written < 0) {
 			virtq_break(&q->virtq);
 			return;

@@ -9,13 +9,15 @@
 #include "vmm/virtq.h"
 
 enum { LOOP_QUEUE_SIZE = 64 };
+static const int64_t LOOP_QUEUE_LATER = -1000000; // no error number
 
 struct loop_queue {
 	struct loop *loop; // constant, as are the next three
 	struct virtio_device *device;
 	unsigned int index;
 	// Lock held: does what the chain asks for and returns how many bytes it has written.
-	// Negative: the device is broken.
+	// LOOP_QUEUE_LATER: it is not done with it, and is given it again, whole, when it is ready.
+	// Else negative: the device is broken.
 	int64_t (*serve)(struct virtio_device *d, struct virtq_chain *chain);
 	// Lock held, NULL: always. False: not now; what waits is served after loop_queue_kick.
 	bool (*ready)(struct virtio_device *d);

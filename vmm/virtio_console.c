@@ -27,7 +27,7 @@ static bool transmit_ready(struct virtio_device *d)
 {
 	struct virtio_console *c = console_of(d);
 
-	if (has_room(c->output))
+	if (has_room(c->output.fd))
 		return true;
 	if (!c->waits)
 		c->waits = loop_modify(c->loop, &c->room, EPOLLOUT) == 0;
@@ -49,24 +49,32 @@ static void room_came(void *arg, uint32_t events)
 	loop_queue_kick(q);
 }
 
-// A pipe that has room takes PIPE_BUF bytes without a wait (pipe(7)); the rest of a long text may
-// wait, as it does at the serial port. A reader that has gone away does not stop the guest.
+// What the output does not take now waits, and the rest of its text and all others with it. The
+// device thread never does. A reader that has gone away does not stop the guest.
 static int64_t transmit(struct virtio_device *d, struct virtq_chain *chain)
 {
-	const struct virtio_console *c = console_of(d);
+	struct virtio_console *c = console_of(d);
+	uint64_t skip = c->sent;
 	char text[PIPE_BUF];
 
-	while (chain->size_out > 0 && c->output >= 0) {
-		const size_t n = chain->size_out < sizeof(text) ? chain->size_out : sizeof(text);
-		ssize_t done = 0;
+	while (chain->size_out > 0 && c->output.fd >= 0) {
+		unsigned int n =
+			chain->size_out < sizeof(text) ? (unsigned int)chain->size_out : PIPE_BUF;
+		unsigned int done;
 
+		if (skip)
+			n = skip < n ? (unsigned int)skip : n;
 		virtq_chain_read(chain, text, n);
-		for (size_t at = 0; at < n && (done >= 0 || errno == EINTR);
-			at += done > 0 ? done : 0)
-			done = write(c->output, text + at, n - at);
-		if (done < 0)
-			break;
+		if (skip) {
+			skip -= n;
+			continue;
+		}
+		done = output_put(&c->output, text, n);
+		c->sent += done;
+		if (done < n)
+			return LOOP_QUEUE_LATER;
 	}
+	c->sent = 0;
 	return 0;
 }
 
@@ -122,6 +130,7 @@ static int start(struct virtio_device *d)
 {
 	int err = 0;
 
+	console_of(d)->sent = 0;
 	for (unsigned int i = 0; err == 0 && i < CONSOLE_QUEUES; i++)
 		err = loop_queue_start(&console_of(d)->queues[i]);
 	if (err < 0)
@@ -147,8 +156,11 @@ int virtio_console_init(struct virtio_console *c, struct machine *m, int output,
 					      .memory = &m->memory,
 					      .offered = VIRTQ_FEATURES,
 					      .n_queues = CONSOLE_QUEUES },
-		.loop = &m->loop,
-		.output = output };
+		.loop = &m->loop };
+	if (output >= 0)
+		output_open(&c->output, output);
+	else
+		c->output.fd = -1;
 	for (unsigned int i = 0; i < CONSOLE_QUEUES; i++) {
 		c->queues[i] = (struct loop_queue){ .loop = &m->loop,
 			.device = &c->device,
@@ -157,7 +169,7 @@ int virtio_console_init(struct virtio_console *c, struct machine *m, int output,
 			.ready = i == CONSOLE_TRANSMIT ? transmit_ready : receive_ready };
 		loop_queue_init(&c->queues[i]);
 	}
-	c->room = (struct loop_source){ .fd = output, .ready = room_came, .arg = c };
+	c->room = (struct loop_source){ .fd = c->output.fd, .ready = room_came, .arg = c };
 	loop_add(&m->loop, &c->room, 0); // files cannot be waited for, and need not
 	err = machine_add_device(m, &c->device);
 	return err < 0 ? error_set(e, -err, "console: %s", strerror(-err)) : 0;
@@ -168,6 +180,7 @@ void virtio_console_free(struct virtio_console *c)
 	if (!c->loop)
 		return; // it never was
 	loop_remove(c->loop, &c->room);
+	output_close(&c->output);
 	for (unsigned int i = 0; i < CONSOLE_QUEUES; i++)
 		loop_queue_free(&c->queues[i]);
 }

@@ -5,6 +5,7 @@
 #pragma once
 #include "vmm/loop_queue.h"
 #include "vmm/machine.h"
+#include "vmm/output.h"
 
 enum { CONSOLE_RECEIVE, CONSOLE_TRANSMIT, CONSOLE_QUEUES, CONSOLE_INPUT = 512 };
 
@@ -12,7 +13,8 @@ struct virtio_console {
 	struct virtio_device device;
 	struct loop_queue queues[CONSOLE_QUEUES];
 	struct loop *loop;
-	int output; // -1: what the guest writes is dropped
+	struct output output; // fd -1: what the guest writes is dropped
+	uint64_t sent; // bytes of the text that is waited with; transmit's lock
 	struct loop_source room; // of output, if that can be waited for
 	bool waits; // transmit's lock
 	// receive's lock

@@ -139,7 +139,8 @@ int virtq_next(struct virtq *q, struct virtq_chain *chain)
 		return virtq_break(q);
 	q->taken[chain->head / 64] |= 1ull << chain->head % 64;
 	q->next++;
-	count(&q->counted->n_read, chain->size_out);
+	q->last_out = chain->size_out;
+	count(&q->counted->n_read, q->last_out);
 	return 1;
 }
 
@@ -147,6 +148,8 @@ void virtq_put_back(struct virtq *q, uint16_t head)
 {
 	q->taken[head / 64] &= ~(1ull << head % 64);
 	q->next--;
+	count(&q->counted->n_read, -q->last_out);
+	q->last_out = 0;
 }
 
 void virtq_push(struct virtq *q, uint16_t head, uint32_t written)

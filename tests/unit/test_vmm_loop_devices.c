@@ -285,11 +285,47 @@ static void console_output(void **state)
 	close(ends[1]);
 }
 
+// Longer than the reader's pipe: the thread does not wait for the rest, and all of it comes, once.
+static void console_long(void **state)
+{
+	enum { LONG = 100000 };
+	struct machine *m = machine_without_kvm();
+	struct virtio_console c;
+	uint8_t *text = at(m, DATA);
+	static uint8_t bytes[LONG];
+	size_t n = 0;
+	int ends[2];
+
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	assert_true(fcntl(ends[1], F_SETPIPE_SZ, PAGE) >= 0);
+	assert_int_equal(virtio_console_init(&c, m, ends[1], NULL), 0);
+	start(&c.device);
+	for (unsigned int i = 0; i < LONG; i++)
+		text[i] = (uint8_t)(i * 7 + i / 251);
+	offer(m, &c.device, CONSOLE_TRANSMIT, DATA, LONG, 0);
+	assert_int_equal(used(m, CONSOLE_TRANSMIT)->idx, 0);
+	while (n < LONG) {
+		ssize_t got = read(ends[0], bytes + n, sizeof(bytes) - n);
+
+		assert_true(got > 0);
+		n += (size_t)got;
+		settle(m);
+	}
+	assert_memory_equal(bytes, text, LONG);
+	assert_int_equal(used(m, CONSOLE_TRANSMIT)->idx, 1);
+	assert_int_equal(c.device.queues[CONSOLE_TRANSMIT].n_read, LONG);
+	assert_int_equal(fcntl(ends[1], F_GETFL) & O_NONBLOCK, 0); // the others' is as it was
+	machine_without_kvm_free(m);
+	virtio_console_free(&c);
+	close(ends[0]);
+	close(ends[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(rng), cmocka_unit_test(held),
 		cmocka_unit_test(balloon), cmocka_unit_test(console_input),
-		cmocka_unit_test(console_output) };
+		cmocka_unit_test(console_output), cmocka_unit_test(console_long) };
 
 	signal(SIGPIPE, SIG_IGN);
 	return cmocka_run_group_tests(tests, NULL, NULL);
