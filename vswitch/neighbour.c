@@ -62,7 +62,7 @@ void neighbours_free(struct neighbours *n)
 	free(n);
 }
 
-// The table is full: an entry whose neighbour never answered serves another. The lock is held.
+// The table is full: an entry whose neighbour did not answer serves another. The lock is held.
 static uint32_t reuse(struct neighbours *n, struct nexthop *nh)
 {
 	for (unsigned step = 0; step < REUSE_STEPS; step++) {
@@ -71,7 +71,8 @@ static uint32_t reuse(struct neighbours *n, struct nexthop *nh)
 		bool mine;
 
 		rte_spinlock_lock(&e->lock);
-		mine = e->state == NEIGHBOUR_FAILED && e->n_held == 0;
+		mine = (e->state == NEIGHBOUR_FAILED || e->state == NEIGHBOUR_NONE) &&
+		       e->n_held == 0;
 		if (mine) {
 			__atomic_store_n(&e->nh->neighbour, UINT32_MAX, __ATOMIC_RELEASE);
 			e->nh = nh;
@@ -268,7 +269,9 @@ static unsigned step(
 		return 0;
 	}
 	atomic_store_explicit(&e->nh->where, 0, memory_order_relaxed);
-	enter(e, NEIGHBOUR_FAILED, b->now_ns);
+	// RFC 4861 §7.3.3: one that was known is forgotten, and the next packet asks everybody at
+	// once; only one that nobody answers for is left alone for a while.
+	enter(e, e->state == NEIGHBOUR_PROBE ? NEIGHBOUR_NONE : NEIGHBOUR_FAILED, b->now_ns);
 	n = e->n_held;
 	memcpy(lost, e->held, sizeof(e->held));
 	e->n_held = 0;

@@ -15,7 +15,7 @@ enum neighbour_state {
 	NEIGHBOUR_STALE,
 	NEIGHBOUR_DELAY,
 	NEIGHBOUR_PROBE,
-	NEIGHBOUR_FAILED, // did not answer; tried again after a pause
+	NEIGHBOUR_FAILED, // nobody answered for it; tried again after a pause
 	NEIGHBOUR_STATE_COUNT
 };
 

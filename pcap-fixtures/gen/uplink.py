@@ -194,7 +194,7 @@ def moved_out():
     yield At(2)
     yield out()
     yield At(5)
-    yield out()
+    yield out(data=b"who has it now?")
     yield At(8)
     yield out(data=b"by the spare")
 
@@ -202,11 +202,12 @@ def moved_out():
 @capture
 def moved_back():
     # The spare says it has the address now; the router we know is asked, thrice, and is silent.
+    # Then whoever sends next asks everybody.
     yield At(0.05)
     yield answers()
     yield At(1)
     yield announces(SPARE)
-    yield At(8.1)
+    yield At(5.1)
     yield answers(SPARE)
 
 
@@ -232,9 +233,11 @@ def not_moved_out():
 
 @capture
 def gone_out():
-    # Known for 30 s, then used 5 s more, then asked three times: only then is it gone.
+    # Known for 30 s, then used 5 s more, then asked three times: only then is it gone, and who
+    # sends next asks everybody three times, and is dropped, as is for three seconds who sends
+    # after that.
     yield out()
-    for seconds in (40, 44, 47, 50):
+    for seconds in (40, 44, 47, 50, 54):
         yield At(seconds)
         yield out()
 
