@@ -52,7 +52,22 @@ static void end_holder(int fd)
 	}
 }
 
-static bool has_open(pid_t pid, const struct stat *lock)
+// proc_pid_fdinfo(5): the locks on what the fd is open on, by this fd or one it is a duplicate of.
+static bool fd_has_flock(pid_t pid, const char *fd)
+{
+	char path[64], line[160];
+	bool found = false;
+
+	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%.20s", pid, fd);
+	FILE *f = fopen(path, "re");
+	while (f && !found && fgets(line, sizeof(line), f))
+		found = strncmp(line, "lock:", 5) == 0 && strstr(line, " FLOCK ") != NULL;
+	if (f)
+		fclose(f);
+	return found;
+}
+
+static bool has_flock(pid_t pid, const struct stat *lock)
 {
 	char path[64];
 	struct dirent *e;
@@ -63,13 +78,14 @@ static bool has_open(pid_t pid, const struct stat *lock)
 	DIR *fds = opendir(path);
 	while (fds && !found && (e = readdir(fds)) != NULL)
 		found = fstatat(dirfd(fds), e->d_name, &st, 0) == 0 && st.st_dev == lock->st_dev &&
-			st.st_ino == lock->st_ino;
+			st.st_ino == lock->st_ino && fd_has_flock(pid, e->d_name);
 	if (fds)
 		closedir(fds);
 	return found;
 }
 
-// Who has it open, also before it has said who it is; 0 = nobody in this PID namespace.
+// Who has either lock; 0 = nobody in this PID namespace. /proc/locks would tell who took the flock,
+// which is not who inherited it.
 static pid_t find_holder(int fd)
 {
 	pid_t pid, found = holder(fd);
@@ -81,7 +97,7 @@ static pid_t find_holder(int fd)
 	DIR *all = opendir("/proc");
 	while (all && found <= 0 && (e = readdir(all)) != NULL) {
 		pid = (pid_t)strtol(e->d_name, NULL, 10); // 0: no process
-		if (pid > 0 && pid != getpid() && has_open(pid, &lock))
+		if (pid > 0 && pid != getpid() && has_flock(pid, &lock))
 			found = pid;
 	}
 	if (all)
@@ -102,17 +118,19 @@ static bool is_stranger(pid_t pid, char comm[16])
 	if (!found) // it has ended
 		return false;
 	comm[strcspn(comm, "\n")] = 0;
-	return strncmp(comm, SWITCH_COMM, strlen(SWITCH_COMM)) != 0;
+	// insulad: a switch that has been spawned and not yet begun
+	return strncmp(comm, SWITCH_COMM, strlen(SWITCH_COMM)) != 0 && strcmp(comm, "insulad") != 0;
 }
 
-// 0, or -EBUSY when it has put a record lock there.
-static int check_stranger(int fd, const char *path, char *err, size_t err_size)
+// 0, or -EBUSY when `find` tells of one that has a lock there.
+static int check_stranger(
+	int fd, pid_t (*find)(int fd), const char *path, char *err, size_t err_size)
 {
-	pid_t pid = holder(fd);
+	pid_t pid = find(fd);
 	char comm[16];
 
 	// It still holds the lock: the number has been its own all the time.
-	if (pid <= 0 || !is_stranger(pid, comm) || holder(fd) != pid)
+	if (pid <= 0 || !is_stranger(pid, comm) || find(fd) != pid)
 		return 0;
 	return log_reason(-EBUSY, err, err_size,
 		"%s (pid %d), which is no insula-switch, holds %s; end it with `kill %d`", comm,
@@ -136,19 +154,21 @@ static int does_not_end(int fd, const char *path, char *err, size_t err_size)
 static int take(int fd, const char *path, char *err, size_t err_size)
 {
 	uint64_t end = loop_now_ns() + PATIENCE_MS * 1000000ull;
+	pid_t (*find)(int fd) = find_holder; // which reads all of /proc: once
 
 	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
 		if (errno != EWOULDBLOCK && errno != EINTR)
 			return log_reason(-errno, err, err_size, "cannot lock %s: %m", path);
-		if (check_stranger(fd, path, err, err_size) < 0)
+		if (check_stranger(fd, find, path, err, err_size) < 0)
 			return -EBUSY;
+		find = holder;
 		end_holder(fd);
 		if (loop_now_ns() > end)
 			return does_not_end(fd, path, err, err_size);
 		poll(NULL, 0, PAUSE_MS);
 	}
 	// With the record lock alone it would keep the switch from its own.
-	return check_stranger(fd, path, err, err_size);
+	return check_stranger(fd, holder, path, err, err_size);
 }
 
 int switch_lock_take(const char *run_dir, int *ret_fd, char *err, size_t err_size)

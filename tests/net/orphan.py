@@ -186,8 +186,9 @@ def test_spawned(lab):
 # Another program has locked the file: it is named and left alone.
 STRANGER = """import fcntl, sys
 f = open(sys.argv[1], "r+")
-fcntl.lockf(f, fcntl.LOCK_EX)
-if sys.argv[2] == "both":
+if sys.argv[2] != "flock":
+    fcntl.lockf(f, fcntl.LOCK_EX)
+if sys.argv[2] != "record":
     fcntl.flock(f, fcntl.LOCK_EX)
 print("locked", flush=True)
 sys.stdin.read()
@@ -196,11 +197,13 @@ sys.stdin.read()
 
 def test_stranger(lab):
     fresh(lab)
-    for locks in ("both", "record"):
+    for locks in ("both", "record", "flock"):
         up(lab)
         kill("insulad")
         kill("insula-switch")
-        with subprocess.Popen([sys.executable, "-c", STRANGER, run_dir("switch.lock"), locks],
+        # This process only has it open: it is not the one to end.
+        with open(run_dir("switch.lock"), encoding="ascii"), \
+             subprocess.Popen([sys.executable, "-c", STRANGER, run_dir("switch.lock"), locks],
                               stdin=subprocess.PIPE, stdout=subprocess.PIPE) as stranger:
             assert stranger.stdout.readline() == b"locked\n"
             for word in ("start", "stop"):
@@ -215,7 +218,7 @@ def test_stranger(lab):
 def main():
     lab = labs.Lab(None, sandbox.DIRECTORY)
     netns.create("web")
-    wrapper = os.path.join(sandbox.DIRECTORY, "wrapper")
+    wrapper = os.path.join(sandbox.DIRECTORY, "insula-switch-late")
     with open(SITE_FILE, "w", encoding="utf-8") as f:
         f.write(SITE)
     with open(wrapper, "w", encoding="utf-8") as f:
