@@ -241,6 +241,7 @@ static int step_policy(struct apply *a)
 	free(stored_root);
 	if (r < 0)
 		return step_error(a, r, "compile the policy", why);
+	a->is_stored = a->mode == APPLY_RESTORE && a->compiled->generation < generation;
 	if (!d->ports_held && is_in_force(a))
 		return 0;
 	a->pushed = true;
@@ -318,10 +319,8 @@ static int store_all(struct apply *a, const char *file, const char *yaml, size_t
 {
 	struct store *s = a->d->store;
 	const struct compiled *c = a->compiled;
-	int r = note_taps(a);
+	int r = store_begin(s);
 
-	if (r == 0)
-		r = store_begin(s);
 	for (unsigned i = 0; r == 0 && i < c->n_sections; i++)
 		r = store_put_section(
 			s, c->sections[i].hash, c->sections[i].data, c->sections[i].size);
@@ -340,7 +339,15 @@ static int store_all(struct apply *a, const char *file, const char *yaml, size_t
 static int step_store(struct apply *a, const char *file, const char *yaml, size_t yaml_size)
 {
 	set_leaving_persistent(a, false);
-	int r = store_all(a, file, yaml, yaml_size);
+	int r = note_taps(a);
+	if (r == 0) {
+		r = store_all(a, file, yaml, yaml_size);
+		if (r < 0 && a->is_stored) { // a full disk keeps nobody from what is on it
+			log_warning("state: %s; this start goes by what is stored",
+				store_error(a->d->store));
+			r = 0;
+		}
+	}
 	if (r == 0)
 		return 0;
 	set_leaving_persistent(a, true);

@@ -225,6 +225,21 @@ static int restore_held(struct daemon *d, const struct store_desired *stored, co
 	return r == 0 ? remember(d, stored->file, stored->yaml, stored->yaml_size) : r;
 }
 
+// That the same numbers were used once more need not be written: with a full disk the start goes on
+// without.
+static int keep_numbers(struct daemon *d, struct desired *desired)
+{
+	bool gave = store_round_gave(d->store);
+	int r = store_commit(d->store);
+
+	if (r < 0 && !gave) {
+		log_warning("state: %s; this start goes by what is stored", store_error(d->store));
+		desired->round = 0; // none: who is not marked as used by it is not unused
+		r = 0;
+	}
+	return r;
+}
+
 // At start.
 int daemon_restore(struct daemon *d, char *err, size_t err_size)
 {
@@ -245,7 +260,7 @@ int daemon_restore(struct daemon *d, char *err, size_t err_size)
 	size_t size = stored.yaml_size ? stored.yaml_size : strlen(nothing);
 	r = read_desired(d, "the stored configuration", yaml, size, &desired, &errors);
 	if (r == 0)
-		r = store_commit(d->store);
+		r = keep_numbers(d, desired);
 	else
 		store_rollback(d->store);
 	if (r == -EINVAL && stored.yaml) {

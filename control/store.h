@@ -55,6 +55,8 @@ int store_id(struct store *s, uint64_t round, enum store_id_kind kind, const cha
 int store_address(struct store *s, uint64_t round, uint32_t segment, const char *key,
 	uint32_t first, uint32_t last, bool (*taken)(void *arg, uint32_t address), void *arg,
 	uint32_t *ret_address);
+// Did the round give anything that its owner did not have before?
+bool store_round_gave(const struct store *s);
 // The round's desired state is in force: what it did not use is free (and not reused soon).
 int store_round_accept(struct store *s, uint64_t round);
 // It failed: what it made is free.

@@ -13,6 +13,7 @@ int store_round_begin(struct store *s, uint64_t *ret_round)
 
 	if (r < 0 && r != -ENOENT)
 		return r;
+	s->gave = false;
 	r = store_meta_put(s, "round", ++round);
 	if (r == 0)
 		*ret_round = (uint64_t)round;
@@ -73,6 +74,7 @@ int store_id(struct store *s, uint64_t round, enum store_id_kind kind, const cha
 		sqlite3_bind_int64(st, 3, id);
 		r = store_run(st);
 	} else {
+		s->gave = true;
 		st = store_statement(s, STORE_ID_PUT);
 		sqlite3_bind_int(st, 1, (int)kind);
 		sqlite3_bind_int64(st, 2, id);
@@ -181,6 +183,7 @@ int store_address(struct store *s, uint64_t round, uint32_t segment, const char 
 			*ret_address = (uint32_t)known;
 		return r;
 	}
+	s->gave = true;
 	if (r == 0) { // the network changed, or somebody asked for this very address
 		st = store_statement(s, STORE_ADDRESS_FREE);
 		sqlite3_bind_int64(st, 1, (int64_t)round);
@@ -213,6 +216,11 @@ static int run_for_round(struct store *s, enum store_statement which, uint64_t r
 
 	sqlite3_bind_int64(st, 1, (int64_t)round);
 	return store_run(st);
+}
+
+bool store_round_gave(const struct store *s)
+{
+	return s->gave;
 }
 
 int store_round_accept(struct store *s, uint64_t round)

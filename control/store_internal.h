@@ -92,6 +92,7 @@ struct store {
 	sqlite3_stmt *statements[STORE_STATEMENT_COUNT];
 	uint32_t salt;
 	bool is_new; // made by this opening
+	bool gave; // this round gave a number or an address that its owner did not have
 	int failure; // SQLite's code before the last rollback
 	bool damaged; // a value was found that we never write
 	char error[512];

@@ -207,8 +207,7 @@ def test_no_tun(lab):
     back(lab)
 
 
-# No room for the state: nothing is acknowledged that would be lost.
-def test_full_disk(lab):
+def fill_disk():
     ballast = os.open(os.path.join(STATE, "ballast"), os.O_CREAT | os.O_WRONLY)
     try:
         while os.write(ballast, b"\0" * 4096):
@@ -216,6 +215,11 @@ def test_full_disk(lab):
     except OSError as error:
         assert error.errno == errno.ENOSPC, error
     os.close(ballast)
+
+
+# No room for the state: nothing is acknowledged that would be lost.
+def test_full_disk(lab):
+    fill_disk()
     # A little more room each time, so that it ends at one write after another; with another number
     # of workers, so that the ports have gone to another switch by then.
     steps, wanted = set(), changed_document() | {"settings": {"workers": 2}}
@@ -227,6 +231,27 @@ def test_full_disk(lab):
         os.truncate(f"{STATE}/ballast", os.stat(f"{STATE}/ballast").st_size - (16 << 10))
     assert len(steps) > 1, f"it failed at one step only: {steps}"
     os.unlink(f"{STATE}/ballast")
+    back(lab)
+
+
+# A tap whose queues were all closed says "up" afterwards instead of "unknown".
+def state_but_links(lab):
+    return {k: v for k, v in state(lab).items() if not k.endswith(" link")}
+
+
+# What is stored needs no room to be started from, whoever died, and is what it was.
+def test_full_disk_start(lab):
+    before = state_but_links(lab)
+    fill_disk()
+    for programs in (["insulad"], ["insulad", "insula-switch"]):
+        for program in programs:
+            lab.kill(program)
+        lab.start()
+        left = differences(before, state_but_links(lab))
+        assert not left and works(lab), f"without {programs}: {left}"
+        assert "disk is full" in lab.log().rpartition("insulad")[0], lab.log()
+    os.unlink(f"{STATE}/ballast")
+    lab.apply_document(changed_document())
     back(lab)
 
 
