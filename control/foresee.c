@@ -19,6 +19,16 @@ static void warn(json_t *warnings, const char *port, const char *text)
 	json_array_append_new(warnings, json_sprintf("port %s: %s", port, text));
 }
 
+static void add_fallback(json_t *changes, const struct desired_port *want,
+	const struct port_spec *choice, const char *why)
+{
+	char what[300], text[PORT_REASON_SIZE + 320];
+
+	port_spec_describe(choice, what, sizeof(what));
+	snprintf(text, sizeof(text), "%s, because %s", what, why);
+	plan_add_detail(changes, port_kinds[want->kind], want->name, text);
+}
+
 // Broken, and the file leaves it where it is?
 static bool is_repair(const struct port_changes *ports, const struct port *p)
 {
@@ -49,6 +59,22 @@ static void add_repair(
 		snprintf(text + used, sizeof(text) - used, "; falls back to %s", what);
 	}
 	plan_add_detail(changes, port_kinds[want->kind], p->name, text);
+}
+
+// What is new or changed, and cannot have its first choice: the sentence that apply says then.
+static void tell_of_fallbacks(struct daemon *d, const struct desired *desired,
+	const struct port_changes *ports, json_t *changes)
+{
+	for (unsigned i = 0; i < ports->n; i++) {
+		const struct port_change *c = &ports->v[i];
+		const char *nat_user = port_changes_nat_user(ports, d->ports, desired, c->new);
+		char why[PORT_REASON_SIZE];
+		int choice = c->was_broken
+				     ? 0
+				     : port_check(d, c->new, c->donor, nat_user, why, sizeof(why));
+		if (choice > 0)
+			add_fallback(changes, c->desired, &c->new->want[choice], why);
+	}
 }
 
 // A tap in use whose device goes, also when the file changes no more than its queues.
@@ -309,6 +335,7 @@ json_t *foresee_diff(
 		if (falls_to)
 			add_repair(changes, want, p, falls_to);
 	}
+	tell_of_fallbacks(d, desired, &ports, changes);
 	json_t *fails = failures(d, desired, &ports);
 	*ret_fails = json_array_size(fails) > 0;
 	warn_of_failures(fails, *ret_warnings);
@@ -358,16 +385,13 @@ static void add_fallbacks(struct daemon *d, json_t *changes)
 	for (uint32_t id = 1; id <= d->ports->max_id; id++) {
 		const struct port *p = d->ports->by_id[id];
 		const struct desired_port *want = p ? desired_port_by_id(d->desired, id) : NULL;
-		char what[300], text[sizeof(p->fallback) + 320];
 		if (!want || !p->fallback[0])
 			continue;
-		port_spec_describe(port_spec_of(p), what, sizeof(what));
-		snprintf(text, sizeof(text), "%s, because %s", what, p->fallback);
 		// Only of what this apply touched.
 		for (size_t i = 0; i < n; i++) {
 			json_t *c = json_array_get(changes, i);
 			if (strcmp(json_string_value(json_object_get(c, "name")), p->name) == 0)
-				plan_add_detail(changes, port_kinds[want->kind], p->name, text);
+				add_fallback(changes, want, port_spec_of(p), p->fallback);
 		}
 	}
 }

@@ -223,7 +223,7 @@ int port_check(struct daemon *d, const struct port *p, const struct port *donor,
 		char why[256];
 		r = port_check_candidate(d, p, &p->want[i], donor, why, sizeof(why));
 		if (r == 0)
-			return 0;
+			return (int)i;
 		add_reason(&p->want[i], why, err, err_size);
 	}
 	add_nat_user(p, nat_user, err, err_size);

@@ -85,7 +85,8 @@ int port_check_candidate(struct daemon *d, const struct port *p, const struct po
 	const struct port *donor, char *err, size_t err_size);
 // The candidate port_make would choose, as far as can be seen without making anything.
 unsigned port_expect(const struct port *p, const char *nat_user);
-// Would port_make fail, as far as can be seen? -errno with the sentence it would say, else 0.
+// What would port_make come to, as far as can be seen? The candidate, with what speaks against
+// those before it in err; -errno with the sentence if it would fail.
 int port_check(struct daemon *d, const struct port *p, const struct port *donor,
 	const char *nat_user, char *err, size_t err_size);
 // Deletes the taps of n ports (NULLs and other kinds are passed over), a namespace at a time. Their

@@ -53,9 +53,16 @@ def check(lab, text, name, kind, *reasons):
     assert status == 0 and not again, f"applied and yet: {again}"
 
 
+# What apply says of a fallback diff has foretold, word for word, but for what only trying tells; of
+# a repair it has said where it falls back to.
 def apply(lab, wanted):
     lab.document = wanted
-    return lab.apply_document(wanted)
+    _, foretold = lab.try_document("diff", wanted)
+    text = lab.apply_document(wanted)
+    for line in text.splitlines():
+        tried = "cannot listen" in line or "falls back to" in line
+        assert ", because" not in line or tried or line in foretold, f"{line}\nnot in: {foretold}"
+    return text
 
 
 # By whichever uplink, the guest gets there, from the address it stands behind.
