@@ -17,6 +17,8 @@
 #include <rte_ethdev.h>
 #include <rte_spinlock.h>
 #include "control/devargs.h"
+#include "vswitch/driver_interrupts.h"
+#include "vswitch/driver_leftovers.h"
 #include "vswitch/driver_patience.h"
 #include "vswitch/driver_words.h"
 #include "vswitch/port.h"
@@ -27,6 +29,9 @@ enum {
 	// Per queue: both rings full, and what is under way in workers' hands and caches.
 	MBUFS_PER_QUEUE = 2 * N_DESCRIPTORS + 1024,
 	POOLS_MAX = 64,
+	// All of a driver's waits for who serves its socket. insulad gives a removal 2 s.
+	CREATE_MS = 1000,
+	DESTROY_MS = 500,
 };
 
 static_assert((int)PROTO_MAX_DEVICES <= RTE_MAX_ETHPORTS, "insulad refuses more");
@@ -42,6 +47,8 @@ struct ethdev {
 	struct rte_mempool *pool; // immutable
 	bool multi_segs; // immutable: sends chains
 	bool link_events; // immutable
+	// immutable: its far end has hung up, and the driver does not dial again
+	bool dead_when_down;
 	struct ethdev_queue queues[PORT_MAX_QUEUES];
 };
 
@@ -126,8 +133,24 @@ static int on_event(uint16_t dev, enum rte_eth_event_type type, void *arg, void 
 		atomic_store(&p->up, 0);
 	} else if (rte_eth_link_get_nowait(dev, &link) == 0) {
 		atomic_store(&p->up, link.link_status == RTE_ETH_LINK_UP);
+		if (link.link_status == RTE_ETH_LINK_DOWN &&
+			((const struct ethdev *)p->priv)->dead_when_down)
+			atomic_store(&p->dead, 1);
 	}
 	return 0;
+}
+
+// Of a device whose driver did not get to ask all that it had to, whatever it made of that.
+static int describe_lost(const struct port_params *params, int lost, char *err, size_t err_size)
+{
+	if (lost == -ETIMEDOUT)
+		snprintf(err, err_size,
+			"no device '%.100s': who serves its socket does not answer within %d s",
+			params->arg, CREATE_MS / 1000);
+	else
+		snprintf(err, err_size, "no device '%.100s': who serves its socket hangs up",
+			params->arg);
+	return -EIO;
 }
 
 static int setup_queues(struct ethdev *e, const struct port_params *params,
@@ -185,6 +208,7 @@ static int configure(struct port *p, struct ethdev *e, const struct port_params 
 	}
 	e->link_events = *info.dev_flags & RTE_ETH_DEV_INTR_LSC;
 	conf.intr_conf.lsc = e->link_events;
+	e->dead_when_down = strcmp(info.driver_name, "net_virtio_user") == 0;
 	r = setup_queues(e, params, &info, &conf);
 	if (r != 0) { // a driver may refuse rx interrupts only when it starts
 		conf.intr_conf.rxq = 0;
@@ -267,9 +291,9 @@ static int probe_bus(const struct port_params *params, char ret_said[DRIVER_WORD
 	if (r != 0)
 		return r;
 	driver_words_listen(ret_said);
-	driver_patience(true);
+	driver_leftovers_watch();
 	r = rte_dev_probe(params->arg);
-	driver_patience(false);
+	driver_leftovers_end(r != 0);
 	driver_words_end();
 	if (!vfio_lend_end()) {
 		snprintf(err, err_size,
@@ -278,6 +302,8 @@ static int probe_bus(const struct port_params *params, char ret_said[DRIVER_WORD
 			params->arg);
 		return -EBUSY;
 	}
+	if (r != 0 && driver_patience_lost() != 0)
+		return describe_lost(params, driver_patience_lost(), err, err_size);
 	if (r != 0) {
 		describe_refusal(params, r, ret_said, err, err_size);
 		return r == -EFAULT ? -ENODEV : r;
@@ -340,6 +366,38 @@ static void follow_link(struct port *p, const struct ethdev *e)
 	}
 }
 
+// Closes and detaches; what was not started is not stopped.
+static void put_away(struct ethdev *e)
+{
+	rte_eth_dev_stop(e->dev);
+	driver_interrupts_settle();
+	rte_eth_dev_close(e->dev);
+	rte_dev_remove(e->device);
+	retire_pool(e->pool);
+}
+
+static int make_device(struct port *p, struct ethdev *e, const struct port_params *params,
+	char *err, size_t err_size)
+{
+	int r = probe(e, params, err, err_size);
+
+	if (r != 0)
+		return r;
+	r = make_pool(e, params, err, err_size);
+	if (r != 0) {
+		rte_dev_remove(e->device);
+		return r;
+	}
+	r = configure(p, e, params, err, err_size);
+	if (r == 0)
+		rte_eth_promiscuous_enable(e->dev); // best effort: some know no other mode
+	if (driver_patience_lost() != 0)
+		r = describe_lost(params, driver_patience_lost(), err, err_size);
+	if (r != 0)
+		put_away(e);
+	return r;
+}
+
 static int ethdev_create(
 	struct port *p, const struct port_params *params, char *err, size_t err_size)
 {
@@ -356,32 +414,20 @@ static int ethdev_create(
 		return -ENOMEM;
 	}
 	memset(e, 0, sizeof(*e));
-	r = probe(e, params, err, err_size);
-	if (r != 0)
-		goto free_port;
-	r = make_pool(e, params, err, err_size);
-	if (r != 0)
-		goto remove;
 	p->n_queues = (uint16_t)params->n_queues;
 	p->priv = e;
-	r = configure(p, e, params, err, err_size);
-	if (r != 0)
-		goto close;
-	rte_eth_promiscuous_enable(e->dev); // best effort: some know no other mode
+	driver_patience_begin(CREATE_MS);
+	r = make_device(p, e, params, err, err_size);
+	driver_patience_end();
+	if (r != 0) {
+		p->priv = NULL;
+		free(e);
+		return r;
+	}
 	follow_link(p, e);
 	for (; p->params.n_fds > 0; p->params.n_fds--) // DPDK has its own
 		close(p->params.fds[p->params.n_fds - 1]);
 	return 0;
-
-close:
-	rte_eth_dev_close(e->dev);
-	retire_pool(e->pool);
-remove:
-	rte_dev_remove(e->device);
-free_port:
-	p->priv = NULL;
-	free(e);
-	return r;
 }
 
 static void ethdev_destroy(struct port *p)
@@ -391,10 +437,9 @@ static void ethdev_destroy(struct port *p)
 	rte_eth_dev_callback_unregister(e->dev, RTE_ETH_EVENT_INTR_RMV, on_event, p);
 	if (e->link_events)
 		rte_eth_dev_callback_unregister(e->dev, RTE_ETH_EVENT_INTR_LSC, on_event, p);
-	rte_eth_dev_stop(e->dev);
-	rte_eth_dev_close(e->dev);
-	rte_dev_remove(e->device);
-	retire_pool(e->pool);
+	driver_patience_begin(DESTROY_MS);
+	put_away(e);
+	driver_patience_end();
 	p->priv = NULL;
 	free(e);
 }
