@@ -64,20 +64,19 @@ bool devargs_address(const char *devargs, char ret_address[DEVARGS_ADDRESS_SIZE]
 	return true;
 }
 
-// DPDK's other syntax: layers that begin with one of these, at first or behind a slash.
-static bool selects(const char *devargs)
+// DPDK's other syntax: layers that begin with one of these, at first or behind a slash, be that in
+// a path. The first of them, or NULL.
+static const char *selection(const char *devargs)
 {
 	static const char *const keys[] = { "bus=", "class=", "driver=" };
 
-	for (unsigned i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
-		size_t len = strlen(keys[i]);
-		for (const char *s = devargs; s; s = strchr(s, '/')) {
-			s += *s == '/';
-			if (strncmp(s, keys[i], len) == 0)
-				return true;
-		}
+	for (const char *s = devargs; s; s = strchr(s, '/')) {
+		s += *s == '/';
+		for (unsigned i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+			if (strncmp(s, keys[i], strlen(keys[i])) == 0)
+				return s;
 	}
-	return false;
+	return NULL;
 }
 
 // Drivers of network devices are called so (of virtio_user0 there is net_virtio_user0, too); a bus
@@ -95,8 +94,12 @@ const char *devargs_mistake(const char *devargs)
 	size_t len = strcspn(devargs, ",");
 	char address[DEVARGS_ADDRESS_SIZE];
 	bool pci = devargs_address(devargs, address);
+	const char *selected = selection(devargs);
 
-	if (selects(devargs))
+	if (selected && selected > devargs + len)
+		return "has bus=, class= or driver= behind a slash, by which DPDK selects devices "
+		       "also in the middle of a path; allowed: another path";
+	if (selected)
 		return "selects devices by bus=, class= or driver=; allowed: the name of one, like "
 		       "0000:01:00.0 or net_null0";
 	if (pci || is_driver(devargs, len))
@@ -132,6 +135,19 @@ bool devargs_unknown(const char *devargs, char *text, size_t size)
 	return true;
 }
 
+// argument: KEY=VALUE; "" = any devargs have it.
+static bool has_argument(const char *devargs, const char *argument)
+{
+	size_t len = strlen(argument);
+
+	for (const char *s = strchr(devargs, ','); s && len; s = strchr(s, ',')) {
+		s++;
+		if (strncmp(s, argument, len) == 0 && (s[len] == 0 || s[len] == ','))
+			return true;
+	}
+	return len == 0;
+}
+
 bool devargs_out_of_reach(const char *devargs, enum devargs_user user, char *text, size_t size)
 {
 	static const char *const on_interface[DEVARGS_USER_COUNT] = {
@@ -153,7 +169,7 @@ bool devargs_out_of_reach(const char *devargs, enum devargs_user user, char *tex
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
 		if ((strncmp(devargs, "net", 3) != 0 && strncmp(devargs, "eth", 3) != 0) ||
 			strncmp(devargs + 3, all[i].driver, strlen(all[i].driver)) != 0 ||
-			!strstr(devargs, all[i].argument))
+			!has_argument(devargs, all[i].argument))
 			continue;
 		snprintf(text, size,
 			"no device '%.60s': its driver needs %s, which the switch never has; use "
