@@ -229,7 +229,9 @@ void ports_on_event(struct daemon *d, const struct proto_port_event *e)
 	if (!p)
 		return;
 	if (e->up == 2)
-		port_mark_broken(d, p, "its device was deleted underneath");
+		port_mark_broken(d, p,
+			port_is_device(p) && !is_card(p) ? "who serves its socket has hung up"
+							 : "its device was deleted underneath");
 	else
 		p->up = e->up == 1;
 }

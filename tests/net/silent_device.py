@@ -27,7 +27,7 @@ class BackEnd:
     """As much of a vhost-user back end as virtio_user wants, for as long as it is answering."""
 
     def __init__(self, path):
-        self.path, self.answering, self.tries = path, True, 0
+        self.path, self.answering, self.tries, self.peers = path, True, 0, []
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(path)
         os.chmod(path, 0o777)  # the switch is nobody
@@ -38,6 +38,7 @@ class BackEnd:
         while True:
             peer = self.listener.accept()[0]
             self.tries += 1
+            self.peers.append(peer)
             threading.Thread(target=self.serve, args=(peer,), daemon=True).start()
 
     def serve(self, peer):
@@ -54,6 +55,13 @@ class BackEnd:
         except OSError:
             pass  # the switch is dead
         peer.close()
+
+    def hang_up(self):
+        for peer in self.peers:
+            try:
+                peer.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # of an earlier life
 
     @staticmethod
     def take(peer, size):
@@ -131,7 +139,7 @@ def test_silent(lab):
     # Each was tried once. From then on there is nearly always somebody who answers.
     wait_states(lab, "broken")
     deadline = time.monotonic() + 20
-    while not all("driver says" in p["trouble"] for p in lab.list("port") if "/sick." in p["name"]):
+    while not all("does not answer" in p["trouble"] for p in lab.list("port") if "/sick." in p["name"]):
         assert time.monotonic() < deadline, lab.list("port")
         time.sleep(0.1)
     tries = sum(end.tries for end in ends)
@@ -150,6 +158,29 @@ def test_silent(lab):
         end.answering = True
     lab.apply_document(with_devices(ends))
     wait_states(lab, "up")
+
+
+# The driver does not dial again: the port is made anew, and goes on without whoever has gone for good.
+def test_hang_up(lab):
+    ends = [BackEnd("/run/leaving")]
+    lab.apply_document(with_devices(ends))
+    wait_states(lab, "up")
+    mark, tries = len(lab.log()), ends[0].tries
+    ends[0].hang_up()
+    deadline = time.monotonic() + 20
+    while "its device is back" not in lab.log()[mark:]:
+        assert time.monotonic() < deadline, lab.log()[mark:]
+        time.sleep(0.05)
+    assert "who serves its socket has hung up" in lab.log()[mark:], lab.log()[mark:]
+    assert ends[0].tries == tries + 1
+    wait_states(lab, "up")
+
+    os.unlink(ends[0].path)
+    ends[0].hang_up()
+    wait_states(lab, "broken")
+    trouble = [p["trouble"] for p in lab.list("port") if "/sick." in p["name"]][0]
+    assert "hung up" in trouble or "No such file" in trouble, trouble
+    lab.apply_document(first_document())
 
 
 # Both die: a start does not wait for them either.
