@@ -28,6 +28,7 @@ class BackEnd:
 
     def __init__(self, path):
         self.path, self.answering, self.tries, self.peers = path, True, 0, []
+        self.pause_s = 0
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(path)
         os.chmod(path, 0o777)  # the switch is nobody
@@ -48,6 +49,8 @@ class BackEnd:
                 body = self.take(peer, size)
                 if not self.answering:
                     continue
+                if request in (GET_FEATURES, GET_VRING_BASE):
+                    time.sleep(self.pause_s)
                 if request == GET_FEATURES:
                     peer.sendall(struct.pack("=IIIQ", request, REPLY, 8, VERSION_1))
                 elif request == GET_VRING_BASE:
@@ -80,11 +83,12 @@ def first_document():
     return {"version": 1, "tenants": [laptops.tenant("red", 10, ["10.0.0.11", "10.0.0.12"])]}
 
 
-def with_devices(ends):
+def with_devices(ends, arguments=""):
     document = first_document()
     document["tenants"][0]["instances"].append({"name": "sick", "nics": [
         {"name": f"eth{n}", "network": "lan", "type": "ethdev",
-         "devargs": f"net_virtio_user{n},path={end.path}"} for n, end in enumerate(ends)]})
+         "devargs": f"net_virtio_user{n},path={end.path}{arguments}"}
+        for n, end in enumerate(ends)]})
     return document
 
 
@@ -139,7 +143,8 @@ def test_silent(lab):
     # Each was tried once. From then on there is nearly always somebody who answers.
     wait_states(lab, "broken")
     deadline = time.monotonic() + 20
-    while not all("does not answer" in p["trouble"] for p in lab.list("port") if "/sick." in p["name"]):
+    while not all("does not answer" in p["trouble"] for p in lab.list("port")
+                  if "/sick." in p["name"]):
         assert time.monotonic() < deadline, lab.list("port")
         time.sleep(0.1)
     tries = sum(end.tries for end in ends)
@@ -160,7 +165,33 @@ def test_silent(lab):
     wait_states(lab, "up")
 
 
-# The driver does not dial again: the port is made anew, and goes on without whoever has gone for good.
+# Each answer comes within a second, all of them would take a quarter of a minute. Who goes takes no
+# longer than who comes.
+def test_slow(lab):
+    ends = [BackEnd("/run/slow")]
+    lab.apply_document(with_devices(ends, ",queues=8"))
+    wait_states(lab, "up")
+    ends[0].pause_s = 0.9
+    switch = lab.status()["switch"]["pid"]
+    begin = time.monotonic()
+    lab.apply_document(first_document())
+    assert time.monotonic() - begin < 2
+    assert lab.status()["switch"]["pid"] == switch
+
+    ends[0].pause_s = 0
+    lab.apply_document(with_devices(ends, ",queues=8"))
+    wait_states(lab, "up")
+    ends[0].pause_s = 0.9
+    stream = Stream(lab, "slow")
+    lab.kill("insula-switch")
+    stream.wait_after(time.monotonic() + DARK_S)
+    wait_states(lab, "broken")
+    stream.wait_after(time.monotonic() + DARK_S)
+    dark = stream.end()
+    assert dark < DARK_S, f"dark for {dark:.2f} s"
+
+
+# The driver does not dial again: the port is made anew, and broken once nobody serves it.
 def test_hang_up(lab):
     ends = [BackEnd("/run/leaving")]
     lab.apply_document(with_devices(ends))
