@@ -1,16 +1,38 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Waits for DPDK's interrupt thread, see driver_interrupts.h. Called by port_ethdev.c, control
-// thread.
+// Waits for DPDK's interrupt thread, see driver_interrupts.h. The linker leads every driver's
+// rte_intr_callback_unregister() through here (--wrap in meson.build). Called by port_ethdev.c,
+// control thread.
 #include "vswitch/driver_interrupts.h"
 
 #include <errno.h>
 #include <semaphore.h>
 #include <time.h>
 #include <rte_alarm.h>
+#include <rte_interrupts.h>
+#include "vswitch/control.h"
 
 enum {
 	AT_MOST_S = 1, // nothing that it runs waits
 };
+
+int __real_rte_intr_callback_unregister(
+	const struct rte_intr_handle *handle, rte_intr_callback_fn call, void *arg);
+int __wrap_rte_intr_callback_unregister(
+	const struct rte_intr_handle *handle, rte_intr_callback_fn call, void *arg);
+
+// Drivers take no notice when it stays registered because it runs just now, and free what it works
+// on. virtio_user's runs all the time while an answer lies in its socket that nobody waits for.
+int __wrap_rte_intr_callback_unregister(
+	const struct rte_intr_handle *handle, rte_intr_callback_fn call, void *arg)
+{
+	uint64_t end = control_now_ns(CLOCK_MONOTONIC) + AT_MOST_S * UINT64_C(1000000000);
+	int r;
+
+	do
+		r = __real_rte_intr_callback_unregister(handle, call, arg);
+	while (r == -EAGAIN && !rte_thread_is_intr() && control_now_ns(CLOCK_MONOTONIC) < end);
+	return r;
+}
 
 static void reached(void *arg)
 {

@@ -153,6 +153,20 @@ static void hangs_up_in_use(void **state)
 	remove_in_time();
 }
 
+// An answer that nobody waits for keeps DPDK's interrupt thread in the driver; who removes the port
+// meanwhile takes that thread's device away from it.
+static void says_too_much(void **state)
+{
+	for (unsigned i = 0; i < 20; i++) {
+		add_well(1);
+		assert_int_equal(send(back_end.connection, "x", 1, MSG_NOSIGNAL), 1);
+		poll(NULL, 0, 1);
+		remove_in_time();
+		while (back_end.n_ended <= i)
+			sched_yield();
+	}
+}
+
 // While the port is started; the driver takes no notice.
 static void hangs_up_in_the_middle(void **state)
 {
@@ -194,6 +208,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(slow_to_be_let_go, setup, teardown),
 		cmocka_unit_test_setup_teardown(nothing_is_left, setup, teardown),
 		cmocka_unit_test_setup_teardown(hangs_up_in_use, setup, teardown),
+		cmocka_unit_test_setup_teardown(says_too_much, setup, teardown),
 		cmocka_unit_test_setup_teardown(hangs_up_in_the_middle, setup, teardown),
 	};
 
