@@ -20,6 +20,9 @@ enum {
 };
 
 #define SECOND_NS 1000000000ull
+#define PATH_NS (5 * SECOND_NS)
+#define PROBE_AGAIN_NS (SECOND_NS / 100)
+#define QUIET_NS (SECOND_NS / 50)
 
 void circulate_make(
 	uint8_t *buffer, const struct net *from, const struct net *to, size_t size, uint16_t flow)
@@ -98,13 +101,36 @@ static unsigned nic_turn(struct nic *nic)
 	return n;
 }
 
+// Who serves the nics' rings may need a moment before it carries anything: one frame at a time, in
+// the first nic's first buffer, until one has come through and no more do.
+static bool path_wait(struct net *here, struct net *there, size_t size)
+{
+	uint64_t start = time_ns(), again = start, came = 0, now = start;
+	uint8_t *probe = here->nic.rx_buffers, *buffer;
+	uint32_t got;
+
+	for (; now < start + PATH_NS && (!came || now < came + QUIET_NS); now = time_ns()) {
+		if (virtq_take(&here->nic.tx, &got) == probe)
+			again = now + PROBE_AGAIN_NS;
+		if (!came && again && now >= again) {
+			circulate_make(probe, here, there, size, 0);
+			circulate_tx_give(&here->nic, probe, (uint32_t)(HEADER_SIZE + size));
+			virtq_kick(&here->nic.tx);
+			again = 0; // not before the device is done with this one
+		}
+		buffer = virtq_take(&there->nic.rx, &got);
+		if (!buffer)
+			continue;
+		came = circulate_turn(buffer, got) ? now : came;
+		circulate_rx_give(&there->nic, buffer);
+	}
+	return came > 0 && again; // the buffer is back
+}
+
 // Of the first nic's buffers, `n_frames` are sent; all others wait for frames.
 static void frames_begin(
 	struct net *here, struct net *there, unsigned n_frames, size_t size, uint16_t n_flows)
 {
-	for (unsigned i = 0; i < there->nic.rx.size; i++)
-		circulate_rx_give(&there->nic, there->nic.rx_buffers + i * NIC_RX_SIZE);
-	virtq_kick(&there->nic.rx);
 	for (unsigned i = 0; i < here->nic.rx.size; i++) {
 		uint8_t *buffer = here->nic.rx_buffers + i * NIC_RX_SIZE;
 
@@ -137,6 +163,14 @@ static bool run_circulate(const struct arguments *args)
 			(unsigned)MIN_SIZE, MAX_SIZE);
 		return false;
 	}
+	for (unsigned i = 0; i < nets[1]->nic.rx.size; i++)
+		circulate_rx_give(&nets[1]->nic, nets[1]->nic.rx_buffers + i * NIC_RX_SIZE);
+	virtq_kick(&nets[1]->nic.rx);
+	if (!path_wait(nets[0], nets[1], size)) {
+		say("fail circulate: nothing comes through");
+		return false;
+	}
+	say("ok circulation begins");
 	frames_begin(nets[0], nets[1], (unsigned)n_frames, size, (uint16_t)n_flows);
 	start = time_ns();
 	while (time_ns() < start + seconds * SECOND_NS) {
