@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # HOSTILE.md B by number, and H-31, told by a guest in insula-vmm: to the switch's rings
-# (vhost-user) and to those that insula-vmm serves itself (a tap). Beside it another tenant's pair,
-# two nics of one machine, exchanges checked frames all the time, and a neighbour of the attacker's
-# sends to it.
-# After each number the attacker has to reach its neighbour again, and the pair must have got what
-# it offered; at the end nothing may have grown. Runs in a sandbox.
+# (vhost-user) and to those that insula-vmm serves itself (a tap, a disk). Beside it another
+# tenant's pair, two nics of one machine, exchanges checked frames all the time, and a neighbour of
+# the attacker's sends to it. After each number the attacker has to reach its neighbour again, and
+# the pair must have got what it offered; at the end nothing may have grown. Runs in a sandbox.
 import os
 import statistics
 import subprocess
@@ -34,6 +33,9 @@ NUMBERS = {"H-14": (3, "parse_virtq"), "H-15": (4, "parse_virtq"), "H-16": (5, "
 # Where a card of insula-vmm's own has to ask for a reset at some of the lies (virtio 1.2, 2.1.2).
 TAP_BREAKS = {"H-14", "H-15", "H-16", "H-17", "H-18", "H-21", "H-22"}
 TAP_MS = 30 # of one lie; one that breaks the card is over at once
+# The same of a disk, and of those the ones that may not.
+DISK_BREAKS = {"H-14", "H-15", "H-16", "H-17", "H-18", "H-19", "H-20", "H-22"}
+DISK_GOES_ON = {"H-25", "H-27", "H-28", "H-29"}
 # Those that do not pass with the switch's vhost-user, and why. One that does is a failure: it
 # belongs up there.
 FAILS = {"H-30": "there is no dirty log to turn on: librte_vhost's is not offered, as insula-vmm "
@@ -326,6 +328,28 @@ def test_tap(_lab, _victims):
     odd = [line for _, line in attack.machine.said if not line.startswith(("ok ", "guest: "))]
     assert not odd, odd
     netns.run("ip", "link", "delete", "vmtap")
+
+
+# Those that a disk's queue can be told: the guest ends badly where the disk does not answer
+# afterwards. All of them read.
+def test_disk(_lab, _victims):
+    path, content = os.path.join(sandbox.DIRECTORY, "disk"), os.urandom(1 << 20)
+    with open(path, "wb") as file:
+        file.write(content)
+    machine = machines.Machine(machines.command(
+        f"sleep:1,hostile-disk:{TAP_MS},sleep:1,sleep:600000", "--disk", f"file={path}"))
+    machine.wait("ok sleep")
+    before = size_of(machine.process.pid)
+    machine.wait("ok sleep")
+    after = size_of(machine.process.pid)
+    machine.kill()
+    told = [line.split() for line in machine.lines if line.startswith("ok hostile-disk")]
+    broken = {words[2] for words in told if "needs-reset" in words}
+    print(f"a disk: {len(told)} lies; fds, KiB: {before}, then {after}", flush=True)
+    assert DISK_BREAKS <= broken and not broken & DISK_GOES_ON, sorted(broken)
+    assert after[0] == before[0] and after[1] <= before[1] + GROWTH_KIB, (before, after)
+    with open(path, "rb") as file:
+        assert file.read() == content
 
 
 def main():
