@@ -32,7 +32,7 @@ NUMBERS = {"H-14": (3, "parse_virtq"), "H-15": (4, "parse_virtq"), "H-16": (5, "
            "H-29": (1, "guard_non_ip tx_full")}
 # Where a card of insula-vmm's own has to ask for a reset at some of the lies (virtio 1.2, 2.1.2).
 TAP_BREAKS = {"H-14", "H-15", "H-16", "H-17", "H-18", "H-21", "H-22"}
-TAP_MS = 30 # of one lie; one that breaks the card is over at once
+TAP_MS, TAP_AGAIN_MS = 30, 500 # of one lie; one that breaks the card is over at once
 # The same of a disk, and of those the ones that may not.
 DISK_BREAKS = {"H-14", "H-15", "H-16", "H-17", "H-18", "H-19", "H-20", "H-22"}
 DISK_GOES_ON = {"H-25", "H-27", "H-28", "H-29"}
@@ -46,7 +46,7 @@ SHARE, INTERVAL_S = 0.4, 0.05 # of what the pair carries alone; of its reports
 DELIVERED, SLOWER, SLOWER_US = 0.95, 2, 200 # HOSTILE.md, "Pass"
 # Latency is judged where the attacker's loops have a processor of their own, and the host is quiet.
 QUIET_US, CPUS = 1000, sorted(os.sched_getaffinity(0))
-TRIES = 4 # a number that the host's other work made look bad does not look bad so often
+TRIES = 6 # a number that the host's other work made look bad does not look bad so often
 ATTACKER, NEIGHBOUR, PAIR = "red-2", "red-1", ("blue-1", "blue-2")
 ADDRESS, NEIGHBOURS, TAP_ADDRESS, TAP_HOST = "10.0.0.12", "10.0.0.11", "10.77.0.2", "10.77.0.1"
 GROWTH_KIB, LOG_LINES = 512, 4
@@ -123,11 +123,17 @@ class Victims:
                 if line.startswith("x ") and begin < at <= end]
 
 
+# Frames a second that come back, over a second in which some do: switch and pair may need a moment.
 def capacity(lab):
-    victims = Victims(lab, 0, 1)
-    victims.machine.until("guest: done")
-    assert victims.machine.end() == 0
-    return statistics.median(i[1] for i in victims.between(0, time.monotonic())) / INTERVAL_S
+    begin = time.monotonic()
+    victims = Victims(lab, 0, 600)
+
+    def seen():
+        return [i[1] for i in victims.between(begin, time.monotonic()) if i[1] > 0]
+
+    vhost.until("frames go round between the pair", lambda: len(seen()) >= 1 / INTERVAL_S)
+    victims.machine.kill()
+    return statistics.median(seen()) / INTERVAL_S
 
 
 def delivered(intervals):
@@ -146,6 +152,7 @@ class Attack:
         self.times, self.rests, self.machine = {}, [], None
 
     def begin(self, numbers, more=""):
+        self.rests = []
         words = [f"ip:{self.address}:24", f"reach:{self.neighbour}:10", "serve:60"]
         for number, ms in numbers.items():
             words += [f"hostile:{number}:{ms}", f"reach:{self.neighbour}:10", "serve:60"]
@@ -246,6 +253,8 @@ def lie_ms(number):
 # What the pair got while a number was told, beside what it gets else; a sentence if that is bad.
 def judge(victims, number, during, alone):
     intervals = victims.between(*during)
+    if not intervals or not alone:
+        return "the pair said nothing"
     share, usual = delivered(intervals), delivered(alone)
     p50, p99 = (statistics.median(i[n] for i in intervals) for n in (3, 4))
     own_p50, own_p99 = (statistics.median(i[n] for i in alone) for n in (3, 4))
@@ -277,26 +286,37 @@ def tell_all(lab, attack, victims, numbers):
         assert set(counters) & set(NUMBERS[number][1].split()), f"{number}: only {counters} moved"
     attack.rest()
     attack.end()
-    alone = [i for rest in attack.rests for i in victims.between(*rest)]
-    bad = {number: judge(victims, number, attack.times[number], alone) for number in numbers}
-    return {number: why for number, why in bad.items() if why}
+    bad = {}
+    for number, before, after in zip(numbers, attack.rests, attack.rests[1:]):
+        alone = victims.between(*before) + victims.between(*after)
+        if why := judge(victims, number, attack.times[number], alone):
+            bad[number] = why
+    return bad
 
 
-# H-14 to H-29 to the switch's rings.
-def test_switch(lab, victims):
-    growth, left = Growth(), list(NUMBERS)
+# H-14 to H-29 to the switch's rings. What the pair offers is found anew for each try: on a busy
+# host it is another time's.
+def test_switch(lab):
+    growth, left = None, list(NUMBERS)
     with Attack(net_of(lab), ADDRESS, NEIGHBOURS, space_of(lab)) as attack:
         for _ in range(TRIES):
-            if not (left := tell_all(lab, attack, victims, list(left))):
+            rate = int(capacity(lab) * SHARE)
+            print(f"the pair offers {rate} frames/s", flush=True)
+            growth = growth or Growth() # when the switch has had guests before
+            victims = Victims(lab, rate, 600)
+            try:
+                left = tell_all(lab, attack, victims, list(left))
+            finally:
+                victims.machine.kill() # has two processors busy
+            if not left:
                 break
             print("again:", left, flush=True)
-    victims.machine.kill() # has two processors busy
     growth.check()
     assert not left, left
 
 
 # Of the table of those that fail, that they do; and H-31 at a card whose rings are the switch's.
-def test_fails(lab, _victims):
+def test_fails(lab):
     growth = Growth()
     with Attack(net_of(lab), ADDRESS, NEIGHBOURS, space_of(lab)) as attack:
         attack.begin({"H-30": SHORTEST_MS, "H-31": SHORTEST_MS})
@@ -307,32 +327,39 @@ def test_fails(lab, _victims):
     growth.check()
 
 
-# H-14 to H-31 to the rings of insula-vmm's own: each number leaves it as it was.
-def test_tap(_lab, _victims):
+# One boot of the attacker with a tap: the numbers at which its card asked for a reset.
+def tell_tap(attack, numbers, ms):
+    attack.begin({number: ms for number in numbers})
+    before = size_of(attack.machine.process.pid)
+    broken = {number for number in numbers
+              if any("needs-reset" in line for line in attack.tell(number))}
+    after = size_of(attack.machine.process.pid)
+    attack.end()
+    print(f"the card asked for a reset: {sorted(broken)}; fds, KiB: {before}, then {after}",
+          flush=True)
+    assert after[0] == before[0] and after[1] <= before[1] + GROWTH_KIB, (before, after)
+    odd = [line for _, line in attack.machine.said if not line.startswith(("ok ", "guest: "))]
+    assert not odd, odd
+    return broken
+
+
+# H-14 to H-31 to the rings of insula-vmm's own: each number leaves it as it was. On a busy host a
+# lie may be over before the card has seen it; those are told again, and slowly.
+def test_tap(_):
     netns.run("ip", "tuntap", "add", "vmtap", "mode", "tap", "vnet_hdr")
     netns.run("ip", "address", "add", f"{TAP_HOST}/24", "dev", "vmtap")
     netns.run("ip", "link", "set", "vmtap", "up")
-    numbers = [*NUMBERS, "H-31"]
     with Attack("tap=vmtap", TAP_ADDRESS, TAP_HOST) as attack:
-        attack.begin({number: TAP_MS for number in numbers})
-        pid = attack.machine.process.pid
-        before, broken = size_of(pid), {}
-        for number in numbers:
-            said = attack.tell(number)
-            broken[number] = sum("needs-reset" in line for line in said)
-        after = size_of(pid)
-        attack.end()
-    print(f"the device asked for a reset: {broken}; fds, KiB: {before}, then {after}", flush=True)
-    assert after[0] == before[0] and after[1] <= before[1] + GROWTH_KIB, (before, after)
-    assert {number for number, n in broken.items() if n} == TAP_BREAKS
-    odd = [line for _, line in attack.machine.said if not line.startswith(("ok ", "guest: "))]
-    assert not odd, odd
+        broken = tell_tap(attack, [*NUMBERS, "H-31"], TAP_MS)
+        if missing := TAP_BREAKS - broken:
+            broken |= tell_tap(attack, sorted(missing), TAP_AGAIN_MS)
+    assert broken == TAP_BREAKS, sorted(broken ^ TAP_BREAKS)
     netns.run("ip", "link", "delete", "vmtap")
 
 
 # Those that a disk's queue can be told: the guest ends badly where the disk does not answer
 # afterwards. All of them read.
-def test_disk(_lab, _victims):
+def test_disk(_):
     path, content = os.path.join(sandbox.DIRECTORY, "disk"), os.urandom(1 << 20)
     with open(path, "wb") as file:
         file.write(content)
@@ -360,10 +387,7 @@ def main():
     with lab:
         [switch] = labs.processes("insula-switch")
         favour(switch, 0)
-        rate = int(capacity(lab) * SHARE)
-        print(f"the pair offers {rate} frames/s", flush=True)
-        victims = Victims(lab, rate, 100)
-        good = labs.run_cases(globals(), lab, victims)
+        good = labs.run_cases(globals(), lab)
     sys.exit(not good)
 
 

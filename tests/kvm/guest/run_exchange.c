@@ -12,6 +12,7 @@ enum {
 	BURST = 32,
 	SIZE = 98, // of a frame
 	INTERVAL_MS = 50,
+	BACKLOGS = 20, // in a second: as much as an interval's may wait to be sent
 	LOST_AFTER_MS = 200, // nothing came: what was under way is lost
 	SLOWEST_US = 32768,
 };
@@ -159,6 +160,8 @@ static void exchange_run(struct exchange *x, uint64_t rate, uint64_t ns)
 	for (now = start; now < start + ns; now = time_ns()) {
 		// a window's worth above what was sent, where no rate says how many are due
 		n_due = rate ? (now - start) * rate / SECOND_NS : n + WINDOW;
+		if (rate && n_due - n > rate / BACKLOGS) // what is later than that is lost
+			n = n_due - rate / BACKLOGS;
 		for (; n < n_due && x->n_buffers > 0 && x->n_sent - x->n_back < WINDOW; n++)
 			frame_send(x, rate ? start + n * SECOND_NS / rate : now);
 		virtq_kick(&x->near->nic.tx);
