@@ -58,6 +58,8 @@ static void on_end(void *arg, enum machine_end end, const struct error *error)
 
 	switch (end) {
 	case MACHINE_POWERED_OFF:
+		if (r->options.api) // for who did not start this process, and gets no status
+			tell("the guest has powered off");
 		leave_told(r, 0);
 		break;
 	case MACHINE_RESET:
