@@ -82,6 +82,8 @@ bool ip_checksum_is_right(const struct packet *p, uint8_t protocol)
 	return csum_finish(csum_add(sum, p->data, p->size)) == 0;
 }
 
+void (*echo_seen)(const uint8_t *payload, size_t size);
+
 static void echo_answer(const struct packet *p)
 {
 	struct nic_tx *tx;
@@ -98,6 +100,8 @@ static void echo_answer(const struct packet *p)
 	icmp->csum = csum_finish(csum_add(0, payload, p->size));
 	ip_send(p->net, tx, PROTOCOL_ICMP, p->size);
 	p->net->n_echoes++;
+	if (echo_seen)
+		echo_seen(p->data + sizeof(*icmp), p->size - sizeof(*icmp));
 }
 
 static void icmp_input(const struct packet *p)
@@ -114,7 +118,8 @@ static void icmp_input(const struct packet *p)
 		net->echo_answered = true;
 }
 
-bool echo_send(struct net *net, be32 dst, uint16_t id, uint16_t seq, size_t size)
+bool echo_send(
+	struct net *net, be32 dst, uint16_t id, uint16_t seq, const uint8_t *data, size_t size)
 {
 	struct icmp_hdr *icmp;
 	uint8_t *payload;
@@ -127,7 +132,10 @@ bool echo_send(struct net *net, be32 dst, uint16_t id, uint16_t seq, size_t size
 	net->echo_answered = false;
 	icmp = (struct icmp_hdr *)payload;
 	*icmp = (struct icmp_hdr){ .type = ICMP_ECHO_REQUEST, .id = htons(id), .seq = htons(seq) };
-	pattern_fill(payload + sizeof(*icmp), size, seq, 0);
+	if (data)
+		memcpy(payload + sizeof(*icmp), data, size);
+	else
+		pattern_fill(payload + sizeof(*icmp), size, seq, 0);
 	icmp->csum = csum_finish(csum_add(0, payload, sizeof(*icmp) + size));
 	ip_send(net, tx, PROTOCOL_ICMP, sizeof(*icmp) + size);
 	return true;

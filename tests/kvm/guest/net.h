@@ -65,7 +65,11 @@ void ip_checksum(struct net *net, struct nic_tx *tx, uint8_t protocol, size_t pa
 // Whether the UDP or TCP checksum is right, or the device vouches for it.
 bool ip_checksum_is_right(const struct packet *packet, uint8_t protocol);
 
-bool echo_send(struct net *net, be32 dst, uint16_t id, uint16_t seq, size_t size);
+// payload: NULL, a pattern.
+bool echo_send(
+	struct net *net, be32 dst, uint16_t id, uint16_t seq, const uint8_t *payload, size_t size);
+// Told of each echo request that is answered; NULL: nobody is.
+extern void (*echo_seen)(const uint8_t *payload, size_t size);
 bool udp_send(struct net *net, be32 dst, uint16_t src_port, uint16_t dst_port, const void *data,
 	size_t size);
 // handler NULL: no longer.

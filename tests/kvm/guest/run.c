@@ -39,7 +39,7 @@ static const struct command commands_base[] = {
 
 static const struct command *const command_lists[] = { commands_base, commands_net, commands_blk,
 	commands_hostile, commands_circulate, commands_exchange, commands_plug,
-	commands_hostile_disk };
+	commands_hostile_disk, commands_probe };
 
 uint64_t argument_number(const struct arguments *args, unsigned nth, uint64_t otherwise)
 {
@@ -102,6 +102,14 @@ static char *cut(char *at, struct arguments *ret_args)
 	if (*at)
 		*at++ = 0;
 	return at;
+}
+
+bool run_line(char *text)
+{
+	struct arguments args;
+
+	cut(text, &args);
+	return run_one(&args);
 }
 
 bool run_commands(const char *commands)

@@ -25,5 +25,10 @@ uint64_t argument_number(const struct arguments *args, unsigned nth, uint64_t ot
 // The nth argument as an IPv4 address; ends the guest if it is none.
 be32 argument_ipv4(const struct arguments *args, unsigned nth);
 
+// When the power button has been pressed: only there where there is one, in insula-vmm.
+void power_off_if_pressed(void);
+
+// Runs one, whose text it takes apart.
+bool run_line(char *text);
 // Runs all of them, or until one fails; then prints "guest: done" or "guest: failed".
 bool run_commands(const char *commands);

@@ -10,6 +10,7 @@ enum {
 	ECHO_ID = 0x4954,
 	ECHO_PORT = 7,
 	STOP_PORT = 9,
+	BUTTON_NS = 20000000, // between looks at it
 	TCP_PORT = 7777,
 	UDP_MAX_SIZE = 1472,
 };
@@ -100,7 +101,8 @@ static bool run_ping(const struct arguments *args)
 	for (uint64_t i = 0; i < count; i++) {
 		uint64_t start = time_ns(), took;
 
-		echo_send(net, ip, ECHO_ID, (uint16_t)i, size < UDP_MAX_SIZE ? size : UDP_MAX_SIZE);
+		echo_send(net, ip, ECHO_ID, (uint16_t)i, NULL,
+			size < UDP_MAX_SIZE ? size : UDP_MAX_SIZE);
 		if (!net_wait(is_true, &net->echo_answered, start + wait))
 			continue;
 		took = (time_ns() - start) / 1000;
@@ -126,7 +128,7 @@ static bool run_reach(const struct arguments *args)
 
 		if (!net_resolve(net, ip, again))
 			continue;
-		echo_send(net, ip, ECHO_ID, i, 56);
+		echo_send(net, ip, ECHO_ID, i, NULL, 56);
 		answered = net_wait(is_true, &net->echo_answered, again);
 	}
 	say("%s reach %s after %lu us", answered ? "ok" : "fail", args->text[1],
@@ -144,7 +146,7 @@ static bool run_no_ping(const struct arguments *args)
 
 	if (net_resolve(net, ip, time_ns() + wait)) {
 		for (uint64_t i = 0; i < count; i++) {
-			echo_send(net, ip, ECHO_ID, (uint16_t)i, 56);
+			echo_send(net, ip, ECHO_ID, (uint16_t)i, NULL, 56);
 			if (net_wait(is_true, &net->echo_answered, time_ns() + wait)) {
 				say("fail no-ping %s: it answers", args->text[1]);
 				return false;
@@ -392,12 +394,20 @@ static bool run_serve(const struct arguments *args)
 	struct net *net = net_current();
 	uint64_t echoes = net->n_echoes;
 	struct served s = { 0 };
+	bool button = cmdline_get("button");
 
 	udp_listen(ECHO_PORT, echo_take, &s);
 	udp_listen(STOP_PORT, stop_take, &s);
 	tcp_listen(TCP_PORT, stream_fresh);
 	say("ok serve listens");
-	net_wait(is_stopped, &s, until);
+	// with `button` on the command line it powers off when that is pressed, at whatever moment
+	while (!s.stop && time_ns() < until) {
+		uint64_t next = button ? time_ns() + BUTTON_NS : until;
+
+		if (button)
+			power_off_if_pressed();
+		net_wait(is_stopped, &s, next < until ? next : until);
+	}
 	tcp_listen(0, NULL);
 	udp_listen(ECHO_PORT, NULL, NULL);
 	udp_listen(STOP_PORT, NULL, NULL);

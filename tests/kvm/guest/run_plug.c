@@ -52,12 +52,23 @@ static bool wait_event(const struct arguments *args, const uint32_t *slots)
 	}
 }
 
-static bool run_power_button(const struct arguments *args)
+static void power_off(void)
 {
-	if (!wait_event(args, NULL))
-		return false;
 	say("ok power-button pressed");
 	out8(SLEEP_PORT, SOFT_OFF);
+}
+
+void power_off_if_pressed(void)
+{
+	take_events();
+	if (pressed)
+		power_off();
+}
+
+static bool run_power_button(const struct arguments *args)
+{
+	if (wait_event(args, NULL))
+		power_off();
 	return false;
 }
 
