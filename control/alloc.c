@@ -226,6 +226,7 @@ static int alloc_nic(struct alloc *a, unsigned tenant, const struct model_instan
 
 	p->kind = DESIRED_NIC;
 	p->nic = nic;
+	p->instance = instance;
 	p->tenant = tenant;
 	snprintf(p->name, sizeof(p->name), "%s/%s.%s", d->tenants[tenant].tenant->name,
 		instance->name, nic->name);
@@ -240,6 +241,26 @@ static int alloc_nic(struct alloc *a, unsigned tenant, const struct model_instan
 		return r;
 	p->mac = mac_is_zero(&nic->mac) ? make_mac(a, 0x02, p->id) : nic->mac;
 	return 0;
+}
+
+static int alloc_instance(struct alloc *a, unsigned tenant, const struct model_instance *instance)
+{
+	struct desired *d = a->d;
+	struct desired_instance *in = &d->instances[d->n_instances++];
+	int r = 0;
+
+	in->tenant = tenant;
+	in->instance = instance;
+	in->first_port = d->n_ports;
+	in->n_ports = instance->n_nics;
+	snprintf(in->name, sizeof(in->name), "%s/%s", d->tenants[tenant].tenant->name,
+		instance->name);
+	if (instance->kind == MODEL_INSTANCE_VM)
+		r = give_id(a, STORE_ID_INSTANCE, in->name, DESIRED_MAX_INSTANCES, instance->line,
+			&in->id);
+	for (unsigned j = 0; r == 0 && j < instance->n_nics; j++)
+		r = alloc_nic(a, tenant, instance, &instance->nics[j]);
+	return r;
 }
 
 // The addresses of a segment's ports, after all ports are known: fixed ones go first.
@@ -282,9 +303,10 @@ static int alloc_tenant(struct alloc *a, const struct model_tenant *t)
 	for (unsigned i = 0; r == 0 && i < t->n_networks; i++)
 		r = alloc_segment(a, index, t, &t->networks[i]);
 	dt->first_port = d->n_ports;
+	dt->first_instance = d->n_instances;
 	for (unsigned i = 0; r == 0 && i < t->n_instances; i++)
-		for (unsigned j = 0; r == 0 && j < t->instances[i].n_nics; j++)
-			r = alloc_nic(a, index, &t->instances[i], &t->instances[i].nics[j]);
+		r = alloc_instance(a, index, &t->instances[i]);
+	dt->n_instances = d->n_instances - dt->first_instance;
 	dt->n_ports = d->n_ports - dt->first_port;
 	for (unsigned i = 0; r == 0 && i < dt->n_segments; i++)
 		r = alloc_addresses(a, dt, dt->first_segment + i);
@@ -326,17 +348,19 @@ static int check_macs(struct alloc *a)
 
 static int make_room(struct desired *d, const struct model *m)
 {
-	size_t n_segments = 0, n_ports = m->n_uplinks + m->n_trunks;
+	size_t n_segments = 0, n_ports = m->n_uplinks + m->n_trunks, n_instances = 0;
 
 	for (unsigned i = 0; i < m->n_tenants; i++) {
 		n_segments += m->tenants[i].n_networks;
+		n_instances += m->tenants[i].n_instances;
 		for (unsigned j = 0; j < m->tenants[i].n_instances; j++)
 			n_ports += m->tenants[i].instances[j].n_nics;
 	}
 	d->tenants = calloc(m->n_tenants + 1, sizeof(*d->tenants));
 	d->segments = calloc(n_segments + 1, sizeof(*d->segments));
 	d->ports = calloc(n_ports + 1, sizeof(*d->ports));
-	return d->tenants && d->segments && d->ports ? 0 : -ENOMEM;
+	d->instances = calloc(n_instances + 1, sizeof(*d->instances));
+	return d->tenants && d->segments && d->ports && d->instances ? 0 : -ENOMEM;
 }
 
 int alloc_desired(
@@ -379,6 +403,7 @@ void desired_free(struct desired *d)
 	free(d->tenants);
 	free(d->segments);
 	free(d->ports);
+	free(d->instances);
 	free(d);
 }
 
@@ -413,5 +438,13 @@ const struct desired_port *desired_port_by_name(const struct desired *d, const c
 	for (unsigned i = 0; i < d->n_ports; i++)
 		if (strcmp(d->ports[i].name, name) == 0)
 			return &d->ports[i];
+	return NULL;
+}
+
+const struct desired_instance *desired_instance_by_name(const struct desired *d, const char *name)
+{
+	for (unsigned i = 0; i < d->n_instances; i++)
+		if (strcmp(d->instances[i].name, name) == 0)
+			return &d->instances[i];
 	return NULL;
 }

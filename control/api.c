@@ -322,6 +322,7 @@ enum MHD_Result api_reply_result(struct api_request *r, int result, json_t *obje
 	unsigned status = result == 0            ? MHD_HTTP_OK
 			  : result == -EINVAL    ? MHD_HTTP_UNPROCESSABLE_CONTENT
 			  : result == -ENOENT    ? MHD_HTTP_NOT_FOUND
+			  : result == -EBUSY     ? MHD_HTTP_CONFLICT
 			  : result == -ETIMEDOUT ? MHD_HTTP_GATEWAY_TIMEOUT
 						 : MHD_HTTP_INTERNAL_SERVER_ERROR;
 
@@ -371,16 +372,23 @@ static enum MHD_Result dispatch(struct api_request *r, const char *method, const
 		allowed = routes[i].method;
 	}
 	if (find_kind(url, &kind, &r->name) == 0) {
+		if (get && kind == DAEMON_INSTANCES && api_is_console(r->name))
+			return api_get_console(r);
 		if (get)
 			return api_get_kind(r, kind);
-		allowed = MHD_HTTP_METHOD_GET;
+		if (kind == DAEMON_INSTANCES && strcmp(method, MHD_HTTP_METHOD_POST) == 0)
+			return api_post_instance(r);
+		if (kind == DAEMON_INSTANCES && strcmp(method, MHD_HTTP_METHOD_DELETE) == 0)
+			return api_delete_instance(r);
+		allowed = kind == DAEMON_INSTANCES ? "GET, POST or DELETE" : MHD_HTTP_METHOD_GET;
 	}
 	if (allowed != NULL)
 		return api_reply_error(r, MHD_HTTP_METHOD_NOT_ALLOWED,
 			"%.16s is not for %.200s; %s", method, url, allowed);
 	return api_reply_error(r, MHD_HTTP_NOT_FOUND,
 		"no such path: %.200s; /v1/status, /v1/config, /v1/diff, /v1/stop, /v1/tenants, "
-		"/v1/networks, /v1/ports, /v1/leases, /v1/sessions, /v1/drops, /v1/uplinks",
+		"/v1/networks, /v1/ports, /v1/leases, /v1/sessions, /v1/drops, /v1/uplinks, "
+		"/v1/instances",
 		url);
 }
 

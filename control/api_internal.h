@@ -32,6 +32,12 @@ enum MHD_Result api_get_status(struct api_request *r);
 enum MHD_Result api_post_stop(struct api_request *r);
 enum MHD_Result api_get_kind(struct api_request *r, enum daemon_kind kind);
 
+// r->name: TENANT/NAME/WORD
+bool api_is_console(const char *name);
+enum MHD_Result api_get_console(struct api_request *r);
+enum MHD_Result api_post_instance(struct api_request *r);
+enum MHD_Result api_delete_instance(struct api_request *r);
+
 // Answers with this response of JSON, which is taken.
 enum MHD_Result api_queue(struct api_request *r, unsigned status, struct MHD_Response *response);
 // Answers with a JSON object, which is taken. NULL becomes 500.

@@ -512,6 +512,8 @@ int apply_desired(struct daemon *d, struct desired *desired, enum apply_mode mod
 		a.unconfirmed = !switch_link_reconnect(d);
 	bool made_anew = a.restarted || a.ports.n > 0; // their leases went with the old ones
 	apply_free(&a, r);
+	if (r == 0 && d->vms)
+		vms_on_apply(d->vms);
 	leases_on_apply(d->leases);
 	if (made_anew)
 		leases_restore(d->leases);

@@ -8,6 +8,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 enum { // exit statuses
@@ -27,12 +28,22 @@ struct cli_replay {
 	bool given; // any of them
 };
 
+// Options of `insula instance create` alone.
+struct cli_instance {
+	const char *kernel, *initrd, *cmdline, *cpus, *memory, *restart, *stop_timeout; // or NULL
+	const char **disks, **networks; // PATH[,readonly]; NETWORK[=ADDRESS]
+	unsigned n_disks, n_networks;
+	bool hugepages, given; // given: any of them
+};
+
 struct cli {
 	char *run_dir, *state_dir; // absolute
 	char *socket; // RUN_DIR/insulad.sock
 	enum cli_output output;
 	const char *file; // -f, or NULL
 	struct cli_replay replay;
+	struct cli_instance instance;
+	bool force, log; // of `instance stop`, `instance console`
 };
 
 struct cli_command {
@@ -45,10 +56,14 @@ struct cli_command {
 	const char *summary; // one line
 	const char *text; // of its help
 	const char *example;
+	bool takes_force, takes_log; // elsewhere they are refused
+	bool takes_instance; // struct cli_instance; elsewhere it is refused
 };
 
 // cli_help.c
+// `instance` alone is none, but has help.
 const struct cli_command *cli_command_find(const char *name);
+bool cli_help_group(FILE *out, const char *name);
 void cli_help(void);
 void cli_help_command(const struct cli_command *command);
 
@@ -61,9 +76,31 @@ int cli_show(const struct cli *c, int n_args, char *const *args);
 int cli_status(const struct cli *c, int n_args, char *const *args);
 int cli_start(const struct cli *c, int n_args, char *const *args);
 int cli_stop(const struct cli *c, int n_args, char *const *args);
+int cli_instance_list(const struct cli *c, int n_args, char *const *args); // cli_instance.c
+int cli_instance_show(const struct cli *c, int n_args, char *const *args);
+int cli_instance_start(const struct cli *c, int n_args, char *const *args);
+int cli_instance_stop(const struct cli *c, int n_args, char *const *args);
+int cli_instance_restart(const struct cli *c, int n_args, char *const *args);
+int cli_instance_pause(const struct cli *c, int n_args, char *const *args);
+int cli_instance_resume(const struct cli *c, int n_args, char *const *args);
+int cli_instance_create(const struct cli *c, int n_args, char *const *args); // cli_create.c
+int cli_instance_delete(const struct cli *c, int n_args, char *const *args);
+int cli_instance_console(const struct cli *c, int n_args, char *const *args); // cli_console.c
 int cli_replay(const struct cli *c, int n_args, char *const *args); // cli_replay.c
 
-// cli_apply.c. The whole file, "-" for standard input; free() it. NULL after saying why.
+// cli_instance.c. METHOD /v1/instances/NAME[/WORD], as cli_ask.
+struct cli_reply;
+bool cli_instance_ask(const struct cli *c, const char *method, const char *name, const char *word,
+	struct cli_reply *ret_reply);
+
+// Waits until its state is one of `until`'s words, which is good, or of `others`'; says which. An
+// exit status.
+int cli_instance_wait(const struct cli *c, const char *name, const char *until, const char *others,
+	double limit_s);
+
+// cli_apply.c. {"changes", "generation", "warnings"} as `insula apply` prints it.
+void cli_print_applied(json_t *applied);
+// The whole file, "-" for standard input; free() it. NULL after saying why.
 char *cli_read_file(const char *name, size_t *ret_size);
 
 // cli_http.c

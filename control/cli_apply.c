@@ -102,10 +102,19 @@ static void print_warnings(json_t *warnings)
 		cli_error("%s", json_string_value(text));
 }
 
+void cli_print_applied(json_t *applied)
+{
+	size_t n = json_array_size(json_object_get(applied, "changes"));
+
+	print_changes(json_object_get(applied, "changes"));
+	printf("%zu change%s, generation %" JSON_INTEGER_FORMAT "\n", n, n == 1 ? "" : "s",
+		json_integer_value(json_object_get(applied, "generation")));
+	print_warnings(json_object_get(applied, "warnings"));
+}
+
 int cli_apply(const struct cli *c, int n_args, char *const *args)
 {
 	struct cli_reply r;
-	size_t n;
 
 	if (!send_file(c, "PUT", "/v1/config", &r)) {
 		// else nobody knows, or it is stored and the switch has yet to follow
@@ -116,11 +125,7 @@ int cli_apply(const struct cli *c, int n_args, char *const *args)
 	if (c->output != CLI_TABLE) {
 		cli_print_object(c, r.json);
 	} else {
-		n = json_array_size(json_object_get(r.json, "changes"));
-		print_changes(json_object_get(r.json, "changes"));
-		printf("%zu change%s, generation %" JSON_INTEGER_FORMAT "\n", n, n == 1 ? "" : "s",
-			json_integer_value(json_object_get(r.json, "generation")));
-		print_warnings(json_object_get(r.json, "warnings"));
+		cli_print_applied(r.json);
 	}
 	cli_reply_free(&r);
 	return CLI_OK;

@@ -20,7 +20,8 @@
 
 enum {
 	READY_MS = 60000, // insulad re-adopts what runs before it is ready
-	STOP_MS = 60000,
+	STOP_MS = 60000, // without a guest that it waits for
+	LOOK_MS = 500,
 	MAX_STARTS = 5, // each behind another insulad that has come and gone meanwhile
 };
 
@@ -386,30 +387,68 @@ static int not_running(const struct cli *c, int error)
 	return CLI_OK;
 }
 
+// How many guests are still there; 0 also when insulad does not say.
+static unsigned guests_left(const struct cli *c)
+{
+	struct cli_reply r;
+	unsigned n = 0;
+	json_t *o;
+	size_t i;
+
+	if (cli_request(c, "GET", "/v1/instances", NULL, NULL, 0, &r) < 0)
+		return 0;
+	json_array_foreach(json_object_get(r.json, "instances"), i, o)
+		n += json_object_get(o, "pid") != NULL;
+	cli_reply_free(&r);
+	return n;
+}
+
+// Each guest has its own time to power off: as long as there are any, it is waited for.
+static bool wait_stopped(const struct cli *c, int pidfd)
+{
+	struct pollfd p = { .fd = pidfd, .events = POLLIN };
+	bool told = false, ended = false;
+	int left_ms = STOP_MS;
+
+	while (!ended && left_ms > 0) {
+		int r = poll(&p, 1, LOOK_MS);
+		unsigned guests = r == 0 ? guests_left(c) : 0;
+
+		ended = r > 0;
+		left_ms = guests > 0 ? STOP_MS : left_ms - LOOK_MS;
+		if (guests > 0 && c->output == CLI_TABLE && isatty(STDERR_FILENO)) {
+			fprintf(stderr, "\r\033[Kwaiting for %u guest%s to power off ...", guests,
+				guests == 1 ? "" : "s");
+			told = true;
+		}
+	}
+	if (told)
+		fprintf(stderr, "\r\033[K");
+	return ended;
+}
+
 int cli_stop(const struct cli *c, int n_args, char *const *args)
 {
 	struct cli_reply reply;
-	struct pollfd p = { .events = POLLIN };
+	int pidfd;
 	pid_t pid;
 	int r = cli_find_insulad(c, &pid);
 
 	if (r < 0)
 		return not_running(c, r);
-	p.fd = (int)syscall(SYS_pidfd_open, pid, 0u);
-	if (p.fd < 0 && errno != ESRCH) {
+	pidfd = (int)syscall(SYS_pidfd_open, pid, 0u);
+	if (pidfd < 0 && errno != ESRCH) {
 		cli_error("pidfd_open: %s", strerror(errno));
 		return CLI_FAILED;
 	}
 	if (!cli_ask(c, "POST", "/v1/stop", NULL, NULL, 0, &reply)) {
-		close(p.fd);
+		close(pidfd);
 		return CLI_FAILED;
 	}
 	cli_reply_free(&reply);
-	do
-		r = p.fd < 0 ? 1 : poll(&p, 1, STOP_MS);
-	while (r < 0 && errno == EINTR);
-	if (p.fd >= 0)
-		close(p.fd);
+	r = pidfd < 0 || wait_stopped(c, pidfd);
+	if (pidfd >= 0)
+		close(pidfd);
 	if (r == 0) {
 		cli_error("insulad (pid %d) still runs after %d s; see %s/insulad.log", (int)pid,
 			STOP_MS / 1000, c->state_dir);

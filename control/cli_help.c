@@ -5,51 +5,122 @@
 #include <stdio.h>
 #include <string.h>
 
-#define KINDS "KIND is tenant, network, port, lease, session, uplink or drops."
+#define KINDS "KIND is tenant, network, port, instance, lease, session, uplink or drops."
+#define INSTANCE "NAME is TENANT/INSTANCE, of kind vm."
 
 static const struct cli_command commands[] = {
-	{ "start", "", 0, 0, false, false, cli_start, "start Insula on this host",
+	{ "start", "", 0, 0, .run = cli_start, .summary = "start Insula on this host",
 		"Starts insulad in the background and waits until it serves. Its log is\n"
 		"STATE_DIR/insulad.log. If it runs already, that is said and fine; one that is "
 		"stopping\n"
 		"or dying is waited for.",
 		"sudo insula start" },
-	{ "stop", "", 0, 0, false, false, cli_stop, "stop it and leave nothing behind",
+	{ "stop", "", 0, 0, .run = cli_stop, .summary = "stop it and leave nothing behind",
 		"Ends forwarding, removes taps, mounts, nft rules and sysctls it made, and waits "
 		"until\n"
 		"insulad has gone. Desired state and allocated addresses stay in STATE_DIR. Cleans "
 		"up\n"
 		"behind an insulad that died, too.",
 		"sudo insula stop" },
-	{ "status", "", 0, 0, false, false, cli_status, "what runs, and how",
+	{ "status", "", 0, 0, .run = cli_status, .summary = "what runs, and how",
 		"Shows versions, the policy's generation, the switch, uplinks and warnings.",
 		"insula status -o json" },
-	{ "apply", "-f FILE", 0, 0, true, false, cli_apply, "make a file the desired state",
+	{ "apply", "-f FILE", 0, 0, .takes_file = true, .run = cli_apply,
+		.summary = "make a file the desired state",
 		"The file is the whole desired state: what it no longer names is removed. All or\n"
 		"nothing: with exit status 1 nothing was changed, unless the switch hangs, which "
 		"is\n"
 		"said. FILE may be - for standard input.\n"
 		"The file's format is in insula.yaml(5).",
 		"sudo insula apply -f site.yaml" },
-	{ "diff", "-f FILE", 0, 0, true, false, cli_diff, "what apply would change",
+	{ "diff", "-f FILE", 0, 0, .takes_file = true, .run = cli_diff,
+		.summary = "what apply would change",
 		"Prints + for what would be created, ~ changed, - removed. Exit status 0: "
 		"nothing;\n"
 		"1: there are differences; 2: trouble, also when the apply would fail.",
 		"sudo insula diff -f site.yaml" },
-	{ "config", "", 0, 0, false, false, cli_config, "the file applied last",
+	{ "config", "", 0, 0, .run = cli_config, .summary = "the file applied last",
 		"Prints the YAML as it was applied, comments and all.",
 		"sudo insula config > site.yaml" },
-	{ "list", "KIND", 1, 1, false, false, cli_list, "all of a kind",
+	{ "list", "KIND", 1, 1, .run = cli_list, .summary = "all of a kind",
 		"Lists all of a kind. " KINDS
 		"\nThe table of drops leaves out reasons without drops.",
 		"insula list port" },
-	{ "show", "KIND [NAME]", 1, 2, false, false, cli_show, "one of a kind",
+	{ "show", "KIND [NAME]", 1, 2, .run = cli_show, .summary = "one of a kind",
 		"Shows one of a kind; without NAME, all. " KINDS "\n"
 		"Names: tenant red; network red/lan; port red/web.eth0 or its number; lease "
 		"10.0.0.11 or\n"
 		"its port; session by number; drops of one port by the port's name.",
 		"insula show port red/web.eth0" },
-	{ "replay", "--policy...", 0, 0, false, true, cli_replay, "captures through a policy",
+	{ "instance list", "", 0, 0, .run = cli_instance_list, .summary = "all instances",
+		.text = "Lists the machines that Insula runs, and those that others run "
+			"(external).",
+		.example = "insula instance list -o yaml" },
+	{ "instance show", "NAME", 1, 1, .run = cli_instance_show, .summary = "one instance",
+		.text = "Shows what an instance is made of, and how it is. NAME is "
+			"TENANT/INSTANCE.",
+		.example = "insula instance show red/web" },
+	{ "instance create", "NAME...", 1, 1, .takes_instance = true, .run = cli_instance_create,
+		.summary = "a new one, started",
+		.text = "Adds an instance of kind vm to the file applied last (`insula config` "
+			"shows "
+			"it), applies\nthat, and waits until its guest runs. A later `insula "
+			"apply` of a "
+			"file that does not\nname it removes it: keep the file by `insula config > "
+			"site.yaml`. " INSTANCE "\n"
+			"      --kernel FILE               required\n"
+			"      --initrd FILE\n"
+			"      --cmdline WORDS\n"
+			"      --cpus N                    1\n"
+			"      --memory SIZE               like 512MiB or 2GiB; 256MiB\n"
+			"      --hugepages\n"
+			"      --disk PATH[,readonly][,direct]  once for each\n"
+			"      --network NETWORK[=ADDRESS] of its tenant; once for each nic\n"
+			"      --restart POLICY            on-failure (default), always or never\n"
+			"      --stop-timeout SECONDS      30",
+		.example =
+			"sudo insula instance create red/db --kernel /boot/vmlinuz \\\n"
+			"           --initrd /boot/initrd.img --disk /srv/db.raw --cmdline \\\n"
+			"           'root=/dev/vda1 console=ttyS0' --memory 1GiB --network lan" },
+	{ "instance delete", "NAME", 1, 1, .run = cli_instance_delete,
+		.summary = "shut it down and remove it",
+		.text = "Takes an instance out of the file applied last, and applies that: it is "
+			"shut "
+			"down as\nstop does, in the background, and its disks stay. NAME is "
+			"TENANT/INSTANCE.",
+		.example = "sudo insula instance delete red/db" },
+	{ "instance start", "NAME", 1, 1, .run = cli_instance_start, .summary = "start it",
+		.text = "Starts an instance and waits until its guest runs. It stays wanted: it is "
+			"started\nagain after a reboot of the host. " INSTANCE,
+		.example = "sudo insula instance start red/web" },
+	{ "instance stop", "[--force] NAME", 1, 1, .takes_force = true, .run = cli_instance_stop,
+		.summary = "shut it down",
+		.text = "Presses the power button and waits; a guest that has not powered off in "
+			"its\nstop_timeout is killed. It stays stopped until it is started, also "
+			"after a reboot of\nthe host. " INSTANCE
+			"\n      --force          kill it at once",
+		.example = "sudo insula instance stop red/web" },
+	{ "instance restart", "NAME", 1, 1, .run = cli_instance_restart,
+		.summary = "stop and start it",
+		.text = "Shuts an instance down as stop does, and starts it. " INSTANCE,
+		.example = "sudo insula instance restart red/web" },
+	{ "instance pause", "NAME", 1, 1, .run = cli_instance_pause,
+		.summary = "hold its processors",
+		.text = "Holds the instance's processors; its memory stays. " INSTANCE,
+		.example = "sudo insula instance pause red/web" },
+	{ "instance resume", "NAME", 1, 1, .run = cli_instance_resume, .summary = "let it go on",
+		.text = "Lets a paused instance go on. " INSTANCE,
+		.example = "sudo insula instance resume red/web" },
+	{ "instance console", "[--log] NAME", 1, 1, .takes_log = true, .run = cli_instance_console,
+		.summary = "its serial port, on this terminal",
+		.text = "Attaches this terminal to the instance's serial port; Ctrl-] detaches. Up "
+			"to 8\nterminals may be attached, and see and type the same. What comes "
+			"from "
+			"a pipe is typed,\nand its end detaches. " INSTANCE
+			"\n      --log            print what it said last, at most 64 KiB, and end",
+		.example = "sudo insula instance console red/web" },
+	{ "replay", "--policy...", 0, 0, .takes_replay = true, .run = cli_replay,
+		.summary = "captures through a policy",
 		"Sends the packets of captures (pcap or pcapng, whole Ethernet frames) through "
 		"the\n"
 		"switch's pipeline under a policy that need not be applied, on the captures' "
@@ -80,6 +151,26 @@ static const struct cli_command commands[] = {
 
 enum { N_COMMANDS = sizeof(commands) / sizeof(commands[0]) };
 
+bool cli_help_group(FILE *out, const char *name)
+{
+	size_t n = strlen(name);
+	bool found = false;
+
+	for (size_t i = 0; i < N_COMMANDS; i++) {
+		const struct cli_command *c = &commands[i];
+
+		if (strncmp(c->name, name, n) != 0 || c->name[n] != ' ')
+			continue;
+		if (!found)
+			fprintf(out, "usage: insula %s COMMAND [OPTION...]\n\nCommands:\n", name);
+		found = true;
+		fprintf(out, "  %-8s %-16s  %s\n", c->name + n + 1, c->arguments, c->summary);
+	}
+	if (found)
+		fprintf(out, "\nEach has --help.\nExample: insula %s list\n", name);
+	return found;
+}
+
 const struct cli_command *cli_command_find(const char *name)
 {
 	for (size_t i = 0; i < N_COMMANDS; i++)
@@ -104,7 +195,7 @@ void cli_help(void)
 	       "A VPS host's network on one machine: tenants, networks and ports from one file.\n\n"
 	       "Commands:\n");
 	for (size_t i = 0; i < N_COMMANDS; i++)
-		printf("  %-6s %-11s  %s\n", commands[i].name, commands[i].arguments,
+		printf("  %-16s %-14s  %s\n", commands[i].name, commands[i].arguments,
 			commands[i].summary);
 	printf("\n");
 	print_options();

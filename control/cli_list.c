@@ -30,6 +30,9 @@ static const struct kind {
 	{ "uplink", "uplinks",
 		{ "name", "id", "mode", "state", "address", "gateway", "rx_packets", "tx_packets",
 			"drops", "device", "trouble", "reason", "note" } },
+	{ "instance", "instances",
+		{ "name", "type", "state", "addresses", "cpus", "memory_mib", "pid", "uptime_s",
+			"restarts", "trouble" } },
 	{ "drop", "drops", { "reason", "count", "meaning" } },
 };
 
@@ -38,7 +41,8 @@ static const struct kind *find_kind(const char *word)
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
 		if (strcmp(word, kinds[i].one) == 0 || strcmp(word, kinds[i].many) == 0)
 			return &kinds[i];
-	cli_error("unknown kind \"%s\"; tenant, network, port, lease, session, uplink or drops",
+	cli_error("unknown kind \"%s\"; tenant, network, port, instance, lease, session, uplink or "
+		  "drops",
 		word);
 	return NULL;
 }

@@ -83,6 +83,19 @@ static int read_desired(struct daemon *d, const char *file, const char *yaml, si
 	return 0;
 }
 
+// What it takes to start the machines that are new in the file.
+static int check_machines(struct daemon *d, const char *file, struct desired *desired, json_t **ret)
+{
+	char err[512];
+	int line = 0, r = vms_check(d, desired, &line, err, sizeof(err));
+
+	if (r < 0) {
+		desired_free(desired);
+		return fail(ret, -EINVAL, "%s:%d: %s", file, line, err);
+	}
+	return 0;
+}
+
 static int remember(struct daemon *d, const char *file, const char *yaml, size_t size)
 {
 	if (yaml == d->yaml) // host_care.c applies again what is remembered
@@ -125,11 +138,16 @@ int daemon_apply(struct daemon *d, const char *file, const char *yaml, size_t si
 	struct desired *desired;
 	char err[1024];
 	uint64_t start = loop_now_ns();
+
+	if (d->stop_all)
+		return fail(ret, -EBUSY, "Insula is stopping");
 	int r = store_begin(d->store);
 
 	if (r < 0)
 		return fail(ret, r, "state: %s", store_error(d->store));
 	r = read_desired(d, file, yaml, size, &desired, ret);
+	if (r == 0)
+		r = check_machines(d, file, desired, ret);
 	if (r < 0) {
 		store_rollback(d->store);
 		return r;
@@ -177,6 +195,8 @@ int daemon_diff(struct daemon *d, const char *file, const char *yaml, size_t siz
 	if (r < 0)
 		return fail(ret, r, "state: %s", store_error(d->store));
 	r = read_desired(d, file, yaml, size, &desired, ret);
+	if (r == 0)
+		r = check_machines(d, file, desired, ret);
 	store_rollback(d->store); // the numbers shown are those it would get
 	if (r < 0)
 		return r;
@@ -221,6 +241,7 @@ static int restore_held(struct daemon *d, const struct store_desired *stored, co
 		    first) < 0)
 		return log_reason(-ENOMEM, err, err_size, "out of memory");
 	log_error("%s", d->held);
+	vms_hold(d->vms);
 	r = hold_what_runs(d, stored->generation, err, err_size);
 	return r == 0 ? remember(d, stored->file, stored->yaml, stored->yaml_size) : r;
 }

@@ -4,7 +4,8 @@
 //
 // A result is always set, also on failure: {"errors": ["sentence", …]}. The return value says which
 // HTTP status it deserves: 0 -> 200, -EINVAL -> 422 (the file is wrong), -ENOENT -> 404,
-// -ETIMEDOUT (an apply that is stored and not confirmed by the switch) -> 504, else -> 500.
+// -EBUSY (not in this state) -> 409, -ETIMEDOUT (an apply that is stored and not confirmed by the
+// switch) -> 504, else -> 500.
 #pragma once
 
 #include <jansson.h>
@@ -22,6 +23,7 @@ enum daemon_kind {
 	DAEMON_SESSIONS,
 	DAEMON_DROPS,
 	DAEMON_UPLINKS,
+	DAEMON_INSTANCES,
 	DAEMON_KIND_COUNT
 };
 
@@ -56,10 +58,21 @@ int daemon_stream_open(struct daemon *d, enum daemon_kind kind, const char *name
 ssize_t daemon_stream_read(struct daemon_stream *s, char *buf, size_t size);
 void daemon_stream_close(struct daemon_stream *s);
 // One object: tenants by name; networks by TENANT/NAME; ports by TENANT/INSTANCE.NIC, an uplink's
-// or trunk's name, or the numeric id; leases by address or TENANT/INSTANCE.NIC (several:
-// {"leases": […]}); sessions by id; drops by port name (that port's counters: {"drops": [...]}).
-// -ENOENT with errors.
+// or trunk's name, or the numeric id; instances by TENANT/INSTANCE; leases by address or
+// TENANT/INSTANCE.NIC (several: {"leases": […]}); sessions by id; drops by port name (that port's
+// counters: {"drops": [...]}). -ENOENT with errors.
 int daemon_show(struct daemon *d, enum daemon_kind kind, const char *name, json_t **ret);
+
+// Starts, stops … one of kind vm, by TENANT/INSTANCE; word: "start", "stop", "kill", "restart",
+// "pause" or "resume". It is done in the background: the object in *ret says how it is now.
+// -ENOENT; -EBUSY: not in this state.
+int daemon_instance_do(struct daemon *d, const char *name, const char *word, json_t **ret);
+// Puts one into the file applied last, or takes it out, and applies that: as daemon_apply.
+// definition: an object with the keys of the file, but `name`, which is TENANT/INSTANCE.
+int daemon_instance_create(struct daemon *d, const json_t *definition, json_t **ret);
+int daemon_instance_delete(struct daemon *d, const char *name, json_t **ret);
+// {"text": the last lines of its console}
+int daemon_instance_console(struct daemon *d, const char *name, json_t **ret);
 
 // {"version", "generation", "switch": {…}, "uplinks": […], "warnings": [...], "memory_kib":
 // {"switch", "control"}, …}

@@ -13,6 +13,7 @@
 #include "control/switch_log.h"
 #include "control/switch_proc.h"
 #include "control/vhost_watch.h"
+#include "control/vms.h"
 
 struct daemon {
 	struct loop *loop;
@@ -57,6 +58,7 @@ struct daemon {
 		uint32_t worker, still_s; // as it said last
 	} watch; // switch_watch.c
 
+	struct vms *vms;
 	struct leases *leases;
 	struct linkwatch *linkwatch;
 	struct vhost_watch *vhost_watch;
@@ -125,6 +127,9 @@ int daemon_new(const char *run_dir, const char *state_dir, bool with_state,
 // stop_all: the switch, taps, mounts, the nft table and sysctls go; else all of it runs on. 0, or
 // -errno with a sentence in err: a switch could not be ended, and RUN_DIR stays with it.
 int daemon_free(struct daemon *d, char *err, size_t err_size);
+
+// daemon_instances.c: as flat objects.
+void daemon_list_instances(struct daemon *d, json_t *to);
 
 // daemon_stream.c: the one of this number (-ENOENT), the first of this address or port (-ENOENT).
 int daemon_session(struct daemon *d, uint32_t id, json_t **ret, char *err, size_t err_size);

@@ -70,6 +70,11 @@ int daemon_new(const char *run_dir, const char *state_dir, bool with_state,
 	if (r == 0)
 		r = vhost_watch_new(d, &d->vhost_watch);
 	if (r == 0) {
+		r = vms_new(d, &d->vms, err, err_size);
+		if (r < 0)
+			goto fail;
+	}
+	if (r == 0) {
 		struct linkwatch_handler h = links;
 		h.arg = d;
 		r = linkwatch_new(d->loop, &h, &d->linkwatch);
@@ -91,6 +96,8 @@ fail:
 
 static int stop_all(struct daemon *d, char *err, size_t err_size)
 {
+	if (d->vms)
+		vms_kill_all(d->vms); // those that vms_stop_all did not come to
 	int r = switch_link_end(d, err, err_size);
 
 	ports_delete_taps(d->ports->by_id, d->ports->max_id + 1);
@@ -119,6 +126,7 @@ int daemon_free(struct daemon *d, char *err, size_t err_size)
 	for (uint32_t id = 1; d->ports && id <= d->ports->max_id; id++)
 		port_free(d->ports->by_id[id]);
 	free(d->ports);
+	vms_free(d->vms);
 	leases_free(d->leases);
 	desired_free(d->desired);
 	compiled_free(d->compiled);
@@ -136,10 +144,19 @@ int daemon_free(struct daemon *d, char *err, size_t err_size)
 	return r;
 }
 
+static void on_vms_stopped(void *arg)
+{
+	struct daemon *d = arg;
+
+	loop_quit(d->loop);
+}
+
 void daemon_request_stop(struct daemon *d)
 {
+	if (d->stop_all) // twice: without waiting for guests
+		loop_quit(d->loop);
 	d->stop_all = true;
-	loop_quit(d->loop);
+	vms_stop_all(d->vms, on_vms_stopped, d);
 }
 
 struct loop *daemon_loop(struct daemon *d)

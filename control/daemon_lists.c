@@ -11,7 +11,7 @@
 #include "vswitch/drop.h"
 
 static const char *const kind_names[DAEMON_KIND_COUNT] = { "tenants", "networks", "ports", "leases",
-	"sessions", "drops", "uplinks" };
+	"sessions", "drops", "uplinks", "instances" };
 
 const char *daemon_kind_name(enum daemon_kind kind)
 {
@@ -183,6 +183,9 @@ static int list(struct daemon *d, enum daemon_kind kind, json_t *to, char *err, 
 		return list_ports(d, false, to, err, err_size);
 	case DAEMON_UPLINKS:
 		return list_ports(d, true, to, err, err_size);
+	case DAEMON_INSTANCES:
+		daemon_list_instances(d, to);
+		return 0;
 	case DAEMON_DROPS:
 		return switch_drops(d->client, 0, add_drop, to, err, err_size);
 	case DAEMON_LEASES: // both: daemon_stream.c
@@ -297,7 +300,7 @@ static int show_session(struct daemon *d, const char *name, json_t **ret)
 int daemon_show(struct daemon *d, enum daemon_kind kind, const char *name, json_t **ret)
 {
 	static const char *const singular[DAEMON_KIND_COUNT] = { "tenant", "network", "port",
-		"lease", "session", "drop", "uplink" };
+		"lease", "session", "drop", "uplink", "instance" };
 	json_t *all, *o;
 	size_t i;
 

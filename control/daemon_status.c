@@ -104,6 +104,7 @@ static json_t *warnings(struct daemon *d)
 							    what, p->fallback));
 		}
 	}
+	vms_warn(d->vms, list);
 	if (d->quick_deaths > 1)
 		json_array_append_new(
 			list, json_string("insula-switch dies again and again; see the log"));
@@ -120,8 +121,8 @@ int daemon_status(struct daemon *d, json_t **ret)
 	daemon_list(d, DAEMON_UPLINKS, &uplinks);
 	list = json_incref(json_object_get(uplinks, "uplinks"));
 	json_decref(uplinks);
-	*ret = json_pack(
-		"{s:s, s:i, s:I, s:s, s:s, s:s, s:I, s:o, s:o, s:o, s:{s:I, s:I}, s:i, s:i, s:i}",
+	*ret = json_pack("{s:s, s:i, s:I, s:s, s:s, s:s, s:I, s:o, s:o, s:o, s:{s:I, s:I}, s:i, "
+			 "s:i, s:i, s:i}",
 		"version", INSULA_VERSION, "pid", (int)getpid(), "generation",
 		(json_int_t)d->compiled->generation, "file", d->has_config ? d->file : "",
 		"run_dir", d->run.path, "state_dir", d->state_dir, "uptime_s",
@@ -129,6 +130,7 @@ int daemon_status(struct daemon *d, json_t **ret)
 		switch_status(d), "uplinks", list ? list : json_array(), "warnings", warnings(d),
 		"memory_kib", "switch", (json_int_t)resident_kib(d->proc.pid), "control",
 		(json_int_t)resident_kib(getpid()), "tenants", (int)d->desired->n_tenants,
-		"instances", (int)n_instances, "ports", (int)d->desired->n_ports);
+		"instances", (int)n_instances, "machines", (int)vms_running(d->vms), "ports",
+		(int)d->desired->n_ports);
 	return 0;
 }

@@ -227,6 +227,66 @@ json_t *describe_port(const struct desired *d, const struct desired_port *p, con
 	return o;
 }
 
+static json_t *nics_of(const struct desired *d, const struct desired_instance *in)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < in->n_ports; i++)
+		json_array_append_new(list, json_string(d->ports[in->first_port + i].nic->name));
+	return list;
+}
+
+static json_t *disks_of(const struct model_instance *m)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < m->n_disks; i++) {
+		const struct model_disk *disk = &m->disks[i];
+
+		json_array_append_new(list,
+			json_sprintf("%s%s%s%s", disk->path, disk->readonly ? ":readonly" : "",
+				disk->direct ? ":direct" : "",
+				disk->n_queues > 1 ? ":queues" : ""));
+	}
+	return list;
+}
+
+static void describe_vm(json_t *o, const struct model_instance *m)
+{
+	static const char *const restarts[MODEL_RESTART_COUNT] = { "on-failure", "always",
+		"never" };
+
+	put_number(o, "cpus", m->cpus);
+	put_number(o, "memory_mib", m->memory_mib);
+	if (m->hugepages)
+		put(o, "hugepages", "yes");
+	put(o, "kernel", m->kernel ? m->kernel : "");
+	put(o, "initrd", m->initrd ? m->initrd : "");
+	put(o, "cmdline", m->cmdline ? m->cmdline : "");
+	if (m->n_disks)
+		json_object_set_new(o, "disks", disks_of(m));
+	if (m->user_data)
+		put_number(o, "user_data_bytes", strlen(m->user_data));
+	put(o, "restart", restarts[m->restart]);
+	put_number(o, "stop_timeout_s", m->stop_timeout_s);
+}
+
+json_t *describe_instance(const struct desired *d, const struct desired_instance *in)
+{
+	bool vm = in->instance->kind == MODEL_INSTANCE_VM;
+	json_t *o = json_object();
+
+	put(o, "kind", "instance");
+	put(o, "name", in->name);
+	if (in->id)
+		put_number(o, "id", in->id);
+	put(o, "type", vm ? "vm" : "external");
+	if (vm)
+		describe_vm(o, in->instance);
+	json_object_set_new(o, "nics", nics_of(d, in));
+	return o;
+}
+
 static void add(json_t *all, json_t *o)
 {
 	char key[DESIRED_NAME_SIZE + 16];
@@ -267,6 +327,10 @@ json_t *describe_all(const struct desired *d, const char *run_dir)
 			add(all, describe_network(d, &d->segments[t->first_segment + j]));
 		for (unsigned j = 0; j < t->n_ports; j++)
 			add(all, describe_port(d, &d->ports[t->first_port + j], run_dir));
+		for (unsigned j = 0; j < t->n_instances; j++)
+			if (d->instances[t->first_instance + j].id)
+				add(all,
+					describe_instance(d, &d->instances[t->first_instance + j]));
 	}
 	return all;
 }

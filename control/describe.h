@@ -16,6 +16,8 @@ json_t *describe_network(const struct desired *d, const struct desired_segment *
 // "dns": what the network's clients are told, given the host's servers, and "dns_source": "file" or
 // "host". describe_network, which plans compare, leaves the host's out: they change by themselves.
 void describe_dns(json_t *o, const struct model_network *n, const be32 *host, unsigned n_host);
+// Of kind vm: all of it. Others: their names and nics.
+json_t *describe_instance(const struct desired *d, const struct desired_instance *in);
 json_t *describe_port(const struct desired *d, const struct desired_port *p, const char *run_dir);
 // What an uplink that fell back to nat has instead.
 void describe_fallback_to_nat(json_t *o, const struct desired_port *p);

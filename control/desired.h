@@ -36,6 +36,7 @@ struct desired_port {
 	const struct model_uplink *uplink; // one of these three
 	const struct model_trunk *trunk;
 	const struct model_nic *nic;
+	const struct model_instance *instance; // nic: whose
 	unsigned tenant; // nic: index
 	unsigned segment; // nic: index into segments
 	struct mac mac; // nic: the guest's; uplink: the switch's own
@@ -49,19 +50,31 @@ struct desired_port {
 	bool no_nat; // uplink: it has no such fallback, whose subnet would overlap another
 };
 
+struct desired_instance {
+	uint32_t id; // of a VM; else 0
+	unsigned tenant; // index
+	const struct model_instance *instance;
+	char name[DESIRED_NAME_SIZE]; // TENANT/INSTANCE
+	unsigned first_port, n_ports;
+};
+
+enum { DESIRED_MAX_INSTANCES = POLICY_MAX_PORTS };
+
 struct desired_tenant {
 	uint32_t id;
 	const struct model_tenant *tenant;
 	unsigned first_segment, n_segments, first_port, n_ports;
+	unsigned first_instance, n_instances;
 };
 
 struct desired {
 	struct model *model; // owned
 	uint64_t round; // of the store's allocation
-	unsigned n_tenants, n_segments, n_ports, n_uplinks, n_trunks;
+	unsigned n_tenants, n_segments, n_ports, n_uplinks, n_trunks, n_instances;
 	struct desired_tenant *tenants;
 	struct desired_segment *segments;
 	struct desired_port *ports; // uplinks, then trunks, then nics by tenant
+	struct desired_instance *instances; // by tenant
 };
 
 // Gives everything its number, MAC and address, in a new round of the store and inside the caller's
@@ -77,3 +90,5 @@ const struct desired_port *desired_nat_uplink(const struct desired *d);
 
 const struct desired_port *desired_port_by_id(const struct desired *d, uint32_t id);
 const struct desired_port *desired_port_by_name(const struct desired *d, const char *name);
+// TENANT/INSTANCE; NULL = there is none.
+const struct desired_instance *desired_instance_by_name(const struct desired *d, const char *name);

@@ -125,6 +125,14 @@ static void tell_of_mtus(struct daemon *d, const struct desired *desired, json_t
 	}
 }
 
+static void tell_of_restarts(struct daemon *d, const struct desired *desired, json_t *changes)
+{
+	for (unsigned i = 0; d->vms && i < desired->n_instances; i++)
+		if (vms_would_restart(d->vms, desired, &desired->instances[i]))
+			plan_add_detail(changes, "instance", desired->instances[i].name,
+				"its guest is shut down and started anew");
+}
+
 // The file's own changes, and what apply would try that nothing else does.
 static json_t *changes_to(
 	struct daemon *d, const struct desired *desired, const struct port_changes *ports)
@@ -143,6 +151,7 @@ static json_t *changes_to(
 	tell_of_nat(desired, changes, ports);
 	tell_of_mtus(d, desired, changes);
 	tell_of_lost_taps(changes, ports);
+	tell_of_restarts(d, desired, changes);
 	json_decref(was);
 	json_decref(will);
 	return changes;
@@ -216,7 +225,8 @@ static bool socket_taken(const struct daemon *d, const struct desired *desired,
 
 	if (!name)
 		return false;
-	if (runtime_dir_holds(&d->run, "", p->nic->socket)) {
+	if (runtime_dir_holds(&d->run, "", p->nic->socket) ||
+		runtime_dir_holds(&d->run, "vm", p->nic->socket)) {
 		snprintf(why, size,
 			"socket %s is in insulad's own folder; allowed there: in %s/vhost",
 			p->nic->socket, d->run.path);

@@ -22,13 +22,26 @@ enum {
 	OPT_SEED,
 	OPT_BURST, // of no use but to tests, like the next
 	OPT_WORKERS,
+	OPT_FORCE,
+	OPT_LOG,
+	OPT_KERNEL,
+	OPT_INITRD,
+	OPT_CMDLINE,
+	OPT_CPUS,
+	OPT_MEMORY,
+	OPT_HUGEPAGES,
+	OPT_DISK,
+	OPT_NETWORK,
+	OPT_RESTART,
+	OPT_STOP_TIMEOUT,
 };
 
 struct arguments {
 	const char *run_dir, *state_dir, *file;
 	enum cli_output output;
 	struct cli_replay replay;
-	bool help, version;
+	struct cli_instance instance;
+	bool help, version, force, log;
 };
 
 static bool parse_output(const char *word, enum cli_output *ret_output)
@@ -57,14 +70,14 @@ static bool take_file(const char *name, const char **ret_file)
 	return true;
 }
 
-static bool take_input(struct cli_replay *r, const char *input)
+static bool append(const char ***list, unsigned *n, const char *word)
 {
-	const char **grown = realloc(r->inputs, (r->n_inputs + 1) * sizeof(*grown));
+	const char **grown = realloc(*list, (*n + 1) * sizeof(*grown));
 
 	if (grown == NULL)
 		return false;
-	r->inputs = grown;
-	r->inputs[r->n_inputs++] = input;
+	*list = grown;
+	grown[(*n)++] = word;
 	return true;
 }
 
@@ -84,7 +97,30 @@ static bool take_replay(struct cli_replay *r, int option, const char *value)
 		r->burst = value;
 	else if (option == OPT_WORKERS)
 		r->workers = value;
-	return option != OPT_IN || take_input(r, value);
+	return option != OPT_IN || append(&r->inputs, &r->n_inputs, value);
+}
+
+// An option of `insula instance create`.
+static bool take_instance(struct cli_instance *in, int option, const char *value)
+{
+	const char **const texts[] = { [OPT_KERNEL - OPT_KERNEL] = &in->kernel,
+		[OPT_INITRD - OPT_KERNEL] = &in->initrd,
+		[OPT_CMDLINE - OPT_KERNEL] = &in->cmdline,
+		[OPT_CPUS - OPT_KERNEL] = &in->cpus,
+		[OPT_MEMORY - OPT_KERNEL] = &in->memory,
+		[OPT_RESTART - OPT_KERNEL] = &in->restart,
+		[OPT_STOP_TIMEOUT - OPT_KERNEL] = &in->stop_timeout };
+
+	in->given = true;
+	if (option == OPT_HUGEPAGES)
+		in->hugepages = true;
+	else if (option == OPT_DISK)
+		return append(&in->disks, &in->n_disks, value);
+	else if (option == OPT_NETWORK)
+		return append(&in->networks, &in->n_networks, value);
+	else
+		*texts[option - OPT_KERNEL] = value;
+	return true;
 }
 
 static bool parse_options(int argc, char **argv, struct arguments *a)
@@ -104,6 +140,18 @@ static bool parse_options(int argc, char **argv, struct arguments *a)
 		{ "seed", required_argument, NULL, OPT_SEED },
 		{ "burst", required_argument, NULL, OPT_BURST },
 		{ "workers", required_argument, NULL, OPT_WORKERS },
+		{ "force", no_argument, NULL, OPT_FORCE },
+		{ "log", no_argument, NULL, OPT_LOG },
+		{ "kernel", required_argument, NULL, OPT_KERNEL },
+		{ "initrd", required_argument, NULL, OPT_INITRD },
+		{ "cmdline", required_argument, NULL, OPT_CMDLINE },
+		{ "cpus", required_argument, NULL, OPT_CPUS },
+		{ "memory", required_argument, NULL, OPT_MEMORY },
+		{ "hugepages", no_argument, NULL, OPT_HUGEPAGES },
+		{ "disk", required_argument, NULL, OPT_DISK },
+		{ "network", required_argument, NULL, OPT_NETWORK },
+		{ "restart", required_argument, NULL, OPT_RESTART },
+		{ "stop-timeout", required_argument, NULL, OPT_STOP_TIMEOUT },
 		{ 0 },
 	};
 	int option;
@@ -121,10 +169,16 @@ static bool parse_options(int argc, char **argv, struct arguments *a)
 			a->help = true;
 		else if (option == OPT_VERSION)
 			a->version = true;
+		else if (option == OPT_FORCE)
+			a->force = true;
+		else if (option == OPT_LOG)
+			a->log = true;
 		else if (option == OPT_JSON)
 			a->output = CLI_JSON;
 		else if (option == '?' ||
-			 (option >= OPT_POLICY && !take_replay(&a->replay, option, optarg)))
+			 (option >= OPT_KERNEL && !take_instance(&a->instance, option, optarg)) ||
+			 (option >= OPT_POLICY && option < OPT_FORCE &&
+				 !take_replay(&a->replay, option, optarg)))
 			return false;
 	}
 	return true;
@@ -166,7 +220,12 @@ static int usage_error(const struct cli_command *command)
 static int run(
 	const struct cli_command *command, const struct arguments *a, int n_args, char **args)
 {
-	struct cli c = { .output = a->output, .file = a->file, .replay = a->replay };
+	struct cli c = { .output = a->output,
+		.file = a->file,
+		.replay = a->replay,
+		.instance = a->instance,
+		.force = a->force,
+		.log = a->log };
 	int r = CLI_FAILED;
 
 	c.replay.state_dir = a->state_dir;
@@ -187,11 +246,26 @@ static int run(
 	return r;
 }
 
+// "instance start" are two words. *ret_n: how many it took.
+static const struct cli_command *find_command(char *const *words, int n_words, int *ret_n)
+{
+	char two[64];
+
+	*ret_n = 2;
+	if (n_words > 1) {
+		snprintf(two, sizeof(two), "%s %s", words[0], words[1]);
+		if (strlen(two) < sizeof(two) - 1 && cli_command_find(two) != NULL)
+			return cli_command_find(two);
+	}
+	*ret_n = 1;
+	return cli_command_find(words[0]);
+}
+
 int main(int argc, char **argv)
 {
 	struct arguments a = { 0 };
 	const struct cli_command *command = NULL;
-	int n_args;
+	int n_args, n_words;
 
 	if (!parse_options(argc, argv, &a))
 		return usage_error(NULL);
@@ -204,12 +278,17 @@ int main(int argc, char **argv)
 		optind++;
 	}
 	if (optind < argc) {
-		command = cli_command_find(argv[optind]);
+		command = find_command(argv + optind, argc - optind, &n_words);
+		if (command == NULL && optind + 1 >= argc &&
+			cli_help_group(a.help ? stdout : stderr, argv[optind]))
+			return a.help ? CLI_OK : CLI_USAGE;
 		if (command == NULL) {
-			cli_error("unknown command \"%s\"", argv[optind]);
+			cli_error("unknown command \"%s%s%s\"", argv[optind],
+				optind + 1 < argc ? " " : "",
+				optind + 1 < argc ? argv[optind + 1] : "");
 			return usage_error(NULL);
 		}
-		optind++;
+		optind += n_words;
 	}
 	if (a.help) {
 		if (command != NULL)
@@ -223,7 +302,8 @@ int main(int argc, char **argv)
 		return usage_error(NULL);
 	if (n_args < command->min_args || n_args > command->max_args ||
 		command->takes_file != (a.file != NULL) ||
-		(a.replay.given && !command->takes_replay))
+		(a.replay.given && !command->takes_replay) || (a.force && !command->takes_force) ||
+		(a.log && !command->takes_log) || (a.instance.given && !command->takes_instance))
 		return usage_error(command);
 	return run(command, &a, n_args, argv + optind);
 }

@@ -186,7 +186,9 @@ static int run(const struct options *o, char *err, size_t err_size)
 		goto out;
 	if (o->clean_up) {
 		log_info("cleaning up behind a dead insulad");
-		stopped = d->stop_all = true;
+		daemon_request_stop(d);
+		r = loop_run(daemon_loop(d));
+		stopped = r == 0;
 		goto out;
 	}
 	signals.d = d;

@@ -92,6 +92,13 @@ int loop_add(struct loop *l, int fd, uint32_t events, loop_io_fn fn, void *arg,
 	return 0;
 }
 
+void loop_rearm(struct loop *l, struct loop_source *source, uint32_t events)
+{
+	struct epoll_event ev = { .events = events, .data.ptr = source };
+
+	epoll_ctl(l->epoll, EPOLL_CTL_MOD, source->fd, &ev);
+}
+
 int loop_add_timer(struct loop *l, loop_timer_fn fn, void *arg, struct loop_source **ret_source)
 {
 	struct loop_source *s;

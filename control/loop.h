@@ -19,6 +19,8 @@ void loop_free(
 // Watches fd, level-triggered. The fd stays the caller's and must outlive the source. 0 or -errno.
 int loop_add(struct loop *l, int fd, uint32_t events, loop_io_fn fn, void *arg,
 	struct loop_source **ret_source);
+// Waits for these events from now on, 0 = for none; after EPOLLONESHOT, again.
+void loop_rearm(struct loop *l, struct loop_source *source, uint32_t events);
 // A timer, disarmed. It fires once per arming. 0 or -errno.
 int loop_add_timer(struct loop *l, loop_timer_fn fn, void *arg, struct loop_source **ret_source);
 // Arms it to fire after delay_ns from now (0 = at once); replaces an earlier arming.

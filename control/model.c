@@ -4,6 +4,18 @@
 
 #include <stdlib.h>
 
+static void free_instance(struct model_instance *in)
+{
+	for (unsigned i = 0; i < in->n_disks; i++)
+		free(in->disks[i].path);
+	free(in->disks);
+	free(in->nics);
+	free(in->kernel);
+	free(in->initrd);
+	free(in->cmdline);
+	free(in->user_data);
+}
+
 void model_free(struct model *m)
 {
 	if (m == NULL)
@@ -12,7 +24,7 @@ void model_free(struct model *m)
 		struct model_tenant *tenant = &m->tenants[t];
 
 		for (unsigned i = 0; i < tenant->n_instances; i++)
-			free(tenant->instances[i].nics);
+			free_instance(&tenant->instances[i]);
 		free(tenant->instances);
 		free(tenant->networks);
 	}

@@ -75,10 +75,38 @@ struct model_nic {
 	int line;
 };
 
+enum model_instance_kind {
+	MODEL_INSTANCE_EXTERNAL, // somebody else runs it
+	MODEL_INSTANCE_VM, // insulad does, by insula-vmm
+	MODEL_INSTANCE_KIND_COUNT
+};
+
+enum model_restart {
+	MODEL_RESTART_ON_FAILURE, // unless the guest powered itself off
+	MODEL_RESTART_ALWAYS,
+	MODEL_RESTART_NEVER,
+	MODEL_RESTART_COUNT
+};
+
+struct model_disk {
+	char *path; // raw file or block device
+	bool readonly, direct;
+	uint16_t n_queues;
+	int line;
+};
+
 struct model_instance {
 	char name[POLICY_NAME_SIZE];
-	unsigned n_nics;
+	enum model_instance_kind kind;
+	unsigned n_nics, n_disks;
 	struct model_nic *nics;
+	// Of a VM; texts that the file leaves out are NULL.
+	struct model_disk *disks;
+	char *kernel, *initrd, *cmdline, *user_data;
+	uint32_t cpus, memory_mib;
+	bool hugepages;
+	enum model_restart restart;
+	uint32_t stop_timeout_s; // from the power button to the kill
 	int line;
 };
 

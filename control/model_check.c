@@ -41,7 +41,7 @@ void model_check(const struct model *m, const struct yaml_node *root, struct rep
 {
 	struct checker c = { .m = m, .r = r };
 	struct seen *all[] = { &c.uplinks, &c.host_ports, &c.tenants, &c.vlans, &c.interfaces,
-		&c.sockets, &c.devargs };
+		&c.sockets, &c.devargs, &c.disks };
 	const struct yaml_node *n = first_of(root, "tenants");
 
 	for (unsigned i = 0; i < sizeof(all) / sizeof(all[0]); i++)

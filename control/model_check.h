@@ -21,7 +21,7 @@ struct seen_entry {
 struct checker {
 	const struct model *m;
 	struct report *r;
-	struct seen uplinks, host_ports, tenants, vlans, interfaces, sockets, devargs;
+	struct seen uplinks, host_ports, tenants, vlans, interfaces, sockets, devargs, disks;
 	unsigned n_ports, n_segments, n_devices;
 };
 
@@ -70,6 +70,10 @@ void check_devargs(
 // Can a host of this subnet have that address?
 bool check_host(struct checker *c, int line, const char *key, be32 address, be32 subnet,
 	uint8_t prefix_len);
+
+// model_check_vm.c
+void check_vm(struct checker *c, const struct model_instance *in, const struct yaml_node *n);
+void check_vm_nic(struct checker *c, const struct model_nic *nic, const struct yaml_node *n);
 
 // model_check_tenant.c
 void check_tenant(

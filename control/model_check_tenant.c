@@ -151,14 +151,18 @@ static const struct {
 	{ "devargs", 1u << MODEL_NIC_ETHDEV, 1u << MODEL_NIC_ETHDEV, "type ethdev" },
 };
 
-static void check_nic_type(
-	struct checker *c, const struct model_nic *nic, const struct yaml_node *n)
+static void check_nic_type(struct checker *c, const struct model_instance *in,
+	const struct model_nic *nic, const struct yaml_node *n)
 {
 	static const char *const words[] = { "tap", "vhost-user", "packet", "ethdev" };
 	const char *type = words[nic->type];
 
 	if (n->kind != YAML_MAP || (yaml_has(n, "type") && !says(n, "type", type)))
 		return;
+	if (in->kind == MODEL_INSTANCE_VM) {
+		check_vm_nic(c, nic, n);
+		return;
+	}
 	for (unsigned i = 0; i < sizeof(nic_keys) / sizeof(nic_keys[0]); i++) {
 		bool there = yaml_get(n, nic_keys[i].key) != NULL;
 
@@ -267,13 +271,13 @@ static bool has_nameless(const struct model_tenant *t)
 }
 
 static void check_nic(struct checker *c, const struct model_tenant *t,
-	const struct networks *networks, struct seen *used, const struct model_nic *nic,
-	const struct yaml_node *n)
+	const struct networks *networks, struct seen *used, const struct model_instance *in,
+	const struct model_nic *nic, const struct yaml_node *n)
 {
 	const struct seen_entry *net;
 
 	c->n_ports++;
-	check_nic_type(c, nic, n);
+	check_nic_type(c, in, nic, n);
 	if (nic->network[0] == '\0')
 		return;
 	net = seen_find(&networks->names, nic->network);
@@ -294,10 +298,12 @@ static void check_instance(struct checker *c, const struct model_tenant *t,
 	const struct yaml_node *child = first_of(n, "nics");
 	struct seen names = { .r = c->r };
 
+	check_vm(c, in, n);
+
 	for (unsigned i = 0; i < in->n_nics; i++, child = child->next) {
 		const struct model_nic *nic = &in->nics[i];
 
-		check_nic(c, t, networks, used, nic, child);
+		check_nic(c, t, networks, used, in, nic, child);
 		check_name(c, &names, child, nic->name, i);
 		if (strlen(in->name) + 1 + strlen(nic->name) >= POLICY_NAME_SIZE)
 			report(c->r, line_of(child, "name"),

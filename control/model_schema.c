@@ -8,6 +8,8 @@
 
 #define AT(type, member) .at = offsetof(struct type, member)
 #define AT2(type, member) .at2 = offsetof(struct type, member)
+enum { MAX_FILE = 1024, MAX_CMDLINE = 2048, MAX_USER_DATA = 64 << 10 };
+
 #define NAME_ALLOWED "1 to 31 letters, digits, '-' or '_'; a letter or digit first"
 
 static const char *const off_on[] = { "false", "true", NULL };
@@ -16,7 +18,8 @@ static const char *const hugepage_words[] = { "none", "2M", NULL };
 static const char *const client_words[] = { "one", "many", NULL };
 static const char *const uplink_words[] = { "nat", "routed", NULL };
 static const char *const type_words[] = { "tap", "vhost-user", "packet", "ethdev", NULL };
-static const char *const kind_words[] = { "external", NULL };
+static const char *const kind_words[] = { "external", "vm", NULL };
+static const char *const restart_words[] = { "on-failure", "always", "never", NULL };
 
 static void uplink_defaults(void *object, int line)
 {
@@ -41,13 +44,22 @@ static void network_defaults(void *object, int line)
 
 static void nic_defaults(void *object, int line)
 {
-	*(struct model_nic *)object =
-		(struct model_nic){ .name = "eth0", .storm_pps = 1000, .line = line };
+	*(struct model_nic *)object = (struct model_nic){ .name = "eth0",
+		.type = MODEL_NIC_TYPE_COUNT, // by the instance's kind
+		.storm_pps = 1000,
+		.line = line };
 }
 
 static void instance_defaults(void *object, int line)
 {
-	((struct model_instance *)object)->line = line;
+	*(struct model_instance *)object = (struct model_instance){
+		.cpus = 1, .memory_mib = 256, .stop_timeout_s = 30, .line = line
+	};
+}
+
+static void disk_defaults(void *object, int line)
+{
+	*(struct model_disk *)object = (struct model_disk){ .n_queues = 1, .line = line };
 }
 
 static void tenant_defaults(void *object, int line)
@@ -142,11 +154,35 @@ static const struct field nic_fields[] = {
 static const struct object nic_object = {
 	"tenants[].instances[].nics[]", sizeof(struct model_nic), nic_fields, nic_defaults };
 
+#define DISK(member) AT(model_disk, member)
+static const struct field disk_fields[] = {
+	{ "path", FIELD_FILE, true, DISK(path), .max = MAX_FILE },
+	{ "readonly", FIELD_SWITCH, DISK(readonly), .words = off_on },
+	{ "direct", FIELD_SWITCH, DISK(direct), .words = off_on },
+	{ "queues", FIELD_NUMBER16, DISK(n_queues), .min = 1, .max = 8 },
+	{ 0 }
+};
+static const struct object disk_object = {
+	"tenants[].instances[].disks[]", sizeof(struct model_disk), disk_fields, disk_defaults };
+
+#define INSTANCE(member) AT(model_instance, member)
 static const struct field instance_fields[] = {
 	{ "name", FIELD_NAME, true, AT(model_instance, name), .max = POLICY_NAME_SIZE },
-	{ "kind", FIELD_CHOICE, .at = SCHEMA_NOWHERE, .words = kind_words },
+	{ "kind", FIELD_CHOICE, INSTANCE(kind), .words = kind_words },
 	{ "nics", FIELD_LIST, AT(model_instance, nics), AT2(model_instance, n_nics), .max = 64,
 		.object = &nic_object },
+	{ "kernel", FIELD_FILE, INSTANCE(kernel), .max = MAX_FILE },
+	{ "initrd", FIELD_FILE, INSTANCE(initrd), .max = MAX_FILE },
+	{ "cmdline", FIELD_LINE, INSTANCE(cmdline), .max = MAX_CMDLINE },
+	{ "disks", FIELD_LIST, INSTANCE(disks), AT2(model_instance, n_disks), .max = 16,
+		.object = &disk_object },
+	{ "user_data", FIELD_LINES, INSTANCE(user_data), .max = MAX_USER_DATA },
+	{ "cpus", FIELD_NUMBER, INSTANCE(cpus), .min = 1, .max = 32 },
+	{ "memory", FIELD_MEMORY, INSTANCE(memory_mib), .min = 2, .max = 1 << 20 },
+	{ "hugepages", FIELD_SWITCH, INSTANCE(hugepages), .words = off_on },
+	{ "restart", FIELD_CHOICE, INSTANCE(restart), .words = restart_words },
+	{ "stop_timeout", FIELD_NUMBER, INSTANCE(stop_timeout_s), .min = 0, .max = 3600,
+		.allowed = "0..3600 seconds" },
 	{ 0 }
 };
 static const struct object instance_object = {
@@ -213,7 +249,16 @@ const char *schema_allowed(const struct field *f, char *buf, size_t size)
 		return "a name under /run/netns: 1 to 63 letters, digits, '-', '_' or '.'";
 	case FIELD_PATH:
 		return "an absolute path of at most 107 printable characters";
+	case FIELD_FILE:
+		return "an absolute path without , of at most 1023 printable characters";
+	case FIELD_LINES:
+		snprintf(buf, size, "1 to %u bytes of text, like |, then lines", f->max - 1);
+		return buf;
+	case FIELD_MEMORY:
+		return "an even number of MiB or a number of GiB, like 512MiB or 2GiB; 2MiB to "
+		       "1024GiB";
 	case FIELD_TEXT:
+	case FIELD_LINE:
 		snprintf(buf, size, "1 to %u printable characters", f->max - 1);
 		return buf;
 	case FIELD_MAC:
@@ -264,6 +309,10 @@ void schema_fill_defaults(struct model *m)
 			for (unsigned n = 0; n < in->n_nics; n++) {
 				struct model_nic *nic = &in->nics[n];
 
+				if (nic->type == MODEL_NIC_TYPE_COUNT)
+					nic->type = in->kind == MODEL_INSTANCE_VM
+							    ? MODEL_NIC_VHOST_USER
+							    : MODEL_NIC_TAP;
 				// In a namespace of its own a tap is called as the guest calls it.
 				if ((nic->type == MODEL_NIC_TAP ||
 					    nic->type == MODEL_NIC_VHOST_USER) &&

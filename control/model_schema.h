@@ -20,6 +20,10 @@ enum field_type {
 	FIELD_NETNS,
 	FIELD_PATH,
 	FIELD_TEXT,
+	FIELD_FILE, // char *: an absolute path
+	FIELD_LINE, // char *: printable ASCII
+	FIELD_LINES, // char *: UTF-8 with line breaks
+	FIELD_MEMORY, // uint32_t, in MiB
 	FIELD_MAC,
 	FIELD_IPV4,
 	FIELD_IPV4_RANGE, // two be32

@@ -224,3 +224,42 @@ const char *value_text(const char *text, size_t size)
 			return "has a character outside printable ASCII";
 	return NULL;
 }
+
+const char *value_file(const char *text, size_t size)
+{
+	const char *problem = value_path(text, size);
+
+	return problem == NULL && strchr(text, ',') != NULL ? "has a comma" : problem;
+}
+
+const char *value_memory(const char *text, uint32_t min, uint32_t max, uint32_t *ret_mib)
+{
+	char number[16];
+	size_t n = strspn(text, "0123456789");
+	uint32_t mib, unit = strcmp(text + n, "GiB") == 0 ? 1024 : 1;
+	const char *problem;
+
+	if (n == 0 || n >= sizeof(number) || (unit == 1 && strcmp(text + n, "MiB") != 0))
+		return "is not a number of MiB or GiB";
+	memcpy(number, text, n);
+	number[n] = '\0';
+	problem = value_number(number, (min + unit - 1) / unit, max / unit, &mib);
+	if (problem != NULL)
+		return problem;
+	if (mib * unit % 2 != 0)
+		return "is an odd number of MiB";
+	*ret_mib = mib * unit;
+	return NULL;
+}
+
+const char *value_lines(const char *text, size_t size)
+{
+	if (text[0] == '\0')
+		return "is empty";
+	if (strlen(text) >= size)
+		return "is too long";
+	for (const char *p = text; *p != '\0'; p++)
+		if (iscntrl((unsigned char)*p) && *p != '\n' && *p != '\t' && *p != '\r')
+			return "has a control character";
+	return NULL;
+}

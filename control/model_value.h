@@ -18,4 +18,10 @@ const char *value_name(const char *text, size_t size); // size of the field, ter
 const char *value_interface(const char *text);
 const char *value_netns(const char *text, size_t size);
 const char *value_path(const char *text, size_t size);
+// An absolute path for the VMM's command line, where a comma ends it.
+const char *value_file(const char *text, size_t size);
+// Any text that is one: no control characters but tabs and line breaks.
+const char *value_lines(const char *text, size_t size);
+// "512MiB", "2GiB"; an even number of MiB within the bounds.
+const char *value_memory(const char *text, uint32_t min, uint32_t max, uint32_t *ret_mib);
 const char *value_text(const char *text, size_t size); // printable ASCII

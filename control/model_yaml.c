@@ -166,6 +166,23 @@ static const char *read_string(const struct field *f, const char *text, char *at
 	return problem;
 }
 
+// A text with memory of its own.
+static const char *read_allocated(
+	struct reader *rd, const struct field *f, const char *text, char *at)
+{
+	const char *problem = f->type == FIELD_FILE    ? value_file(text, f->max)
+			      : f->type == FIELD_LINES ? value_lines(text, f->max)
+						       : value_text(text, f->max);
+	char **copy = (void *)at;
+
+	if (problem != NULL)
+		return problem;
+	*copy = strdup(text);
+	if (*copy == NULL)
+		rd->r->no_memory = true;
+	return NULL;
+}
+
 // struct model's addresses are aligned; the casts go through void.
 static const char *read_address(const struct field *f, const char *text, void *at, void *at2)
 {
@@ -189,7 +206,11 @@ static void read_scalar(
 		bad_value(rd, f, n, NULL);
 		return;
 	}
-	if (f->type <= FIELD_NUMBER_RANGE16)
+	if (f->type == FIELD_FILE || f->type == FIELD_LINE || f->type == FIELD_LINES)
+		problem = read_allocated(rd, f, n->text, at);
+	else if (f->type == FIELD_MEMORY)
+		problem = value_memory(n->text, f->min, f->max, (void *)at);
+	else if (f->type <= FIELD_NUMBER_RANGE16)
 		problem = n->quoted ? "is a text in quotes" : read_number(f, n->text, at, at2);
 	else if (f->type <= FIELD_SWITCH)
 		problem = read_word(f, n->text, at);
@@ -327,6 +348,10 @@ static void read_field(
 	case FIELD_NETNS:
 	case FIELD_PATH:
 	case FIELD_TEXT:
+	case FIELD_FILE:
+	case FIELD_LINE:
+	case FIELD_LINES:
+	case FIELD_MEMORY:
 	case FIELD_MAC:
 	case FIELD_IPV4:
 	case FIELD_IPV4_RANGE:

@@ -91,6 +91,9 @@ static unsigned nic_candidates(const struct desired_port *p, const char *run_dir
 		memcpy(ifname, nic->interface, sizeof(ifname));
 	switch (nic->type) {
 	case MODEL_NIC_VHOST_USER: {
+		bool vm = p->instance->kind == MODEL_INSTANCE_VM;
+		if (vm && !nic->n_queues)
+			queues = 1;
 		struct port_spec *s = next(specs, &n, PROTO_PORT_VHOST, p->mtu, queues);
 		s->flags = nic->vhost_server ? PROTO_PORT_VHOST_SERVER : 0;
 		if (nic->socket[0]) {
@@ -98,6 +101,8 @@ static unsigned nic_candidates(const struct desired_port *p, const char *run_dir
 		} else {
 			port_spec_vhost_path(p, run_dir, s->arg, sizeof(s->arg));
 		}
+		if (vm) // the machine is behind the one or nothing
+			break;
 		put_tap(next(specs, &n, PROTO_PORT_TAP, p->mtu, tap_queues), nic->netns, ifname,
 			p->mac);
 		break;
@@ -210,6 +215,10 @@ void port_spec_vhost_path(
 {
 	char name[DESIRED_NAME_SIZE];
 
+	if (p->instance->kind == MODEL_INSTANCE_VM) {
+		snprintf(ret_path, size, "%s/vm/%u.net", run_dir, p->id);
+		return;
+	}
 	memcpy(name, p->name, sizeof(name));
 	*strchr(name, '/') = '.';
 	snprintf(ret_path, size, "%s/vhost/%s", run_dir, name);

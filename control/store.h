@@ -19,6 +19,7 @@ enum store_id_kind {
 	STORE_ID_TENANT = 1,
 	STORE_ID_SEGMENT,
 	STORE_ID_PORT,
+	STORE_ID_INSTANCE,
 };
 
 struct store;

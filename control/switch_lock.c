@@ -3,19 +3,18 @@
 // switch_link.c, main thread.
 #include "control/switch_lock.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "control/log.h"
 #include "control/loop.h"
+#include "control/process.h"
 #include "control/switch_proc.h"
 
 enum {
@@ -52,57 +51,14 @@ static void end_holder(int fd)
 	}
 }
 
-// proc_pid_fdinfo(5): the locks on what the fd is open on, by this fd or one it is a duplicate of.
-static bool fd_has_flock(pid_t pid, const char *fd)
-{
-	char path[64], line[160];
-	bool found = false;
-
-	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%.20s", pid, fd);
-	FILE *f = fopen(path, "re");
-	while (f && !found && fgets(line, sizeof(line), f))
-		found = strncmp(line, "lock:", 5) == 0 && strstr(line, " FLOCK ") != NULL;
-	if (f)
-		fclose(f);
-	return found;
-}
-
-static bool has_flock(pid_t pid, const struct stat *lock)
-{
-	char path[64];
-	struct dirent *e;
-	struct stat st;
-	bool found = false;
-
-	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
-	DIR *fds = opendir(path);
-	while (fds && !found && (e = readdir(fds)) != NULL)
-		found = fstatat(dirfd(fds), e->d_name, &st, 0) == 0 && st.st_dev == lock->st_dev &&
-			st.st_ino == lock->st_ino && fd_has_flock(pid, e->d_name);
-	if (fds)
-		closedir(fds);
-	return found;
-}
-
 // Who has either lock; 0 = nobody in this PID namespace. /proc/locks would tell who took the flock,
 // which is not who inherited it.
 static pid_t find_holder(int fd)
 {
-	pid_t pid, found = holder(fd);
-	struct dirent *e;
+	pid_t found = holder(fd);
 	struct stat lock;
 
-	if (found > 0 || fstat(fd, &lock) < 0)
-		return found;
-	DIR *all = opendir("/proc");
-	while (all && found <= 0 && (e = readdir(all)) != NULL) {
-		pid = (pid_t)strtol(e->d_name, NULL, 10); // 0: no process
-		if (pid > 0 && pid != getpid() && has_flock(pid, &lock))
-			found = pid;
-	}
-	if (all)
-		closedir(all);
-	return found;
+	return found > 0 || fstat(fd, &lock) < 0 ? found : process_find_flock(&lock);
 }
 
 // Some other program has the lock: nothing of ours to end. comm: it may be read of any process.

@@ -5,53 +5,31 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "control/log.h"
 #include "control/loop.h"
+#include "control/process.h"
 
 extern char **environ;
 
 int switch_proc_find(char *path, size_t size, char *err, size_t err_size)
 {
-	static const char *const places[] = { "insula-switch", "../vswitch/insula-switch" };
-	const char *given = getenv("INSULA_SWITCH");
-	char self[256];
-
-	if (given && given[0]) {
-		snprintf(path, size, "%s", given);
-		return 0;
-	}
-	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	if (n < 0)
-		return log_reason(-errno, err, err_size, "cannot read /proc/self/exe: %m");
-	self[n] = 0;
-	*strrchr(self, '/') = 0;
-	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
-		snprintf(path, size, "%s/%s", self, places[i]);
-		if (access(path, X_OK) == 0)
-			return 0;
-	}
-	return log_reason(-ENOENT, err, err_size,
-		"insula-switch is not in %s; install it there or name it in "
-		"INSULA_SWITCH",
-		self);
+	return process_find_program(
+		"INSULA_SWITCH", "insula-switch", "vswitch", path, size, err, err_size);
 }
 
 static int hold(struct switch_proc *p, pid_t pid, bool child)
 {
-	int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	int pidfd = process_open(pid);
 
 	if (pidfd < 0)
-		return -errno;
-	fcntl(pidfd, F_SETFD, FD_CLOEXEC);
+		return pidfd;
 	p->pid = pid;
 	p->pidfd = pidfd;
 	p->child = child;
@@ -122,14 +100,7 @@ int switch_proc_adopt(struct switch_proc *p, pid_t pid)
 
 bool switch_proc_ends(const struct switch_proc *p, int within_ms)
 {
-	struct pollfd poll_fd = { .fd = p->pidfd, .events = POLLIN };
-	uint64_t end = loop_now_ns() + (uint64_t)within_ms * 1000000u;
-
-	for (;;) {
-		int r = poll(&poll_fd, 1, within_ms);
-		if (r >= 0 || errno != EINTR || loop_now_ns() >= end)
-			return r > 0;
-	}
+	return process_ends(p->pidfd, within_ms);
 }
 
 bool switch_proc_alive(const struct switch_proc *p)
@@ -139,16 +110,7 @@ bool switch_proc_alive(const struct switch_proc *p)
 
 void switch_proc_reap(struct switch_proc *p, char *ret_how, size_t size)
 {
-	siginfo_t info = { 0 };
-
-	snprintf(ret_how, size, "ended");
-	if (p->child && waitid(P_PIDFD, (id_t)p->pidfd, &info, WEXITED) == 0) {
-		if (info.si_code == CLD_EXITED)
-			snprintf(ret_how, size, "exited with status %d", info.si_status);
-		else
-			snprintf(ret_how, size, "was killed by signal %d (%s)", info.si_status,
-				strsignal(info.si_status));
-	}
+	process_reap(p->pidfd, p->child, ret_how, size);
 	if (p->pidfd >= 0)
 		close(p->pidfd);
 	p->pidfd = -1;
@@ -157,8 +119,7 @@ void switch_proc_reap(struct switch_proc *p, char *ret_how, size_t size)
 
 void switch_proc_kill(const struct switch_proc *p)
 {
-	if (p->pidfd >= 0)
-		syscall(SYS_pidfd_send_signal, p->pidfd, SIGKILL, NULL, 0);
+	process_signal(p->pidfd, SIGKILL);
 }
 
 void switch_proc_stop(struct switch_proc *p)
@@ -167,7 +128,7 @@ void switch_proc_stop(struct switch_proc *p)
 
 	if (p->pidfd < 0)
 		return;
-	syscall(SYS_pidfd_send_signal, p->pidfd, SIGTERM, NULL, 0);
+	process_signal(p->pidfd, SIGTERM);
 	if (!switch_proc_ends(p, 3000)) {
 		log_warning("insula-switch (pid %d) did not end within 3 s: killing it", p->pid);
 		switch_proc_kill(p);

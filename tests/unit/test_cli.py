@@ -146,6 +146,11 @@ class Cli(unittest.TestCase):
         for args in (
             [],
             ["bogus"],
+            ["instance"],
+            ["instance", "bogus"],
+            ["instance", "list", "x"],
+            ["instance", "start"],
+            ["instance", "start", "--force", "red/web"],
             ["list"],
             ["list", "port", "x"],
             ["list", "horse"],
@@ -164,10 +169,11 @@ class Cli(unittest.TestCase):
     def test_help(self):
         out, _ = self.insula("--help")
         listed = out.split("Commands:\n")[1].split("\n\n")[0].splitlines()
-        names = [line.split()[0] for line in listed]
-        self.assertEqual(len(names), 9)
-        for name in names:
-            for args in ([name, "--help"], ["help", name], ["-h", name]):
+        names = [line[2:19].strip() for line in listed]
+        self.assertEqual(len(names), 19)
+        for name in [*names, "instance"]:
+            words = name.split()
+            for args in ([*words, "--help"], ["help", *words], ["-h", *words]):
                 out, _ = self.insula(*args)
                 self.assertIn("usage: insula " + name, out)
                 self.assertIn("Example: ", out)

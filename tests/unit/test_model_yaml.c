@@ -299,6 +299,52 @@ static void every_key(void **state)
 	model_free(m);
 }
 
+static void machines(void **state)
+{
+	struct model *m =
+		good("version: 1\n"
+		     "tenants:\n"
+		     "- name: t\n"
+		     "  networks: [{name: lan, vlan: 1, subnet: 10.0.0.0/8}]\n"
+		     "  instances:\n"
+		     "  - {name: a, kind: vm, kernel: /k, nics: [{network: lan}]}\n"
+		     "  - {name: b, kind: vm, kernel: /k, initrd: /i, cmdline: a=b quiet,\n"
+		     "     cpus: 32, memory: 2GiB, hugepages: true, restart: never,\n"
+		     "     stop_timeout: 0, disks: [{path: /d}, {path: /e, readonly: true,\n"
+		     "     direct: true, queues: 8}], nics: []}\n"
+		     "  - {name: c, nics: [{network: lan, netns: n}]}\n"
+		     "  - name: d\n    kind: vm\n    kernel: /k\n"
+		     "    user_data: |\n      #cloud-config\n      h\u00e9: 1\n");
+	const struct model_instance *a = m->tenants[0].instances, *b = a + 1, *c = a + 2;
+
+	assert_int_equal(a->kind, MODEL_INSTANCE_VM);
+	assert_string_equal(a->kernel, "/k");
+	assert_null(a->initrd);
+	assert_null(a->cmdline);
+	assert_int_equal(a->cpus, 1);
+	assert_int_equal(a->memory_mib, 256);
+	assert_int_equal(a->restart, MODEL_RESTART_ON_FAILURE);
+	assert_int_equal(a->stop_timeout_s, 30);
+	assert_int_equal(a->nics[0].type, MODEL_NIC_VHOST_USER);
+	assert_string_equal(b->initrd, "/i");
+	assert_string_equal(b->cmdline, "a=b quiet");
+	assert_int_equal(b->cpus, 32);
+	assert_int_equal(b->memory_mib, 2048);
+	assert_true(b->hugepages);
+	assert_int_equal(b->restart, MODEL_RESTART_NEVER);
+	assert_int_equal(b->stop_timeout_s, 0);
+	assert_int_equal(b->n_disks, 2);
+	assert_string_equal(b->disks[0].path, "/d");
+	assert_int_equal(b->disks[0].n_queues, 1);
+	assert_false(b->disks[0].readonly);
+	assert_true(b->disks[1].readonly && b->disks[1].direct);
+	assert_int_equal(b->disks[1].n_queues, 8);
+	assert_int_equal(c->kind, MODEL_INSTANCE_EXTERNAL);
+	assert_int_equal(c->nics[0].type, MODEL_NIC_TAP);
+	assert_string_equal(a[3].user_data, "#cloud-config\nh\u00e9: 1\n");
+	model_free(m);
+}
+
 static void limits(void **state)
 {
 	struct model_errors errors = { 0 };
@@ -489,6 +535,7 @@ int main(void)
 		cmocka_unit_test(demo),
 		cmocka_unit_test(defaults),
 		cmocka_unit_test(every_key),
+		cmocka_unit_test(machines),
 		cmocka_unit_test(limits),
 		cmocka_unit_test(many_vlans),
 		cmocka_unit_test(truncated),

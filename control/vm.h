@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// One machine and what it is doing; for vm.c, vm_end.c and vms.c only. Main thread.
+#pragma once
+
+#include "control/daemon_internal.h"
+#include "control/vm_api.h"
+#include "control/vm_console.h"
+#include "control/vm_log.h"
+#include "control/vm_proc.h"
+#include "control/vm_spec.h"
+#include "control/vms.h"
+
+enum vm_phase {
+	VM_OFF,
+	VM_STARTING, // the process is there, its guest not yet
+	VM_RUNNING, // paused or not
+	VM_STOPPING,
+	VM_WAITING, // to be started again
+	VM_PHASE_COUNT
+};
+
+struct vm {
+	struct vms *all;
+	struct vm *next;
+	uint32_t id;
+	char name[DESIRED_NAME_SIZE], dir[128];
+	bool desired; // else it goes
+	struct vm_spec spec; // as desired
+	char *user_data; // as desired, or NULL
+	enum model_restart restart;
+	uint32_t stop_timeout_s;
+	enum vm_want want;
+	bool again; // stopped to be started
+
+	enum vm_phase phase;
+	struct vm_proc proc;
+	struct vm_spec started_with;
+	bool is_paused;
+	struct loop_source *ended; // of proc.pidfd
+	struct loop_source *timer; // STARTING: to ask again; STOPPING: to kill; WAITING: to start
+	struct vm_call *call; // under way, one at a time
+	struct vm_console *console;
+	uint64_t console_began; // where in its ring this process' part begins; 0 = not known
+	struct vm_log *log;
+	unsigned failures; // in a row
+	unsigned restarts; // by policy, since insulad began
+	uint64_t next_try_ns; // WAITING
+	char trouble[400]; // why it does not run; "" = none
+	char last_failure[400]; // how it failed last, since insulad began
+};
+
+struct vms {
+	struct daemon *d;
+	struct vm *first;
+	struct vm_logs *logs;
+	bool held, ending;
+	void (*done)(void *arg); // when ending, and all are off
+	void *arg;
+};
+
+// vm.c
+struct vm *vm_new(struct vms *all, uint32_t id, const char *name, char *err, size_t err_size);
+void vm_free(struct vm *vm); // lets go of what runs
+bool vm_has_process(const struct vm *vm);
+// Brings it from how it is to what is wanted, a step at a time; may free it.
+void vm_step(struct vm *vm);
+void vm_watch(struct vm *vm); // a process that was just adopted
+const char *vm_state(const struct vm *vm);
+// The store remembers it. 0 or -EIO.
+int vm_set_want(struct vm *vm, enum vm_want want, const char *why);
+void vm_recall_want(struct vm *vm);
+void vm_ask(struct vm *vm, const char *method, const char *path, vm_api_fn fn);
+void vm_arm(struct vm *vm, uint64_t ns);
+
+// vms.c
+// Another process has one of its disks still: it is waited for.
+bool vms_disk_is_busy(const struct vm *vm);
+void vms_step_all(struct vms *all);
+void vms_look_done(struct vms *all);
+
+// vm_end.c
+void vm_begin_stop(struct vm *vm);
+void vm_on_timer_stopping(struct vm *vm);
+void vm_on_end(void *arg, uint32_t events);
+// It could not be started, or has failed.
+void vm_failed(struct vm *vm, const char *why);

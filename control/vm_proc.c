@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// See vm_proc.h. Called by vm.c.
+#include "control/vm_proc.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "control/log.h"
+#include "control/loop.h"
+#include "control/process.h"
+
+enum {
+	PAUSE_MS = 2,
+	PATIENCE_MS = 2000, // for one that is about to become insula-vmm, or to die
+};
+
+extern char **environ;
+
+static int open_log(const char *dir)
+{
+	char path[160];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/log", dir);
+	fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return -errno;
+	return fd;
+}
+
+// A hint: whether it is that process is seen by its lock.
+static pid_t noted_pid(const char *dir)
+{
+	char path[160];
+	int pid = 0;
+
+	snprintf(path, sizeof(path), "%s/pid", dir);
+	FILE *f = fopen(path, "re");
+	if (f && fscanf(f, "%d", &pid) != 1)
+		pid = 0;
+	if (f)
+		fclose(f);
+	return pid;
+}
+
+static void note_pid(const char *dir, pid_t pid)
+{
+	char path[160];
+
+	snprintf(path, sizeof(path), "%s/pid", dir);
+	FILE *f = fopen(path, "we");
+	if (!f)
+		return;
+	fprintf(f, "%d\n", pid);
+	fclose(f);
+}
+
+// The child: what it must not have of insulad's is close-on-exec.
+static void become(const char *program, char *const argv[], int in, int out, int log)
+{
+	sigset_t none;
+
+	for (int s = 1; s < NSIG; s++)
+		signal(s, SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	setsid();
+	umask(077);
+	if (dup2(in, 0) >= 0 && dup2(out, 1) >= 0 && dup2(log, 2) >= 0)
+		execve(program, argv, environ);
+	dprintf(log, "insula-vmm: cannot start %s: %s\n", program, strerror(errno));
+	_exit(127);
+}
+
+// In a PID namespace it is all there is: nothing it could name but itself.
+static int spawn(
+	struct vm_proc *p, const char *program, char *const argv[], int in, int out, int log)
+{
+	int pidfd = -1;
+	struct clone_args args = { .flags = CLONE_PIDFD | CLONE_NEWPID,
+		.pidfd = (uintptr_t)&pidfd,
+		.exit_signal = SIGCHLD };
+	long pid = syscall(SYS_clone3, &args, sizeof(args));
+
+	if (pid < 0 && (errno == EPERM || errno == ENOSPC || errno == EINVAL)) {
+		args.flags = CLONE_PIDFD;
+		pid = syscall(SYS_clone3, &args, sizeof(args));
+	}
+	if (pid == 0)
+		become(program, argv, in, out, log);
+	if (pid < 0)
+		return -errno;
+	*p = (struct vm_proc){ .pid = (pid_t)pid,
+		.pidfd = pidfd, // close-on-exec
+		.child = true,
+		.started_ns = loop_now_ns() };
+	return 0;
+}
+
+int vm_proc_start(struct vm_proc *p, const char *dir, const struct vm_spec *spec, int in, int out,
+	char *err, size_t err_size)
+{
+	char program[320], *argv[VM_SPEC_WORDS];
+	int log, r = process_find_program("INSULA_VMM", "insula-vmm", "vmm", program,
+			 sizeof(program), err, err_size);
+
+	if (r < 0)
+		return r;
+	log = open_log(dir);
+	if (log < 0)
+		return log_reason(log, err, err_size, "%s/log: %s", dir, strerror(-log));
+	vm_spec_arguments(spec, argv);
+	if (flock(log, LOCK_EX | LOCK_NB) < 0)
+		r = log_reason(-EBUSY, err, err_size, "another insula-vmm has %s", dir);
+	else
+		r = spawn(p, program, argv, in, out, log);
+	if (r < 0 && r != -EBUSY)
+		log_reason(r, err, err_size, "cannot start %s: %s", program, strerror(-r));
+	close(log); // from here on the lock is the machine's alone
+	if (r == 0)
+		note_pid(dir, p->pid);
+	return r;
+}
+
+// Before it has become insula-vmm, a child of an insulad has all that this one had open.
+static bool is_insulad(pid_t pid)
+{
+	char path[64], comm[32] = "";
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+	FILE *f = fopen(path, "re");
+	if (f && !fgets(comm, sizeof(comm), f))
+		comm[0] = 0;
+	if (f)
+		fclose(f);
+	return strcmp(comm, "insulad\n") == 0;
+}
+
+// Held first, then looked at: the number cannot become another's in between.
+static int hold(struct vm_proc *p, pid_t pid, const struct stat *log)
+{
+	int pidfd = pid > 0 ? process_open(pid) : -ESRCH;
+
+	if (pidfd < 0)
+		return pidfd;
+	if (!process_has_flock(pid, log) || is_insulad(pid)) {
+		close(pidfd);
+		return -ESRCH;
+	}
+	*p = (struct vm_proc){ .pid = pid, .pidfd = pidfd, .started_ns = loop_now_ns() };
+	return 0;
+}
+
+static int find(struct vm_proc *p, const char *dir, int log, char *err, size_t err_size)
+{
+	uint64_t end = loop_now_ns() + PATIENCE_MS * 1000000ull;
+	struct stat st;
+
+	if (fstat(log, &st) < 0)
+		return log_reason(-errno, err, err_size, "%s/log: %m", dir);
+	while (flock(log, LOCK_EX | LOCK_NB) < 0) {
+		if (hold(p, noted_pid(dir), &st) == 0 || hold(p, process_find_flock(&st), &st) == 0)
+			return 0;
+		if (loop_now_ns() > end)
+			return log_reason(-EBUSY, err, err_size,
+				"somebody holds %s/log and is no insula-vmm; `fuser %s/log` tells "
+				"who",
+				dir, dir);
+		poll(NULL, 0, PAUSE_MS);
+	}
+	return -ESRCH;
+}
+
+int vm_proc_adopt(struct vm_proc *p, const char *dir, char *err, size_t err_size)
+{
+	int r, log = open_log(dir);
+
+	if (log < 0)
+		return log_reason(log, err, err_size, "%s/log: %s", dir, strerror(-log));
+	r = find(p, dir, log, err, err_size);
+	close(log);
+	return r;
+}
+
+void vm_proc_leave(struct vm_proc *p)
+{
+	if (p->pidfd >= 0)
+		close(p->pidfd);
+	p->pidfd = -1;
+	p->pid = 0;
+}
+
+int vm_proc_reap(struct vm_proc *p, char *ret_how, size_t size)
+{
+	int status = process_reap(p->pidfd, p->child, ret_how, size);
+
+	vm_proc_leave(p);
+	return status;
+}

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A desired VM as insula-vmm's command line. Pure, but for the check. Used by vms.c and plans.
+#pragma once
+
+#include <stdbool.h>
+#include "control/desired.h"
+
+enum { VM_SPEC_WORDS = 80 };
+
+// The words one behind the other, each with its NUL: as /proc/PID/cmdline has them.
+struct vm_spec {
+	char *text; // NULL: none yet
+	size_t size;
+};
+
+// 0 or -ENOMEM; vm_spec_clear either way.
+int vm_spec_make(struct vm_spec *ret_spec, const struct desired *d,
+	const struct desired_instance *in, const char *run_dir);
+void vm_spec_clear(struct vm_spec *s);
+bool vm_spec_equal(const struct vm_spec *a, const struct vm_spec *b);
+// To and from a file, for who comes after this insulad: /proc/PID/cmdline will not do, as the
+// process takes its words apart in place. 0 or -errno.
+int vm_spec_write(const struct vm_spec *s, const char *path);
+int vm_spec_read(struct vm_spec *ret_spec, const char *path);
+// The words, NULL-terminated; they point into the spec.
+void vm_spec_arguments(const struct vm_spec *s, char *ret_argv[VM_SPEC_WORDS]);
+
+// Are the files there that the machine is made of? 0, or -errno with a sentence in err.
+int vm_spec_check(const struct desired_instance *in, char *err, size_t err_size);
+
+// RUN_DIR/vm/ID/NAME
+void vm_path(char *ret_path, size_t size, const char *run_dir, uint32_t id, const char *name);

@@ -1,0 +1,412 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// All machines; see vms.h. Called by daemon*.c, apply.c and foresee.c.
+#include "control/vms.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "control/log.h"
+#include "control/process.h"
+#include "control/vm.h"
+
+enum { KILLED_MS = 2000 };
+
+#define VM_DIR_MODE 0711 // the switch goes through it to its sockets
+
+static struct vm *find(const struct vms *all, uint32_t id)
+{
+	struct vm *vm = all->first;
+
+	while (vm && vm->id != id)
+		vm = vm->next;
+	return vm;
+}
+
+static struct vm *find_name(const struct vms *all, const char *name)
+{
+	struct vm *vm = all->first;
+
+	while (vm && (!vm->desired || strcmp(vm->name, name) != 0))
+		vm = vm->next;
+	return vm;
+}
+
+// --- those that an earlier insulad left ---
+
+static bool read_about(const char *dir, char name[DESIRED_NAME_SIZE], unsigned *ret_timeout_s)
+{
+	char path[160];
+	bool good;
+
+	snprintf(path, sizeof(path), "%s/about", dir);
+	FILE *f = fopen(path, "re");
+	if (!f)
+		return false;
+	_Static_assert(DESIRED_NAME_SIZE == 96, "in the format");
+	good = fscanf(f, "%95s %u", name, ret_timeout_s) == 2;
+	fclose(f);
+	return good;
+}
+
+// 0 also when nothing runs there.
+static int adopt(struct vms *all, uint32_t id, char *err, size_t err_size)
+{
+	char dir[128], name[DESIRED_NAME_SIZE];
+	unsigned timeout_s = 30;
+	struct vm_proc proc = { .pidfd = -1 };
+	struct vm *vm;
+	int r;
+
+	vm_path(dir, sizeof(dir), all->d->run.path, id, "");
+	if (!read_about(dir, name, &timeout_s))
+		snprintf(name, sizeof(name), "%u", id);
+	r = vm_proc_adopt(&proc, dir, err, err_size);
+	if (r < 0 && r != -ESRCH) // the start says so again, as long as it is so
+		log_error("instance %s: %s", name, err);
+	vm = vm_new(all, id, name, err, err_size);
+	if (!vm) {
+		vm_proc_leave(&proc);
+		return -EIO;
+	}
+	vm->stop_timeout_s = timeout_s;
+	vm->proc = proc;
+	vm_recall_want(vm);
+	vm_path(dir, sizeof(dir), all->d->run.path, id, "spec");
+	vm_spec_read(&vm->started_with, dir); // else it looks changed, and is restarted
+	if (r == 0) {
+		log_info("instance %s (pid %d) runs on", vm->name, proc.pid);
+		vm_watch(vm);
+	}
+	return 0;
+}
+
+static int adopt_all(struct vms *all, char *err, size_t err_size)
+{
+	char path[128];
+	struct dirent *e;
+	int r = 0;
+
+	snprintf(path, sizeof(path), "%s/vm", all->d->run.path);
+	if (mkdir(path, VM_DIR_MODE) < 0 && errno != EEXIST)
+		return log_reason(-errno, err, err_size, "cannot make %s: %m", path);
+	if (chmod(path, VM_DIR_MODE) < 0)
+		return log_reason(-errno, err, err_size, "%s: %m", path);
+	DIR *dir = opendir(path);
+	if (!dir)
+		return log_reason(-errno, err, err_size, "%s: %m", path);
+	while (r == 0 && (e = readdir(dir)) != NULL) {
+		char *end;
+		unsigned long id = strtoul(e->d_name, &end, 10);
+
+		if (!*end && id > 0 && id <= DESIRED_MAX_INSTANCES)
+			r = adopt(all, (uint32_t)id, err, err_size);
+	}
+	closedir(dir);
+	return r;
+}
+
+int vms_new(struct daemon *d, struct vms **ret_vms, char *err, size_t err_size)
+{
+	struct vms *all = calloc(1, sizeof(*all));
+	int r;
+
+	if (!all)
+		return log_reason(-ENOMEM, err, err_size, "out of memory");
+	all->d = d;
+	all->held = true; // until it is known what is desired
+	r = vm_logs_new(d->loop, &all->logs);
+	if (r < 0)
+		log_reason(r, err, err_size, "inotify: %s", strerror(-r));
+	else
+		r = adopt_all(all, err, err_size);
+	if (r < 0) {
+		vms_free(all);
+		return r;
+	}
+	*ret_vms = all;
+	return 0;
+}
+
+void vms_free(struct vms *all)
+{
+	if (!all)
+		return;
+	while (all->first)
+		vm_free(all->first);
+	vm_logs_free(all->logs);
+	free(all);
+}
+
+// --- disks that go from one machine to another ---
+
+static const char *next_disk(const char *word, char path[1024])
+{
+	static const char key[] = "file=";
+
+	if (strncmp(word, key, strlen(key)) != 0)
+		return NULL;
+	snprintf(path, 1024, "%.*s", (int)strcspn(word + strlen(key), ","), word + strlen(key));
+	return path;
+}
+
+static bool has_disk(const struct vm_spec *s, const char *path)
+{
+	char *argv[VM_SPEC_WORDS], other[1024];
+
+	vm_spec_arguments(s, argv);
+	for (char **word = argv; *word; word++)
+		if (next_disk(*word, other) && strcmp(other, path) == 0)
+			return true;
+	return false;
+}
+
+static bool is_with_another(const struct vm *vm, const char *path)
+{
+	for (const struct vm *other = vm->all->first; other; other = other->next)
+		if (other != vm && vm_has_process(other) && has_disk(&other->started_with, path) &&
+			(!other->desired || !has_disk(&other->spec, path)))
+			return true;
+	return false;
+}
+
+bool vms_disk_is_busy(const struct vm *vm)
+{
+	char *argv[VM_SPEC_WORDS], path[1024];
+
+	vm_spec_arguments(&vm->spec, argv);
+	for (char **word = argv; *word; word++)
+		if (next_disk(*word, path) && is_with_another(vm, path))
+			return true;
+	return false;
+}
+
+// --- what is desired ---
+
+// What it lacks by now blocks no change to others.
+static bool is_known(
+	struct vms *all, const struct desired *desired, const struct desired_instance *in)
+{
+	struct vm *vm = find(all, in->id);
+	struct vm_spec spec;
+	bool known = vm && vm->desired && vm_spec_make(&spec, desired, in, all->d->run.path) == 0;
+
+	if (!known)
+		return false;
+	known = vm_spec_equal(&spec, &vm->spec);
+	vm_spec_clear(&spec);
+	return known;
+}
+
+int vms_check(
+	struct daemon *d, const struct desired *desired, int *ret_line, char *err, size_t err_size)
+{
+	char program[320];
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && i < desired->n_instances; i++) {
+		const struct desired_instance *in = &desired->instances[i];
+		char why[400];
+
+		if (in->instance->kind != MODEL_INSTANCE_VM || is_known(d->vms, desired, in))
+			continue;
+		*ret_line = in->instance->line;
+		r = vm_spec_check(in, why, sizeof(why));
+		if (r == 0)
+			r = process_find_program("INSULA_VMM", "insula-vmm", "vmm", program,
+				sizeof(program), why, sizeof(why));
+		if (r == 0 && access("/dev/kvm", R_OK | W_OK) < 0)
+			r = log_reason(-errno, why, sizeof(why),
+				"/dev/kvm: %m; `modprobe kvm-intel` or `modprobe kvm-amd` makes "
+				"it, where "
+				"the processor can");
+		if (r < 0)
+			log_reason(r, err, err_size, "instance %s: %s", in->name, why);
+	}
+	return r;
+}
+
+bool vms_would_restart(
+	struct vms *all, const struct desired *desired, const struct desired_instance *in)
+{
+	struct vm *vm = find(all, in->id);
+	struct vm_spec spec;
+	bool changed;
+
+	if (!in->id || !vm || !vm_has_process(vm) || vm->phase == VM_STOPPING)
+		return false;
+	changed = vm_spec_make(&spec, desired, in, all->d->run.path) == 0 &&
+		  !vm_spec_equal(&spec, &vm->started_with);
+	vm_spec_clear(&spec);
+	return changed;
+}
+
+static void take_desired(
+	struct vms *all, const struct desired *desired, const struct desired_instance *in)
+{
+	struct vm *vm = find(all, in->id);
+	struct vm_spec spec;
+	char why[400];
+
+	if (!vm) {
+		vm = vm_new(all, in->id, in->name, why, sizeof(why));
+		if (!vm) {
+			log_error("instance %s: %s", in->name, why);
+			return;
+		}
+		vm_recall_want(vm);
+	}
+	if (vm_spec_make(&spec, desired, in, all->d->run.path) < 0) {
+		log_error("instance %s: out of memory", in->name);
+		spec = (struct vm_spec){ 0 };
+	}
+	// What failed may be what was changed.
+	if (!vm_spec_equal(&spec, &vm->spec))
+		vm->failures = 0;
+	vm_spec_clear(&vm->spec);
+	vm->spec = spec;
+	free(vm->user_data);
+	vm->user_data = in->instance->user_data ? strdup(in->instance->user_data) : NULL;
+	vm->restart = in->instance->restart;
+	vm->stop_timeout_s = in->instance->stop_timeout_s;
+	vm->desired = spec.text && !in->instance->user_data == !vm->user_data;
+}
+
+void vms_step_all(struct vms *all)
+{
+	for (struct vm *vm = all->first, *next; vm; vm = next) {
+		next = vm->next;
+		vm_step(vm);
+	}
+}
+
+void vms_on_apply(struct vms *all)
+{
+	const struct desired *desired = all->d->desired;
+
+	for (struct vm *vm = all->first; vm; vm = vm->next)
+		vm->desired = false;
+	for (unsigned i = 0; i < desired->n_instances; i++)
+		if (desired->instances[i].instance->kind == MODEL_INSTANCE_VM)
+			take_desired(all, desired, &desired->instances[i]);
+	all->held = false;
+	vms_step_all(all);
+}
+
+void vms_hold(struct vms *all)
+{
+	all->held = true;
+}
+
+// --- the end of all ---
+
+void vms_look_done(struct vms *all)
+{
+	void (*done)(void *arg) = all->done;
+
+	for (struct vm *vm = all->first; vm; vm = vm->next)
+		if (vm_has_process(vm))
+			return;
+	all->done = NULL;
+	if (done)
+		done(all->arg);
+}
+
+void vms_stop_all(struct vms *all, void (*done)(void *arg), void *arg)
+{
+	all->ending = true;
+	all->held = false;
+	all->done = done;
+	all->arg = arg;
+	vms_step_all(all);
+	vms_look_done(all);
+}
+
+void vms_kill_all(struct vms *all)
+{
+	for (struct vm *vm = all->first; vm; vm = vm->next)
+		if (vm_has_process(vm)) {
+			process_signal(vm->proc.pidfd, SIGKILL);
+			process_ends(vm->proc.pidfd, KILLED_MS);
+		}
+}
+
+// --- one of them ---
+
+static int do_start(struct vm *vm, char *err, size_t err_size)
+{
+	if (vm->phase == VM_RUNNING && vm->want == VM_PAUSED)
+		return log_reason(-EBUSY, err, err_size,
+			"instance %s is paused; `insula instance resume %s` lets it go on",
+			vm->name, vm->name);
+	vm->failures = 0;
+	if (vm->phase == VM_WAITING)
+		vm->phase = VM_OFF;
+	if (vm->phase == VM_OFF)
+		vm->trouble[0] = 0;
+	return vm_set_want(vm, VM_STARTED, "");
+}
+
+static int do_pause(struct vm *vm, bool pause, char *err, size_t err_size)
+{
+	if (!vm_has_process(vm) || vm->phase == VM_STOPPING)
+		return log_reason(-EBUSY, err, err_size, "instance %s does not run", vm->name);
+	return vm_set_want(vm, pause ? VM_PAUSED : VM_STARTED, "");
+}
+
+static int do_stop(struct vm *vm, bool kill)
+{
+	int r = vm_set_want(vm, VM_STOPPED, "");
+
+	vm->trouble[0] = 0;
+	if (r == 0 && kill && vm_has_process(vm)) {
+		log_info("instance %s (pid %d): killing it", vm->name, vm->proc.pid);
+		vm->phase = VM_STOPPING;
+		process_signal(vm->proc.pidfd, SIGKILL);
+	}
+	return r;
+}
+
+static int act(struct vm *vm, enum vm_action action, char *err, size_t err_size)
+{
+	switch (action) {
+	case VM_RESTART:
+		vm->again = vm_has_process(vm) && vm->phase != VM_STOPPING;
+		return vm->again ? vm_set_want(vm, VM_STARTED, "") : do_start(vm, err, err_size);
+	case VM_START:
+		return do_start(vm, err, err_size);
+	case VM_STOP:
+		return do_stop(vm, false);
+	case VM_KILL:
+		return do_stop(vm, true);
+	case VM_PAUSE:
+		return do_pause(vm, true, err, err_size);
+	case VM_RESUME:
+		return do_pause(vm, false, err, err_size);
+	case VM_ACTION_COUNT:
+		break;
+	}
+	return -EINVAL;
+}
+
+int vms_do(struct vms *all, const char *name, enum vm_action action, char *err, size_t err_size)
+{
+	struct vm *vm = find_name(all, name);
+	int r;
+
+	if (!vm)
+		return log_reason(
+			-ENOENT, err, err_size, "there is no instance '%s' of kind vm", name);
+	if (all->ending)
+		return log_reason(-EBUSY, err, err_size, "Insula is stopping");
+	r = act(vm, action, err, err_size);
+	if (r == -EIO)
+		log_reason(r, err, err_size, "state: %s", store_error(all->d->store));
+	if (r == 0)
+		vm_step(vm);
+	return r;
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The machines (instances of kind vm) that insulad runs, one insula-vmm each: started, watched,
+// started again by policy, stopped by the power button. insulad may die and be replaced; they go
+// on. All of it is done in the background: a call says what is wanted and returns. Main thread
+// only.
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include "control/desired.h"
+
+struct daemon;
+struct vms;
+
+// What is wanted of a machine; in the state's file, where a missing word means started.
+enum vm_want { VM_STARTED, VM_STOPPED, VM_PAUSED, VM_WANT_COUNT };
+
+// Finds the machines that an earlier insulad left running.
+int vms_new(struct daemon *d, struct vms **ret_vms, char *err, size_t err_size);
+// Lets go of all that run.
+void vms_free(struct vms *all);
+
+// Can all be started, as far as is known before? 0, or -errno with a sentence in err, and its line.
+int vms_check(
+	struct daemon *d, const struct desired *desired, int *ret_line, char *err, size_t err_size);
+// The desired state has changed: starts, restarts and ends what that says.
+void vms_on_apply(struct vms *all);
+// What is desired is not understood: what runs is left as it is.
+void vms_hold(struct vms *all);
+// Does a change to this need a restart of the machine that runs?
+bool vms_would_restart(
+	struct vms *all, const struct desired *desired, const struct desired_instance *in);
+
+// Ends all, each in its time; then calls done. Once.
+void vms_stop_all(struct vms *all, void (*done)(void *arg), void *arg);
+// At once, and waits for it.
+void vms_kill_all(struct vms *all);
+
+enum vm_action { VM_START, VM_STOP, VM_KILL, VM_RESTART, VM_PAUSE, VM_RESUME, VM_ACTION_COUNT };
+
+// 0, or -errno with a sentence in err: -ENOENT, -EBUSY (not in this state), -EIO (the state cannot
+// be stored).
+int vms_do(struct vms *all, const char *name, enum vm_action action, char *err, size_t err_size);
+
+// What list and show tell of it; into o. Nothing for instances that others run.
+void vms_describe(struct vms *all, const struct desired_instance *in, json_t *o);
+// The last lines of its console, as text made printable.
+json_t *vms_console_text(struct vms *all, const struct desired_instance *in, unsigned lines);
+// For status.
+unsigned vms_running(const struct vms *all);
+void vms_warn(struct vms *all, json_t *warnings);

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What is told of the machines; see vms.h. Called by describe.c's callers, main thread.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "control/vm.h"
+
+static struct vm *find(const struct vms *all, uint32_t id)
+{
+	struct vm *vm = all->first;
+
+	while (vm && vm->id != id)
+		vm = vm->next;
+	return vm;
+}
+
+static void put_process(const struct vm *vm, json_t *o)
+{
+	uint64_t s = (loop_now_ns() - vm->proc.started_ns) / 1000000000u;
+
+	json_object_set_new(o, "pid", json_integer(vm->proc.pid));
+	json_object_set_new(o, "uptime_s", json_integer((json_int_t)s));
+}
+
+void vms_describe(struct vms *all, const struct desired_instance *in, json_t *o)
+{
+	static const char *const wants[VM_WANT_COUNT] = { "started", "stopped", "paused" };
+	const struct vm *vm = in->id ? find(all, in->id) : NULL;
+	char path[160];
+
+	if (!vm) {
+		json_object_set_new(o, "state", json_string(in->id ? "failed" : "external"));
+		return;
+	}
+	json_object_set_new(o, "state", json_string(vm_state(vm)));
+	json_object_set_new(o, "wanted", json_string(wants[vm->want]));
+	if (vm_has_process(vm))
+		put_process(vm, o);
+	json_object_set_new(o, "restarts", json_integer(vm->restarts));
+	if (vm->phase == VM_WAITING) {
+		uint64_t now = loop_now_ns();
+		json_object_set_new(o, "next_try_ms",
+			json_integer(vm->next_try_ns > now
+					     ? (json_int_t)((vm->next_try_ns - now) / 1000000)
+					     : 0));
+	}
+	if (vm->trouble[0])
+		json_object_set_new(o, "trouble", json_string(vm->trouble));
+	else if (vm->last_failure[0])
+		json_object_set_new(o, "last_failure", json_string(vm->last_failure));
+	snprintf(path, sizeof(path), "%s/console.sock", vm->dir);
+	json_object_set_new(o, "console", json_string(path));
+	json_object_set_new(o, "terminals", json_integer(vm_console_n_clients(vm->console)));
+}
+
+json_t *vms_console_text(struct vms *all, const struct desired_instance *in, unsigned lines)
+{
+	const struct vm *vm = in->id ? find(all, in->id) : NULL;
+	struct vm_ring *ring = vm ? vm_console_ring(vm->console) : NULL;
+	char *text = malloc(VM_RING_SIZE + 1);
+	size_t used = 0, n = 0;
+
+	if (!ring || !text) {
+		free(text);
+		return json_string("");
+	}
+	uint64_t at = vm_ring_tail(ring, lines, VM_RING_SIZE);
+	do {
+		const char *bytes = vm_ring_from(ring, &at, &n);
+		for (size_t i = 0; i < n && used < VM_RING_SIZE; i++)
+			if (bytes[i] != '\r')
+				text[used++] =
+					(bytes[i] < ' ' && bytes[i] != '\n' && bytes[i] != '\t') ||
+							bytes[i] > '~'
+						? '?'
+						: bytes[i];
+		at += n;
+	} while (n > 0);
+	json_t *result = json_stringn(text, used);
+	free(text);
+	return result;
+}
+
+unsigned vms_running(const struct vms *all)
+{
+	unsigned n = 0;
+
+	for (const struct vm *vm = all->first; vm; vm = vm->next)
+		n += vm->phase == VM_RUNNING;
+	return n;
+}
+
+void vms_warn(struct vms *all, json_t *warnings)
+{
+	for (const struct vm *vm = all->first; vm; vm = vm->next)
+		if (vm->desired && vm->trouble[0])
+			json_array_append_new(
+				warnings, json_sprintf("instance %s: %s", vm->name, vm->trouble));
+}
