@@ -20,6 +20,7 @@ import lab as labs
 import netns
 import snapshot
 
+import machines
 import policy as policies
 import probes
 import report
@@ -35,10 +36,20 @@ def say(text=""):
 
 class Demo:
     def __init__(self, options):
-        self.options = options
+        self.options, self.machines = options, {}
         self.lab = labs.Lab(options.policy, options.directory, options.insula)
+        self.without = self.add_machines()
         self.policy = self.lab.policy
         self.results, self.problems, self.before = {}, [], None
+
+    # One in each tenant, where that can be. Else why not.
+    def add_machines(self):
+        guest, why = machines.find_guest(self.options.insula)
+        if self.options.apply:
+            return "another file than --policy is applied, as it is"
+        if guest:
+            self.lab.read_with(lambda source, target: machines.write(source, target, guest))
+        return why
 
     # Everything of the sandbox that Insula could touch.
     def look(self):
@@ -63,7 +74,7 @@ class Demo:
         self.before = self.look()
         say(self.lab.start() or "insula start: running")
         begin = time.monotonic()
-        say(self.lab.apply(self.options.apply or self.options.policy))
+        say(self.lab.apply(self.options.apply or self.lab.policy_file))
         say(f"applied in {(time.monotonic() - begin) * 1000:.0f} ms")
 
     def leases(self):
@@ -76,6 +87,7 @@ class Demo:
             rows.append({"instance": i.name, "tenant": i.tenant, **lease, "policy": i.address})
             if i.address and lease["address"] != i.address:
                 self.problems.append(f"{i.name} leased {lease['address']}, not {i.address}")
+        rows += self.machine_leases()
         self.results["leases"] = rows
         say("\nLeases, as the DHCP clients observed them:")
         say(report.table(rows, ["instance", "tenant", "address", "policy", "router", "dns", "mtu",
@@ -83,9 +95,25 @@ class Demo:
         say("\nLeases, as insula lists them:")
         say(self.lab.insula("list", "lease"))
 
+    # Their consoles tell.
+    def machine_leases(self):
+        rows = []
+        for i in self.policy.machines:
+            machine = self.machines[i.name] = machines.Machine(self.lab, i)
+            lease = machine.lease()
+            if not lease:
+                self.problems.append(f"{i.name} got no lease: {machine.console()}")
+                continue
+            self.lab.addresses[i.name] = lease["address"]
+            if lease["address"] != i.address:
+                self.problems.append(f"{i.name} leased {lease['address']}, not {i.address}")
+            rows.append({"instance": i.name, "tenant": i.tenant, **lease, "policy": i.address})
+        return rows
+
     def matrix(self):
-        ordered = {n: self.lab.agents[n]
-                   for n in [*(i.name for i in self.policy.instances), policies.INTERNET]}
+        ordered = {n: (self.lab.agents | self.machines)[n]
+                   for n in [*(i.name for i in (*self.policy.instances, *self.policy.machines)),
+                             policies.INTERNET]}
         cells = self.results["matrix"] = probes.matrix(self.policy, ordered,
                                                         self.lab.addresses)
         say("\nWho reaches whom, ping / tcp (yes = the named target recorded the nonce and the"
@@ -125,7 +153,9 @@ class Demo:
         self.results["memory_kib"] = {"switch": kib["insula-switch"], "control": kib["insulad"]}
         self.results["vms"] = vms
         say(f"\nMemory: switch {kib['insula-switch']} KiB, control {kib['insulad']} KiB; "
-            f"{vms} VMs")
+            f"{vms} VMs" + (f" ({self.without})" if self.without else ""))
+        if vms < len(self.policy.machines):
+            self.problems.append(f"{vms} of {len(self.policy.machines)} VMs run")
 
     def run(self):
         for step in (self.build, self.start, self.leases, self.matrix, self.snat, self.iperf,
@@ -177,6 +207,8 @@ def main():
                 signal.pause()
         finally:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            for machine in demo.machines.values():
+                machine.stop()
             demo.problems += demo.lab.stop()
     except Stopped:
         demo.problems += [] if options.keep else ["stopped before the end"]

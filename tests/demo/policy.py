@@ -34,7 +34,8 @@ class Uplink:
 @dataclasses.dataclass(frozen=True)
 class Policy:
     uplink: Uplink
-    instances: tuple
+    instances: tuple  # played in network namespaces
+    machines: tuple  # kind vm: Insula runs them
 
 
 def _uplink(doc):
@@ -56,15 +57,17 @@ def _instances(tenant):
     for instance in tenant.get("instances") or []:
         nics = instance.get("nics") or []
         kind, nic = instance.get("kind", "external"), nics[0] if len(nics) == 1 else {}
-        if kind != "external" or nic.get("type", "tap") != "tap" or "netns" not in nic:
+        if kind != "vm" and (nic.get("type", "tap") != "tap" or "netns" not in nic):
             raise ValueError(f"{instance['name']}: the demo plays external instances with one tap "
                              "in a network namespace")
+        if not nic:
+            raise ValueError(f"{instance['name']}: the demo plays instances with one nic")
         network = networks[nic["network"]]
         yield Instance(
             name=instance["name"],
             tenant=tenant["name"],
             network=network["name"],
-            netns=nic["netns"],
+            netns=nic.get("netns", ""),  # "": a machine
             interface=nic.get("interface", nic.get("name", "eth0")),
             address=str(nic.get("address", "")),
             vlan=network["vlan"],
@@ -76,15 +79,16 @@ def _instances(tenant):
 def read(path):
     with open(path, encoding="utf-8") as file:
         doc = yaml.safe_load(file)
-    instances = tuple(i for t in doc.get("tenants") or [] for i in _instances(t))
-    names = [i.name for i in instances]
+    everybody = tuple(i for t in doc.get("tenants") or [] for i in _instances(t))
+    names = [i.name for i in everybody]
     if len(set(names)) != len(names) or INTERNET in names:
         raise ValueError("the demo tells instances apart by name: every name once, none 'internet'")
-    return Policy(uplink=_uplink(doc), instances=instances)
+    return Policy(uplink=_uplink(doc), instances=tuple(i for i in everybody if i.netns),
+                  machines=tuple(i for i in everybody if not i.netns))
 
 
 def find(policy, name):
-    return next(i for i in policy.instances if i.name == name)
+    return next(i for i in (*policy.instances, *policy.machines) if i.name == name)
 
 
 # Whether `source` may open a conversation with `target` (names of instances, or INTERNET): inside a

@@ -45,6 +45,13 @@ class Lab:
     def read(self, policy_file):
         self.policy_file, self.policy = policy_file, policies.read(policy_file)
 
+    # The file as `change` writes it anew.
+    def read_with(self, change):
+        os.makedirs(self.directory, exist_ok=True)
+        target = os.path.join(self.directory, "policy.yaml")
+        change(self.policy_file, target)
+        self.read(target)
+
     # The demo's policy with what `change` does to it. The demo knows instances on taps alone: what
     # it could not play, and what a test builds itself, is `hidden` from it.
     def edit(self, change, hidden=()):
@@ -101,7 +108,8 @@ class Lab:
         netns.veth("", uplink.interface, INTERNET_NETNS, "eth0")
         netns.ip(INTERNET_NETNS, "address", "add", f"{uplink.gateway}/{uplink.prefix_len}",
                  "dev", "eth0")
-        for address in {i.address for i in self.policy.instances if i.address}:
+        everybody = (*self.policy.instances, *self.policy.machines)
+        for address in {i.address for i in everybody if i.address}:
             netns.ip(INTERNET_NETNS, "route", "add", address, "via", uplink.address)
 
     def insula(self, *words, timeout=60):

@@ -5,8 +5,10 @@ import tempfile
 
 import demo_lib
 
-NAMES = ("red-1", "red-2", "blue-1", "blue-2", "internet")
+MACHINES = ("red-vm", "blue-vm") if os.access("/dev/kvm", os.R_OK | os.W_OK) else ()
+NAMES = ("red-1", "red-2", "blue-1", "blue-2", "internet", *MACHINES)
 LEASES = {"red-1": "10.0.0.11", "red-2": "10.0.0.12", "blue-1": "10.0.0.11", "blue-2": "10.0.0.12"}
+LEASES |= {name: "10.0.0.254" for name in MACHINES}
 
 
 def reaches(source, target):
@@ -32,6 +34,7 @@ def main():
         assert row["hash_ok"] and row["bytes"] > 0, row
     assert document["iperf"]["gbps"] > 0 and document["iperf"]["bridge_gbps"] > 0
     assert 0 < document["memory_kib"]["switch"] < 64 << 10, document["memory_kib"]
+    assert document["vms"] == len(MACHINES), document["vms"]
     assert document["memory_kib"]["control"] > 0, document["memory_kib"]
 
 
