@@ -160,7 +160,6 @@ int loop_run(struct loop *l)
 {
 	struct epoll_event ev[32];
 
-	l->quit = false;
 	while (!l->quit) {
 		int n = epoll_wait(l->epoll, ev, 32, -1);
 		if (n < 0 && errno != EINTR)
@@ -180,6 +179,7 @@ int loop_run(struct loop *l)
 		if (l->has_dead)
 			sweep(l);
 	}
+	l->quit = false;
 	return 0;
 }
 

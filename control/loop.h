@@ -28,7 +28,7 @@ void loop_timer_arm(struct loop_source *timer, uint64_t delay_ns);
 void loop_timer_disarm(struct loop_source *timer);
 void loop_remove(struct loop *l, struct loop_source *source); // NULL is fine
 
-// Runs until loop_quit. 0 or -errno.
+// Runs until loop_quit, which may have been before. 0 or -errno.
 int loop_run(struct loop *l);
 void loop_quit(struct loop *l);
 
