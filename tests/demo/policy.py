@@ -35,7 +35,7 @@ class Uplink:
 class Policy:
     uplink: Uplink
     instances: tuple  # played in network namespaces
-    machines: tuple  # kind vm: Insula runs them
+    machines: tuple = ()  # kind vm: Insula runs them
 
 
 def _uplink(doc):
