@@ -22,7 +22,7 @@ struct checker {
 	const struct model *m;
 	struct report *r;
 	struct seen uplinks, host_ports, tenants, vlans, interfaces, sockets, devargs, disks;
-	unsigned n_ports, n_segments, n_devices;
+	unsigned n_ports, n_segments, n_devices, n_vhost_places;
 };
 
 // The two ways of writing an address, for messages.
@@ -67,6 +67,8 @@ void check_once(struct checker *c, struct seen *s, const struct yaml_node *n, co
 // A DPDK device: named as it must be, and once, and not one too many.
 void check_devargs(
 	struct checker *c, const struct yaml_node *n, const char *devargs, enum devargs_user user);
+// Room in the switch for one more vhost-user port.
+void check_vhost_places(struct checker *c, const struct yaml_node *n, const struct model_nic *nic);
 // Can a host of this subnet have that address?
 bool check_host(struct checker *c, int line, const char *key, be32 address, be32 subnet,
 	uint8_t prefix_len);

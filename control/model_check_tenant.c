@@ -181,6 +181,7 @@ static void check_nic_type(struct checker *c, const struct model_instance *in,
 	if (nic->type == MODEL_NIC_PACKET)
 		check_wire(c, n, nic->interface);
 	check_once(c, &c->sockets, n, "socket", nic->socket);
+	check_vhost_places(c, n, nic);
 	check_devargs(c, n, nic->devargs, DEVARGS_NIC);
 }
 

@@ -165,6 +165,20 @@ void check_devargs(
 		check_once(c, &c->devargs, n, "devargs", devargs);
 }
 
+void check_vhost_places(struct checker *c, const struct yaml_node *n, const struct model_nic *nic)
+{
+	unsigned had = c->n_vhost_places;
+
+	if (nic->type != MODEL_NIC_VHOST_USER)
+		return;
+	c->n_vhost_places += nic->vhost_server ? 2 : 1; // it listens, and is connected
+	if (had <= PROTO_MAX_VHOST_PLACES && c->n_vhost_places > PROTO_MAX_VHOST_PLACES)
+		report(c->r, line_of(n, "type"),
+			"more vhost-user ports than the switch can serve; at most %d, those with "
+			"`server: true` counted twice",
+			PROTO_MAX_VHOST_PLACES);
+}
+
 bool prefixes_overlap(be32 a, uint8_t a_len, be32 b, uint8_t b_len)
 {
 	return ipv4_in_prefix(a, b, a_len < b_len ? a_len : b_len);

@@ -17,6 +17,8 @@ enum {
 	PROTO_TEXT_SIZE = 240,
 	PROTO_MAX_QUEUES = 16,
 	PROTO_MAX_DEVICES = 32, // ports of DPDK devices: as many as DPDK is built for
+	// librte_vhost watches 1,023 sockets: connections, and those it listens on.
+	PROTO_MAX_VHOST_PLACES = 1000,
 	PROTO_DEVICE_QUEUES = 4, // for each worker: room for so many of their queues by default
 	// What RUN_DIR/sessions takes: a page, and so many bytes for each session there may be.
 	PROTO_SESSION_FILE_HEADER = 4096,

@@ -376,6 +376,47 @@ static void limits(void **state)
 	free(big);
 }
 
+// n nics on vhost-user, a line each behind the sixth.
+static char *vhost_nics(unsigned n, const char *server)
+{
+	char *yaml = malloc(200 + n * 80), *p;
+
+	assert_non_null(yaml);
+	p = stpcpy(yaml, "version: 1\ntenants:\n  - name: red\n"
+			 "    networks: [{name: lan, vlan: 10, subnet: 10.0.0.0/16}]\n"
+			 "    instances:\n");
+	for (unsigned i = 0; i < n; i++)
+		p += sprintf(p, "      - {name: i%u, nics: [{network: lan, type: vhost-user%s}]}\n",
+			i, server);
+	return yaml;
+}
+
+static void vhost_places(void **state)
+{
+	static const struct {
+		unsigned n;
+		const char *server, *error;
+	} cases[] = {
+		{ 1000, "",
+			"t.yaml:1006: more vhost-user ports than the switch can serve; at most "
+			"1000, "
+			"those with `server: true` counted twice" },
+		{ 500, ", server: true",
+			"t.yaml:506: more vhost-user ports than the switch can serve; at most "
+			"1000, those "
+			"with `server: true` counted twice" },
+	};
+
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char *fits = vhost_nics(cases[i].n, cases[i].server),
+		     *more = vhost_nics(cases[i].n + 5, cases[i].server);
+		model_free(good(fits));
+		bad(more, strlen(more), cases[i].error);
+		free(fits);
+		free(more);
+	}
+}
+
 // Every beginning of a good document is read without a crash, and says so if it is wrong.
 // Entries that each name all VLANs would keep insulad at work for as long as the file is large.
 static void many_vlans(void **state)
@@ -537,6 +578,7 @@ int main(void)
 		cmocka_unit_test(every_key),
 		cmocka_unit_test(machines),
 		cmocka_unit_test(limits),
+		cmocka_unit_test(vhost_places),
 		cmocka_unit_test(many_vlans),
 		cmocka_unit_test(truncated),
 		cmocka_unit_test(speed),
