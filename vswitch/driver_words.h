@@ -7,7 +7,8 @@ enum {
 	DRIVER_WORDS_SIZE = 100,
 };
 
-// From here on the first error that a driver logs on this thread is kept in `text`, "" = none yet;
-// DPDK's log goes on to standard error. Without memory nothing is kept.
+// From here on the first error that a driver logs on this thread is kept in `text`, "" = none yet.
+// At the end all of it goes on to standard error, but for what of this device went there before.
+// Without memory nothing is kept.
 void driver_words_listen(char text[DRIVER_WORDS_SIZE]);
-void driver_words_end(void);
+void driver_words_end(const char *devargs);

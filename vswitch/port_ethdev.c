@@ -294,7 +294,7 @@ static int probe_bus(const struct port_params *params, char ret_said[DRIVER_WORD
 	driver_leftovers_watch();
 	r = rte_dev_probe(params->arg);
 	driver_leftovers_end(r != 0);
-	driver_words_end();
+	driver_words_end(params->arg);
 	if (!vfio_lend_end()) {
 		snprintf(err, err_size,
 			"another program has '%.100s' or its IOMMU group; `fuser -v /dev/vfio/*` "

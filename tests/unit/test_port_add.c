@@ -2,6 +2,7 @@
 // Adding a port that cannot be: the reason names what was asked for and what there is, and fds that
 // came along are closed.
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -100,6 +101,40 @@ static void what_the_driver_says(void **state)
 
 // DPDK's own ways to select devices, its parser dies of some; arguments that the switch would die
 // of.
+// What an attempt adds to the log, in bytes; it fails for one reason.
+static size_t logged_by(const char *devargs)
+{
+	struct port_params p = spare(PROTO_PORT_ETHDEV, devargs);
+	char err[PROTO_TEXT_SIZE] = "";
+	int log = memfd_create("log", MFD_CLOEXEC), before = dup(STDERR_FILENO);
+	off_t size;
+
+	assert_true(log >= 0 && before >= 0);
+	dup2(log, STDERR_FILENO);
+	int r = switch_port_add(fx.sw, &p, err, sizeof(err));
+	fflush(stderr);
+	dup2(before, STDERR_FILENO);
+	close(before);
+	size = lseek(log, 0, SEEK_END);
+	close(log);
+	assert_true(r < 0 && err[0]);
+	return (size_t)size;
+}
+
+// Ports that broke are tried every second: what their drivers say is in the log once.
+static void a_driver_is_not_repeated(void **state)
+{
+	static const char first[] = "net_virtio_user0,path=/nonexistent/first",
+			  second[] = "net_virtio_user1,path=/nonexistent/second";
+
+	assert_int_not_equal(logged_by(first), 0);
+	assert_int_not_equal(logged_by(second), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(logged_by(first), 0);
+		assert_int_equal(logged_by(second), 0);
+	}
+}
+
 static void devargs_that_are_refused(void **state)
 {
 	static const char *const cases[] = { "class=eth", "class=eth/", "bus=pci", "bus=vdev",
@@ -202,6 +237,8 @@ int main(void)
 			devargs_without_a_driver, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(
 			what_the_driver_says, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(
+			a_driver_is_not_repeated, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(
 			devargs_that_are_refused, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(
