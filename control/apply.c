@@ -218,6 +218,21 @@ static bool is_in_force(struct apply *a)
 	       memcmp(hello.root_hash, a->compiled->root.hash, POLICY_HASH_SIZE) == 0;
 }
 
+// Of those that went into force, stored or not: a revision is never another policy's.
+static uint64_t newest_generation(const struct apply *a, uint64_t stored)
+{
+	const struct compiled *c = a->d->compiled;
+	struct proto_hello hello;
+	char why[256];
+
+	if (c)
+		return c->generation > stored ? c->generation : stored;
+	return !a->restarted && switch_hello(a->d->client, &hello, why, sizeof(why)) == 0 &&
+			       hello.generation > stored
+		       ? hello.generation
+		       : stored;
+}
+
 static int step_policy(struct apply *a)
 {
 	struct daemon *d = a->d;
@@ -228,7 +243,7 @@ static int step_policy(struct apply *a)
 
 	settle_nat(a);
 	int r = store_get_desired(d->store, &stored);
-	uint64_t generation = stored.generation + 1;
+	uint64_t generation = newest_generation(a, stored.generation) + 1;
 	store_desired_clear(&stored);
 	if (r == 0 && !d->compiled)
 		r = store_get_root(d->store, generation, &stored_root, &size);
@@ -241,7 +256,6 @@ static int step_policy(struct apply *a)
 	free(stored_root);
 	if (r < 0)
 		return step_error(a, r, "compile the policy", why);
-	a->is_stored = a->mode == APPLY_RESTORE && a->compiled->generation < generation;
 	if (!d->ports_held && is_in_force(a))
 		return 0;
 	a->pushed = true;
@@ -342,8 +356,10 @@ static int step_store(struct apply *a, const char *file, const char *yaml, size_
 	int r = note_taps(a);
 	if (r == 0) {
 		r = store_all(a, file, yaml, yaml_size);
-		if (r < 0 && a->is_stored) { // a full disk keeps nobody from what is on it
-			log_warning("state: %s; this start goes by what is stored",
+		// A full disk keeps no start from what is on it. What may differ (a fallback, the
+		// host's name servers) is found again by the next one.
+		if (r < 0 && a->mode == APPLY_RESTORE) {
+			log_warning("state: %s; starts without storing what is different now",
 				store_error(a->d->store));
 			r = 0;
 		}

@@ -18,7 +18,6 @@ struct apply {
 	unsigned n_dns;
 	bool restarted, pushed;
 	bool held_up; // by a slow DPDK device (ports.h) that stays broken
-	bool is_stored; // at a start: what is compiled is what is stored
 	bool had_policy; // daemon.switch_has_policy, before this began and since a restart
 	bool unconfirmed; // what follows the commit is not all done; err says what
 	struct switch_settings old_settings;

@@ -26,6 +26,7 @@ struct host_care {
 	struct tap_care *taps;
 	bool table_seen; // was the nat table as it should be at the last look?
 	char trouble[512]; // why it cannot be made again, as logged
+	char dns_trouble[1024]; // why new name servers cannot be applied, as logged
 };
 
 static const struct port_spec *nat_tap(const struct daemon *d)
@@ -121,6 +122,16 @@ static void on_readable(void *arg, uint32_t events)
 		restore_table(c);
 }
 
+static void tell_of_dns(struct host_care *c, const json_t *result)
+{
+	const char *why = json_string_value(json_array_get(json_object_get(result, "errors"), 0));
+
+	if (!why || strcmp(why, c->dns_trouble) == 0)
+		return;
+	snprintf(c->dns_trouble, sizeof(c->dns_trouble), "%s", why);
+	log_error("the host's new name servers: %s; trying again every 5 s", why);
+}
+
 static void on_timer(void *arg)
 {
 	struct host_care *c = arg;
@@ -135,8 +146,12 @@ static void on_timer(void *arg)
 	if (!d->has_config || d->held || !d->client ||
 		(n == d->n_dns && memcmp(dns, d->dns, n * sizeof(dns[0])) == 0))
 		return;
-	log_info("the host's name servers changed: applying %s again", d->file);
-	daemon_apply(d, d->file, d->yaml, d->yaml_size, &result); // it logs why not
+	if (!c->dns_trouble[0])
+		log_info("the host's name servers changed: applying %s again", d->file);
+	if (daemon_apply(d, d->file, d->yaml, d->yaml_size, &result) < 0)
+		tell_of_dns(c, result);
+	else
+		c->dns_trouble[0] = 0;
 	json_decref(result);
 }
 

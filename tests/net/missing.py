@@ -250,8 +250,20 @@ def test_full_disk_start(lab):
         left = differences(before, state_but_links(lab))
         assert not left and works(lab), f"without {programs}: {left}"
         assert "disk is full" in lab.log().rpartition("insulad")[0], lab.log()
+    with open("/etc/resolv.conf", "w", encoding="ascii") as file:
+        file.write("nameserver 192.0.2.53\n")
+    # The policy is another one now, which cannot be stored; the next one is another again.
+    generations = {before["generation"]}
+    for programs in (["insulad"], ["insulad", "insula-switch"]):
+        for program in programs:
+            lab.kill(program)
+        lab.start()
+        assert works(lab), f"without {programs} and with other name servers"
+        generations.add(lab.status()["generation"])
+    assert len(generations) > 1, "no other policy"
     os.unlink(f"{STATE}/ballast")
-    lab.apply_document(changed_document())
+    text = lab.apply_document(changed_document())
+    assert lab.status()["generation"] > max(generations), (text, generations)
     back(lab)
 
 
