@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // All or nothing: brings ports, policy and store from what is to what is desired, or puts
-// everything back. The order: changed ports leave the switch, new devices are made and added, the
-// policy is switched over, the store commits, what is not desired any more goes. Everything up to
-// the store's commit has its undo (apply_undo.c). Called by daemon.c, main thread.
+// everything back. The order: changed ports leave the switch, and DPDK devices that others may
+// need; new devices are made and added, the policy is switched over, the store commits, what is
+// not desired any more goes. Everything up to the store's commit has its undo (apply_undo.c).
+// Called by daemon.c, main thread.
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -74,25 +75,34 @@ static int step_restart(struct apply *a)
 	return r < 0 ? step_error(a, r, "start insula-switch", why) : 0;
 }
 
+static int rest(struct apply *a, struct port *p, const char *whose)
+{
+	char why[512];
+	int r = p ? port_del(a->d, p, why, sizeof(why)) : 0;
+
+	return r < 0 ? step_error(a, r, whose, why) : 0;
+}
+
 // From here on ports are made for the policy that this makes.
 static int step_rest(struct apply *a)
 {
-	char why[512];
 	int r = 0;
 
 	a->d->switch_has_policy = false;
+	for (unsigned i = 0; r == 0 && i < a->ports.n_removed; i++) {
+		struct port *p = a->ports.removed[i];
+		if (port_changes_make_way(&a->ports, p))
+			r = rest(a, p, p->name);
+	}
 	for (unsigned i = 0; r == 0 && i < a->ports.n; i++) {
 		struct port_change *c = &a->ports.v[i];
-		if (c->old)
-			r = port_del(a->d, c->old, why, sizeof(why));
-		if (r == 0 && c->donor)
-			r = port_del(a->d, c->donor, why, sizeof(why));
-		if (r == 0 && c->evicted)
-			r = port_del(a->d, c->evicted, why, sizeof(why));
-		if (r < 0)
-			return step_error(a, r, c->new->name, why);
+		r = rest(a, c->old, c->new->name);
+		if (r == 0)
+			r = rest(a, c->donor, c->new->name);
+		if (r == 0)
+			r = rest(a, c->evicted, c->new->name);
 	}
-	return 0;
+	return r;
 }
 
 static void leave_to_repair(struct apply *a, struct port *p, const char *why)

@@ -141,10 +141,9 @@ static void undo_ports(struct apply *a)
 		if (c->evicted && c->evicted != c->old && !c->evicted->in_switch)
 			reset_device(a, c->evicted);
 	}
-	if (a->restarted) {
+	if (a->restarted)
 		ports_add_all(d);
-		ports_add_devices(d);
-	}
+	ports_add_devices(d); // also those that made way
 	close_fresh_taps(a);
 }
 

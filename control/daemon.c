@@ -40,8 +40,7 @@ static int fail_all(json_t **ret, struct model_errors *errors)
 	return -EINVAL;
 }
 
-// Room in the switch for the file's DPDK devices, and those that leave it only when the new ones
-// are there.
+// Room in the switch for the file's DPDK devices: others leave it first (apply.c).
 static void reckon_devices(const struct daemon *d, struct desired *desired)
 {
 	struct switch_settings *s = &desired->model->settings;
@@ -49,11 +48,6 @@ static void reckon_devices(const struct daemon *d, struct desired *desired)
 
 	for (unsigned i = 0; i < desired->n_ports; i++)
 		queues += port_spec_device_queues(&desired->ports[i], s->workers);
-	for (uint32_t id = 1; id <= d->ports->max_id; id++) {
-		const struct port *p = d->ports->by_id[id];
-		if (p && p->in_switch && port_is_device(p) && !desired_port_by_id(desired, id))
-			queues += port_spec_of(p)->n_queues;
-	}
 	switch_settings_make_room(s, queues, d->proc.pidfd >= 0 ? &d->proc.settings : NULL);
 }
 

@@ -133,6 +133,15 @@ bool port_changes_give(const struct port_changes *c, const struct port *p)
 	return false;
 }
 
+bool port_changes_make_way(const struct port_changes *c, const struct port *p)
+{
+	for (unsigned i = 0; i < c->n && port_is_device(p); i++)
+		for (unsigned k = 0; k < c->v[i].new->n_want; k++)
+			if (c->v[i].new->want[k].kind == PROTO_PORT_ETHDEV)
+				return true;
+	return false;
+}
+
 bool port_changes_touch(const struct port_changes *c, const struct port *p)
 {
 	for (unsigned i = 0; i < c->n; i++)

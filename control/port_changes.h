@@ -36,6 +36,9 @@ const char *port_changes_nat_user(const struct port_changes *c, const struct por
 	const struct desired *desired, const struct port *p);
 // Has this port's device become another's?
 bool port_changes_give(const struct port_changes *c, const struct port *p);
+// Does this port, one of those removed, leave the switch before others are made? A DPDK device does
+// when one of them may be: that may be the same one, and there is room for so many.
+bool port_changes_make_way(const struct port_changes *c, const struct port *p);
 // Is this port's device another's in it, or made otherwise?
 bool port_changes_touch(const struct port_changes *c, const struct port *p);
 // new_too: what was made as well, when it is nobody else's.

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Room for DPDK devices in the switch: as many as a file may have fit, by a switch that is started
 # anew when the one that runs was reckoned for fewer, which `diff` tells; it is kept when they go,
-# and found again by another insulad. Runs in a sandbox.
+# and found again by another insulad. A device may move to another port in one apply, and as many as
+# there can be may be replaced; an apply that fails puts them back. Runs in a sandbox.
 import os
+import signal
+import subprocess
 import sys
 import time
 
@@ -12,6 +15,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(HERE), "lib"))
 # pylint: disable=wrong-import-position
 import lab as labs
 import laptop as laptops
+import netns
 import sandbox
 
 DEVICES_MAX = 32
@@ -51,10 +55,13 @@ def test_room(lab):
     wait_up(lab, 5)
     assert switch() != first
 
-    # Others come before these go.
+    # These go before others come.
     lab.apply_document(document(0, 8))
+    eight = switch()
+    assert lab.try_document("diff", document(8, 16))[1].count("device_queues") == 0
     lab.apply_document(document(8, 16))
     wait_up(lab, 8)
+    assert switch() == eight, "the former ones were reckoned with"
 
     lab.apply_document(document(0, DEVICES_MAX))
     wait_up(lab, DEVICES_MAX)
@@ -79,6 +86,108 @@ def test_room(lab):
     lab.start()
     wait_up(lab, 1)
     assert labs.memory_kib(switch()) < max(small + 16384, 65536), labs.memory_kib(switch())
+
+
+# A document with an instance `nic` and a trunk, both on DPDK devices; that of the trunk sends
+# without end.
+def movable(nic, trunk):
+    found = document(0, 1)
+    found["tenants"][0]["instances"][-1]["name"] = nic
+    found["trunks"] = [{"name": trunk, "devargs": "net_null7", "allowed": [10]}]
+    return found
+
+
+# Pings the gateway from the tap while `change` runs; every one is answered.
+def undisturbed(lab, change):
+    command = (*netns.inside("red-1"), "ping", "-n", "-q", "-i", "0.01", "10.0.0.1")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as ping:
+        try:
+            change()
+            time.sleep(0.1)  # a few more
+        finally:
+            ping.send_signal(signal.SIGINT)
+        text = ping.communicate()[0]
+    assert " 0% packet loss" in text, text
+
+
+# The switch takes in what the port's device sends.
+def assert_forwards(lab, port):
+    before = sum(labs.drops(lab, port).values())
+    deadline = time.monotonic() + 10
+    while sum(labs.drops(lab, port).values()) == before:
+        assert time.monotonic() < deadline, f"{port} is not served\n{lab.log()[-2000:]}"
+        time.sleep(0.05)
+
+
+def ports(lab):
+    return {p["name"]: p["state"] for p in lab.list("port") if p["type"] == "ethdev"}
+
+
+def test_move(lab):
+    lab.lease_again()  # its tap was made anew
+    lab.apply_document(movable("n0", "lab"))
+    same = switch()
+    assert_forwards(lab, "lab")
+
+    def rename():
+        for nic, trunk in (("n0", "lab2"), ("n1", "lab2"), ("n2", "lab3")):
+            wanted = movable(nic, trunk)
+            status, text = lab.try_document("diff", wanted)
+            assert status == 1 and "would fail" not in text, text
+            lab.apply_document(wanted)
+            assert ports(lab) == {f"red/{nic}.eth0": "up", trunk: "up"}, ports(lab)
+            assert_forwards(lab, trunk)
+
+    undisturbed(lab, rename)
+
+    # The two change places, and a nic becomes a trunk.
+    wanted = movable("n2", "lab3")
+    wanted["trunks"][0]["devargs"] = "net_null0,no-rx=1"
+    laptops.nic_of(wanted, "n2")["devargs"] = "net_null7"
+    lab.apply_document(wanted)
+    assert ports(lab) == {"red/n2.eth0": "up", "lab3": "up"}, ports(lab)
+    wanted["trunks"].append({"name": "lab4", "devargs": "net_null7", "allowed": [10]})
+    wanted["tenants"][0]["instances"].pop()
+    lab.apply_document(wanted)
+    assert ports(lab) == {"lab3": "up", "lab4": "up"}, ports(lab)
+    assert_forwards(lab, "lab4")
+    assert switch() == same
+
+
+# The last new port cannot be made: by then the former ones have left the switch.
+def test_failure(lab):
+    lab.apply_document(movable("n0", "lab"))
+    wanted = movable("n1", "lab2")
+    wanted["tenants"][0]["instances"].append(
+        {"name": "unmade", "nics": [{"network": "lan", "type": "ethdev",
+                                     "devargs": "net_virtio_user0,path=/nonexistent"}]})
+
+    def fail():
+        status, text = lab.try_document("apply", wanted)
+        assert status == 1 and "port red/unmade" in text, text
+        assert ports(lab) == {"red/n0.eth0": "up", "lab": "up"}, ports(lab)
+        assert_forwards(lab, "lab")
+
+    undisturbed(lab, fail)
+    assert lab.try_document("diff", movable("n0", "lab")) == (0, "")
+    assert not lab.warnings(), lab.warnings()
+    lab.apply_document(movable("n1", "lab2"))
+    assert_forwards(lab, "lab2")
+    lab.apply_document(document(0, 0))
+
+
+# Old and new ones together are more than DPDK takes, whichever there were before.
+def test_replaced(lab):
+    n = DEVICES_MAX // 2 + 1
+    for first in (0, n, 0):
+        lab.apply_document(document(first, first + n))
+        wait_up(lab, n)
+    former = ports(lab)
+    wanted = document(n, 2 * n)
+    laptops.nic_of(wanted, f"n{2 * n - 1}")["devargs"] = "net_virtio_user0,path=/nonexistent"
+    status, text = lab.try_document("apply", wanted)
+    assert status == 1 and f"port red/n{2 * n - 1}" in text, text
+    assert ports(lab) == former and set(former.values()) == {"up"}, ports(lab)
 
 
 def main():
