@@ -163,13 +163,23 @@ static int cover_root(void)
 		       : 0;
 }
 
+// What is below a folder is not its own file systems' unless they are bound too, and they are not.
+static int mount_root(const char *folder)
+{
+	const unsigned long flags = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC;
+
+	if (!folder)
+		return mount("none", "/dev", "tmpfs", flags, "mode=555,nr_inodes=1");
+	if (mount(folder, "/dev", NULL, MS_BIND, NULL) < 0)
+		return -1;
+	return mount("none", "/dev", NULL, MS_REMOUNT | MS_BIND | flags, NULL);
+}
+
 // /dev is a folder that is there for certain: its kvm is open. The new root is put over the old one
 // and the old one, which is what "." leads to then, taken off.
-static int empty_root(void)
+static int empty_root(const char *folder)
 {
-	if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-		mount("none", "/dev", "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC,
-			"mode=555,nr_inodes=1") < 0 ||
+	if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 || mount_root(folder) < 0 ||
 		chdir("/dev") < 0)
 		return -errno;
 	if (syscall(SYS_pivot_root, ".", ".") < 0)
@@ -202,12 +212,17 @@ static int become(const struct confine *c)
 		       : 0;
 }
 
-static int leave_world(bool is_root, struct error *ret_lacking)
+static int leave_world(const char *folder, bool is_root, struct error *ret_lacking)
 {
+	const int fd = folder ? open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
 	int err = enter_namespaces();
 
 	if (err == 0)
-		err = empty_root();
+		err = empty_root(folder);
+	if (err < 0 && fd >= 0 && fchdir(fd) < 0) // its sockets are found all the same
+		err = -errno;
+	if (fd >= 0)
+		close(fd);
 	if (err < 0)
 		error_set(ret_lacking, -err,
 			"%snamespaces of its own and an empty root folder: %s; it goes on without",
@@ -229,7 +244,7 @@ int confine_process(const struct confine *c, struct error *ret_lacking, struct e
 		return error_set(e, EBUSY, "confinement: a thread was started before it");
 	limit(RLIMIT_CORE, 0);
 	limit(RLIMIT_NOFILE, FDS);
-	leave_world(is_root, ret_lacking);
+	leave_world(c->folder, is_root, ret_lacking);
 	err = drop_bounds();
 	if (is_root && err < 0)
 		return error_set(e, -err, "dropping capabilities: %s", strerror(-err));

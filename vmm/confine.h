@@ -12,12 +12,14 @@ enum confine_kind {
 	CONFINE_DEVICE,
 	CONFINE_CPU,
 	CONFINE_IO, // serves queues of a device
+	CONFINE_SOCKET, // the same, and connects to unix sockets
 	CONFINE_KIND_COUNT
 };
 
 struct confine {
 	uid_t uid; // what root becomes
 	gid_t gid;
+	const char *folder; // the only one that there is then, and the current one; NULL: none
 	struct sock_fprog filters[CONFINE_KIND_COUNT];
 };
 
@@ -28,7 +30,8 @@ void confine_close_inherited(void);
 int confine_init(struct confine *c, const char *user, struct error *e);
 void confine_free(struct confine *c);
 // For the rest of the process' life, all threads to come included: no new privileges; network,
-// mount, IPC and UTS namespaces of its own, the root folder empty and read-only; an ordinary user,
+// mount, IPC and UTS namespaces of its own, the root folder empty (or c->folder) and read-only; an
+// ordinary user,
 // no groups, no capabilities; no core dumps, no debugger of the same user's; few fds. Who is not
 // root stays who it is and gets as much of it as a user namespace gives. What could not be had is a
 // sentence in ret_lacking (else ""). -errno: what must not be lacking.

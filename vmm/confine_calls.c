@@ -23,7 +23,8 @@ enum {
 	DEVICE = 1 << CONFINE_DEVICE,
 	CPU = 1 << CONFINE_CPU,
 	IO = 1 << CONFINE_IO,
-	ALL = DEVICE | CPU | IO,
+	SOCKET = 1 << CONFINE_SOCKET,
+	ALL = DEVICE | CPU | IO | SOCKET,
 };
 
 // Whatever their arguments are. By what they are for: memory, threads and time, fds, a back end's
@@ -51,15 +52,16 @@ static const struct {
 	{ SCMP_SYS(write), ALL },
 	{ SCMP_SYS(writev), ALL }, // also what abort() has to say
 	{ SCMP_SYS(poll), ALL },
-	{ SCMP_SYS(close), DEVICE | CPU },
-	{ SCMP_SYS(epoll_ctl), DEVICE | CPU },
-	{ SCMP_SYS(epoll_wait), DEVICE },
-	{ SCMP_SYS(accept4), DEVICE },
-	{ SCMP_SYS(sendmsg), DEVICE | CPU },
-	{ SCMP_SYS(sendto), DEVICE | CPU },
-	{ SCMP_SYS(recvfrom), DEVICE | CPU },
+	{ SCMP_SYS(close), DEVICE | CPU | SOCKET },
+	{ SCMP_SYS(epoll_ctl), DEVICE | CPU | SOCKET },
+	{ SCMP_SYS(epoll_wait), DEVICE | SOCKET },
+	{ SCMP_SYS(accept4), DEVICE | SOCKET },
+	{ SCMP_SYS(sendmsg), DEVICE | CPU | SOCKET },
+	{ SCMP_SYS(sendto), DEVICE | CPU | SOCKET },
+	{ SCMP_SYS(recvfrom), DEVICE | CPU | SOCKET },
 	{ SCMP_SYS(recvmsg), DEVICE },
-	{ SCMP_SYS(shutdown), DEVICE },
+	{ SCMP_SYS(shutdown), DEVICE | SOCKET },
+	{ SCMP_SYS(connect), SOCKET }, // where to, the root folder decides
 	{ SCMP_SYS(timerfd_settime), DEVICE },
 	{ SCMP_SYS(fstat), DEVICE },
 	{ SCMP_SYS(pread64), DEVICE },
@@ -178,6 +180,14 @@ static int allow_device(scmp_filter_ctx ctx)
 	return err < 0 ? err : seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(unlink), 0);
 }
 
+// Unix sockets only: what they may be connected to is in one folder.
+static int allow_socket(scmp_filter_ctx ctx)
+{
+	return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2,
+		SCMP_A0(SCMP_CMP_EQ, AF_UNIX),
+		SCMP_A1(SCMP_CMP_EQ, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC));
+}
+
 static int fill(scmp_filter_ctx ctx, enum confine_kind kind)
 {
 	const int bit = 1 << kind;
@@ -196,6 +206,8 @@ static int fill(scmp_filter_ctx ctx, enum confine_kind kind)
 		err = allow_signals(ctx);
 	if (err == 0 && kind == CONFINE_DEVICE)
 		err = allow_device(ctx);
+	if (err == 0 && kind == CONFINE_SOCKET)
+		err = allow_socket(ctx);
 	// what a processor's thread does all the time is found first
 	if (err == 0 && kind == CONFINE_CPU)
 		err = seccomp_syscall_priority(ctx, SCMP_SYS(ioctl), UINT8_MAX);

@@ -34,6 +34,9 @@ static const char USAGE[] =
 	"  --console KIND   what standard input and output are: serial, or virtio (serial)\n"
 	"  --rng            a source of randomness\n"
 	"  --balloon MIB    a memory balloon: free pages come back to the host, and so much more\n"
+	"  --vsock WORDS    sockets between guest and host, cid=N,socket=PATH: port P of the host\n"
+	"                   is PATH_P there; who connects to PATH says \"CONNECT P\" first.\n"
+	"                   The folder of PATH is all that the process sees of the host\n"
 	"  --api PATH       HTTP/JSON on this unix socket (openapi.yaml); without --kernel the\n"
 	"                   machine waits there for its configuration, which is all of the above\n"
 	"  --hotplug N      so many disks and so many network cards may be plugged in while it\n"
@@ -60,6 +63,7 @@ enum {
 	OPT_CONSOLE,
 	OPT_RNG,
 	OPT_BALLOON,
+	OPT_VSOCK,
 	OPT_NO_REBOOT,
 	OPT_HOTPLUG,
 	OPT_API,
@@ -80,6 +84,7 @@ static const struct option OPTIONS[] = {
 	{ "console", required_argument, NULL, OPT_CONSOLE },
 	{ "rng", no_argument, NULL, OPT_RNG },
 	{ "balloon", required_argument, NULL, OPT_BALLOON },
+	{ "vsock", required_argument, NULL, OPT_VSOCK },
 	{ "no-reboot", no_argument, NULL, OPT_NO_REBOOT },
 	{ "hotplug", required_argument, NULL, OPT_HOTPLUG },
 	{ "api", required_argument, NULL, OPT_API },
@@ -209,6 +214,8 @@ static int set_option(struct options *o, int option, char *value, struct error *
 		return 0;
 	case OPT_BALLOON:
 		return set_balloon(o, value, e);
+	case OPT_VSOCK:
+		return virtio_vsock_parse(&o->vsock, value, e);
 	case OPT_NO_REBOOT:
 		o->no_reboot = true;
 		return 0;
@@ -383,13 +390,14 @@ static int set_list(
 	return err;
 }
 
-static int set_json(
-	struct options *o, const struct option *option, const json_t *value, struct error *e)
+static int set_json(struct options *o, const struct option *option, json_t *value, struct error *e)
 {
 	char number[32];
 
 	if (takes_words(option))
 		return set_list(o, option, value, e);
+	if (option->val == OPT_VSOCK)
+		return set_words(o, option, value, e);
 	if (option->has_arg == no_argument) {
 		if (!json_is_boolean(value))
 			return error_set(e, EINVAL, "%s: true or false is wanted", option->name);

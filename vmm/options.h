@@ -7,6 +7,7 @@
 #include "vmm/machine.h"
 #include "vmm/virtio_blk.h"
 #include "vmm/virtio_net.h"
+#include "vmm/virtio_vsock.h"
 
 enum { OPTIONS_NETS = 8, OPTIONS_DISKS = 16, OPTIONS_HOTPLUG = 8 };
 
@@ -20,6 +21,7 @@ struct options {
 	const char *api; // path of the API's socket; NULL: none
 	bool virtio_console, rng, balloon;
 	uint32_t balloon_mib;
+	struct virtio_vsock_options vsock;
 	bool no_reboot;
 	unsigned int hotplug; // disks, and network cards, that may be plugged in later
 	struct options_text *texts; // what JSON said, for the pointers above

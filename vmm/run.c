@@ -134,6 +134,9 @@ static int add_devices(struct run *r, struct error *e)
 		err = virtio_rng_init(&r->rng, &r->machine, e);
 	if (err == 0 && r->options.balloon)
 		err = virtio_balloon_init(&r->balloon, &r->machine, r->options.balloon_mib, e);
+	if (err == 0 && r->options.vsock.path)
+		err = virtio_vsock_init(&r->vsock, &r->machine, &r->options.vsock, e);
+	r->confine.folder = r->vsock.folder;
 	return err;
 }
 
@@ -201,6 +204,7 @@ static void free_devices(struct run *r)
 		virtio_rng_free(&r->rng);
 	if (r->options.balloon)
 		virtio_balloon_free(&r->balloon);
+	virtio_vsock_free(&r->vsock);
 }
 
 // What run_configure has opened, without the console.

@@ -12,6 +12,7 @@
 #include "vmm/virtio_blk.h"
 #include "vmm/virtio_net.h"
 #include "vmm/virtio_rng.h"
+#include "vmm/virtio_vsock.h"
 
 enum run_state {
 	RUN_CREATED, // nothing is open but the API
@@ -41,6 +42,7 @@ struct run {
 	struct virtio_console virtio_console;
 	struct virtio_rng rng;
 	struct virtio_balloon balloon;
+	struct virtio_vsock vsock;
 	int status; // what the process exits with
 	bool leaves; // once the API's answer is out
 };

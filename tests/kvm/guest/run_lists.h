@@ -6,7 +6,7 @@
 
 extern const struct command commands_net[], commands_blk[], commands_hostile[],
 	commands_circulate[], commands_exchange[], commands_plug[], commands_hostile_disk[],
-	commands_probe[];
+	commands_probe[], commands_vsock[];
 
 // Those that are opened are looked for anew.
 void run_forget_disks(void);
