@@ -248,8 +248,8 @@ static void console_input(void **state)
 	assert_int_equal(virtio_console_room(&c), 0);
 	offer(m, &c.device, CONSOLE_TRANSMIT, DATA, 5, 0); // to nowhere
 	assert_int_equal(used(m, CONSOLE_TRANSMIT)->idx, 1);
+	virtio_console_free(&c); // it is in the machine's loop
 	machine_without_kvm_free(m);
-	virtio_console_free(&c);
 }
 
 static void console_output(void **state)
@@ -280,8 +280,8 @@ static void console_output(void **state)
 	offer(m, &c.device, CONSOLE_TRANSMIT, DATA, 5, 0);
 	assert_int_equal(used(m, CONSOLE_TRANSMIT)->idx, 3);
 	assert_false(is_broken(&c.device));
+	virtio_console_free(&c); // it is in the machine's loop
 	machine_without_kvm_free(m);
-	virtio_console_free(&c);
 	close(ends[1]);
 }
 
@@ -315,8 +315,8 @@ static void console_long(void **state)
 	assert_int_equal(used(m, CONSOLE_TRANSMIT)->idx, 1);
 	assert_int_equal(c.device.queues[CONSOLE_TRANSMIT].n_read, LONG);
 	assert_int_equal(fcntl(ends[1], F_GETFL) & O_NONBLOCK, 0); // the others' is as it was
+	virtio_console_free(&c); // it is in the machine's loop
 	machine_without_kvm_free(m);
-	virtio_console_free(&c);
 	close(ends[0]);
 	close(ends[1]);
 }
