@@ -141,9 +141,8 @@ static void undo_ports(struct apply *a)
 		if (c->evicted && c->evicted != c->old && !c->evicted->in_switch)
 			reset_device(a, c->evicted);
 	}
-	if (a->restarted)
-		ports_add_all(d);
-	ports_add_devices(d); // also those that made way
+	ports_add_all(d); // also those that made way
+	ports_add_devices(d);
 	close_fresh_taps(a);
 }
 

@@ -57,6 +57,24 @@ static bool gives_nat_away(const struct port *p, const struct desired *desired)
 	return user && user->id != p->id && port_spec_of(p)->host_nat;
 }
 
+// Is there no room for the file's vhost-user ports and those that it no longer names at once?
+static bool is_vhost_crowded(const struct port_changes *c, const struct desired *desired)
+{
+	unsigned places = 0;
+
+	for (unsigned i = 0; i < desired->n_ports; i++) {
+		const struct model_nic *nic = desired->ports[i].nic;
+		if (desired->ports[i].kind == DESIRED_NIC && nic->type == MODEL_NIC_VHOST_USER)
+			places += nic->vhost_server ? 2 : 1;
+	}
+	for (unsigned i = 0; i < c->n_removed; i++) {
+		const struct port_spec *s = port_spec_of(c->removed[i]);
+		if (s->kind == PROTO_PORT_VHOST)
+			places += s->flags & PROTO_PORT_VHOST_SERVER ? 2 : 1;
+	}
+	return places > PROTO_MAX_VHOST_PLACES;
+}
+
 int port_changes_find(const struct ports *ports, const struct desired *desired, const char *run_dir,
 	unsigned workers, bool adopt, struct port_changes *ret_changes)
 {
@@ -89,6 +107,7 @@ int port_changes_find(const struct ports *ports, const struct desired *desired, 
 	for (uint32_t id = 1; id <= ports->max_id; id++)
 		if (ports->by_id[id] && !wanted[id])
 			c->removed[c->n_removed++] = ports->by_id[id];
+	c->vhost_crowded = is_vhost_crowded(c, desired);
 	find_donors(c);
 	r = 0;
 out:
@@ -135,6 +154,8 @@ bool port_changes_give(const struct port_changes *c, const struct port *p)
 
 bool port_changes_make_way(const struct port_changes *c, const struct port *p)
 {
+	if (port_spec_of(p)->kind == PROTO_PORT_VHOST)
+		return c->vhost_crowded;
 	for (unsigned i = 0; i < c->n && port_is_device(p); i++)
 		for (unsigned k = 0; k < c->v[i].new->n_want; k++)
 			if (c->v[i].new->want[k].kind == PROTO_PORT_ETHDEV)

@@ -21,6 +21,7 @@ struct port_changes {
 	struct port_change *v;
 	struct port **removed;
 	unsigned n, n_removed;
+	bool vhost_crowded; // removed vhost-user ports have to go first
 };
 
 // Compares the ports that are with those desired; `adopt`: a new one's device may be there already.
@@ -37,7 +38,8 @@ const char *port_changes_nat_user(const struct port_changes *c, const struct por
 // Has this port's device become another's?
 bool port_changes_give(const struct port_changes *c, const struct port *p);
 // Does this port, one of those removed, leave the switch before others are made? A DPDK device does
-// when one of them may be: that may be the same one, and there is room for so many.
+// when one of them may be: that may be the same one, and there is room for so many. So does a
+// vhost-user port when there is no room for old and new ones at once.
 bool port_changes_make_way(const struct port_changes *c, const struct port *p);
 // Is this port's device another's in it, or made otherwise?
 bool port_changes_touch(const struct port_changes *c, const struct port *p);

@@ -190,6 +190,33 @@ def test_replaced(lab):
     assert ports(lab) == former and set(former.values()) == {"up"}, ports(lab)
 
 
+def vhost_document(name, n):
+    found = document(0, 0)
+    found["tenants"][0]["networks"][0]["subnet"] = "10.0.0.0/16"
+    found["tenants"][0]["instances"] += [
+        {"name": f"{name}{i}", "nics": [{"network": "lan", "type": "vhost-user"}]}
+        for i in range(n)]
+    return found
+
+
+# librte_vhost has room for 1,023: those that go make way for those that come, and are back when
+# the apply fails.
+def test_vhost_replaced(lab):
+    lab.apply_document(vhost_document("a", 600))
+    failing = vhost_document("b", 600)
+    failing["tenants"][0]["instances"].append(
+        {"name": "last", "nics": [{"network": "lan", "type": "ethdev",
+                                   "devargs": "net_virtio_user0,path=/nonexistent"}]})
+    before = sorted((p["name"], p["device"], p["state"]) for p in lab.list("port"))
+    status, text = lab.try_document("apply", failing)
+    assert status == 1 and "/nonexistent" in text, text
+    assert before == sorted((p["name"], p["device"], p["state"]) for p in lab.list("port"))
+    text = lab.apply_document(vhost_document("b", 600))
+    assert "because" not in text, text[-2000:]
+    assert sum("vhost-user" in p["device"] for p in lab.list("port")) == 600
+    lab.apply_document(document(0, 0))
+
+
 def main():
     laptops.private_files()
     lab = laptops.Laptop(sandbox.DIRECTORY)
