@@ -261,27 +261,26 @@ static const struct cli_command *find_command(char *const *words, int n_words, i
 	return cli_command_find(words[0]);
 }
 
-int main(int argc, char **argv)
+static int find_and_run(int argc, char **argv, struct arguments *a)
 {
-	struct arguments a = { 0 };
 	const struct cli_command *command = NULL;
 	int n_args, n_words;
 
-	if (!parse_options(argc, argv, &a))
+	if (!parse_options(argc, argv, a))
 		return usage_error(NULL);
-	if (a.version) {
+	if (a->version) {
 		printf("insula %s\n", INSULA_VERSION);
 		return CLI_OK;
 	}
 	if (optind < argc && strcmp(argv[optind], "help") == 0) {
-		a.help = true;
+		a->help = true;
 		optind++;
 	}
 	if (optind < argc) {
 		command = find_command(argv + optind, argc - optind, &n_words);
 		if (command == NULL && optind + 1 >= argc &&
-			cli_help_group(a.help ? stdout : stderr, argv[optind]))
-			return a.help ? CLI_OK : CLI_USAGE;
+			cli_help_group(a->help ? stdout : stderr, argv[optind]))
+			return a->help ? CLI_OK : CLI_USAGE;
 		if (command == NULL) {
 			cli_error("unknown command \"%s%s%s\"", argv[optind],
 				optind + 1 < argc ? " " : "",
@@ -290,7 +289,7 @@ int main(int argc, char **argv)
 		}
 		optind += n_words;
 	}
-	if (a.help) {
+	if (a->help) {
 		if (command != NULL)
 			cli_help_command(command);
 		else
@@ -301,9 +300,21 @@ int main(int argc, char **argv)
 	if (command == NULL)
 		return usage_error(NULL);
 	if (n_args < command->min_args || n_args > command->max_args ||
-		command->takes_file != (a.file != NULL) ||
-		(a.replay.given && !command->takes_replay) || (a.force && !command->takes_force) ||
-		(a.log && !command->takes_log) || (a.instance.given && !command->takes_instance))
+		command->takes_file != (a->file != NULL) ||
+		(a->replay.given && !command->takes_replay) ||
+		(a->force && !command->takes_force) || (a->log && !command->takes_log) ||
+		(a->instance.given && !command->takes_instance))
 		return usage_error(command);
-	return run(command, &a, n_args, argv + optind);
+	return run(command, a, n_args, argv + optind);
+}
+
+int main(int argc, char **argv)
+{
+	struct arguments a = { 0 };
+	int r = find_and_run(argc, argv, &a);
+
+	free(a.replay.inputs);
+	free(a.instance.disks);
+	free(a.instance.networks);
+	return r;
 }
