@@ -15,6 +15,8 @@
 #include "control/remains.h"
 #include "control/resolv.h"
 
+#define GENERATION STORE_HOST "generation"
+
 enum { DELETED_AT_ONCE = 128 };
 
 static void add_note(struct apply *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -228,19 +230,39 @@ static bool is_in_force(struct apply *a)
 	       memcmp(hello.root_hash, a->compiled->root.hash, POLICY_HASH_SIZE) == 0;
 }
 
-// Of those that went into force, stored or not: a revision is never another policy's.
+static void read_generation(void *arg, const char *key, const char *value)
+{
+	uint64_t *newest = arg, noted = strtoull(value, NULL, 10);
+
+	if (noted > *newest)
+		*newest = noted;
+}
+
+// Of those that were ever given to a switch, whether they stayed in force or not: sessions remember
+// by which revision they were decided, and are decided again by any other. They live as long as
+// RUN_DIR, and so does the note.
 static uint64_t newest_generation(const struct apply *a, uint64_t stored)
 {
 	const struct compiled *c = a->d->compiled;
+	uint64_t newest = stored;
 	struct proto_hello hello;
 	char why[256];
 
-	if (c)
-		return c->generation > stored ? c->generation : stored;
-	return !a->restarted && switch_hello(a->d->client, &hello, why, sizeof(why)) == 0 &&
-			       hello.generation > stored
-		       ? hello.generation
-		       : stored;
+	if (c && c->generation > newest)
+		newest = c->generation;
+	if (!c && !a->restarted && switch_hello(a->d->client, &hello, why, sizeof(why)) == 0 &&
+		hello.generation > newest)
+		newest = hello.generation;
+	store_each_note(a->d->store, GENERATION, read_generation, &newest);
+	return newest;
+}
+
+static int note_generation(struct store *s, uint64_t generation)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)generation);
+	return store_set_note(s, GENERATION, text);
 }
 
 static int step_policy(struct apply *a)
@@ -268,6 +290,8 @@ static int step_policy(struct apply *a)
 		return step_error(a, r, "compile the policy", why);
 	if (!d->ports_held && is_in_force(a))
 		return 0;
+	if (a->compiled->generation == generation && note_generation(d->store, generation) < 0)
+		return step_error(a, -EIO, "state", store_error(d->store));
 	a->pushed = true;
 	r = switch_link_push(d, a->compiled, a->had_policy ? d->compiled : NULL, why, sizeof(why));
 	return r < 0 ? step_error(a, r, "insula-switch refuses the policy", why) : 0;
