@@ -5,12 +5,12 @@
 
 #include <errno.h>
 #include <libgen.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 #include "vmm/confine.h"
 #include "vmm/listen.h"
@@ -25,20 +25,10 @@ static struct virtio_vsock *vsock_of(struct virtio_device *d)
 // A relative path: the folder is the current one, whatever is above it.
 static int connect_port(struct virtio_vsock *v, uint32_t port)
 {
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	const int n = snprintf(a.sun_path, sizeof(a.sun_path), "%s_%u", v->name, port);
-	int fd, err;
+	char path[PATH_MAX];
 
-	if (n < 0 || (size_t)n >= sizeof(a.sun_path))
-		return -ENAMETOOLONG;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return -errno;
-	if (connect(fd, (const struct sockaddr *)&a, sizeof(a)) == 0)
-		return fd;
-	err = -errno;
-	close(fd);
-	return err;
+	snprintf(path, sizeof(path), "%s_%u", v->name, port); // one too long is refused
+	return connect_to(path, SOCK_STREAM | SOCK_NONBLOCK);
 }
 
 static struct vsock_connection *find(struct virtio_vsock *v, uint32_t host, uint32_t guest)
