@@ -56,6 +56,15 @@ static const struct route {
 	{ MHD_HTTP_METHOD_POST, "/v1/stop", api_post_stop },
 };
 
+// Of kinds that have more than GET.
+static const struct changes {
+	enum daemon_kind kind;
+	api_handler post, delete;
+} changes[] = {
+	{ DAEMON_INSTANCES, api_post_instance, api_delete_instance },
+	{ DAEMON_IMAGES, api_post_image, api_delete_image },
+};
+
 static int listen_on(struct api *api);
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url,
 	const char *method, const char *version, const char *data, size_t *size, void **state);
@@ -351,6 +360,22 @@ static int find_kind(const char *url, enum daemon_kind *ret_kind, const char **r
 	return daemon_kind_from_name(word, ret_kind);
 }
 
+// NULL: there is no such thing with this kind. *ret_allowed says what there is.
+static api_handler find_change(enum daemon_kind kind, const char *method, const char **ret_allowed)
+{
+	*ret_allowed = MHD_HTTP_METHOD_GET;
+	for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+		if (changes[i].kind != kind)
+			continue;
+		*ret_allowed = "GET, POST or DELETE";
+		if (strcmp(method, MHD_HTTP_METHOD_POST) == 0)
+			return changes[i].post;
+		if (strcmp(method, MHD_HTTP_METHOD_DELETE) == 0)
+			return changes[i].delete;
+	}
+	return NULL;
+}
+
 static enum MHD_Result dispatch(struct api_request *r, const char *method, const char *url)
 {
 	// HEAD is GET; libmicrohttpd leaves the body out.
@@ -376,11 +401,9 @@ static enum MHD_Result dispatch(struct api_request *r, const char *method, const
 			return api_get_console(r);
 		if (get)
 			return api_get_kind(r, kind);
-		if (kind == DAEMON_INSTANCES && strcmp(method, MHD_HTTP_METHOD_POST) == 0)
-			return api_post_instance(r);
-		if (kind == DAEMON_INSTANCES && strcmp(method, MHD_HTTP_METHOD_DELETE) == 0)
-			return api_delete_instance(r);
-		allowed = kind == DAEMON_INSTANCES ? "GET, POST or DELETE" : MHD_HTTP_METHOD_GET;
+		api_handler change = find_change(kind, method, &allowed);
+		if (change != NULL)
+			return change(r);
 	}
 	if (allowed != NULL)
 		return api_reply_error(r, MHD_HTTP_METHOD_NOT_ALLOWED,
@@ -388,7 +411,7 @@ static enum MHD_Result dispatch(struct api_request *r, const char *method, const
 	return api_reply_error(r, MHD_HTTP_NOT_FOUND,
 		"no such path: %.200s; /v1/status, /v1/config, /v1/diff, /v1/stop, /v1/tenants, "
 		"/v1/networks, /v1/ports, /v1/leases, /v1/sessions, /v1/drops, /v1/uplinks, "
-		"/v1/instances",
+		"/v1/instances, /v1/images",
 		url);
 }
 

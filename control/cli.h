@@ -33,7 +33,15 @@ struct cli_instance {
 	const char *kernel, *initrd, *cmdline, *cpus, *memory, *restart, *stop_timeout; // or NULL
 	const char **disks, **networks; // PATH[,readonly]; NETWORK[=ADDRESS]
 	unsigned n_disks, n_networks;
-	bool hugepages, given; // given: any of them
+	bool hugepages;
+	bool given_boot,
+		given; // any of kernel, initrd and cmdline, which images have too; any other
+};
+
+// Options of `insula image import` alone.
+struct cli_image {
+	const char *format, *sha256; // or NULL
+	bool given; // any of them
 };
 
 struct cli {
@@ -43,6 +51,7 @@ struct cli {
 	const char *file; // -f, or NULL
 	struct cli_replay replay;
 	struct cli_instance instance;
+	struct cli_image image;
 	bool force, log; // of `instance stop`, `instance console`
 };
 
@@ -58,6 +67,7 @@ struct cli_command {
 	const char *example;
 	bool takes_force, takes_log; // elsewhere they are refused
 	bool takes_instance; // struct cli_instance; elsewhere it is refused
+	bool takes_image; // struct cli_image, and what images have of an instance; likewise
 };
 
 // cli_help.c
@@ -86,6 +96,10 @@ int cli_instance_resume(const struct cli *c, int n_args, char *const *args);
 int cli_instance_create(const struct cli *c, int n_args, char *const *args); // cli_create.c
 int cli_instance_delete(const struct cli *c, int n_args, char *const *args);
 int cli_instance_console(const struct cli *c, int n_args, char *const *args); // cli_console.c
+int cli_image_list(const struct cli *c, int n_args, char *const *args); // cli_image.c
+int cli_image_show(const struct cli *c, int n_args, char *const *args);
+int cli_image_import(const struct cli *c, int n_args, char *const *args);
+int cli_image_delete(const struct cli *c, int n_args, char *const *args);
 int cli_replay(const struct cli *c, int n_args, char *const *args); // cli_replay.c
 
 // cli_instance.c. METHOD /v1/instances/NAME[/WORD], as cli_ask.

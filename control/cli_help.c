@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define KINDS "KIND is tenant, network, port, instance, lease, session, uplink or drops."
+#define KINDS "KIND is tenant, network, port, instance, image, lease, session, uplink or drops."
 #define INSTANCE "NAME is TENANT/INSTANCE, of kind vm."
 
 static const struct cli_command commands[] = {
@@ -119,6 +119,28 @@ static const struct cli_command commands[] = {
 			"a pipe is typed,\nand its end detaches. " INSTANCE
 			"\n      --log            print what it said last, at most 64 KiB, and end",
 		.example = "sudo insula instance console red/web" },
+	{ "image list", "", 0, 0, .run = cli_image_list, .summary = "all images",
+		.text = "Lists the images, and imports under way.",
+		.example = "insula image list" },
+	{ "image show", "NAME", 1, 1, .run = cli_image_show, .summary = "one image",
+		.text = "Shows what an image is made of, its checksums, and which instances use "
+			"it.",
+		.example = "insula image show debian-12" },
+	{ "image import", "NAME FILE...", 2, 2, .takes_image = true, .run = cli_image_import,
+		.summary = "a disk's file becomes an image",
+		.text = "Copies FILE, a disk's content or a block device, into STATE_DIR/images, "
+			"and waits for\nit. The copy never changes. What format FILE has is never "
+			"guessed.\n"
+			"      --format FORMAT  raw (default) or qcow2, without backing file\n"
+			"      --sha256 HEX     refuse it if it has another checksum\n"
+			"      --kernel FILE    copied too, for instances that name none\n"
+			"      --initrd FILE    likewise\n"
+			"      --cmdline WORDS  likewise",
+		.example = "sudo insula image import debian disk.raw --kernel vmlinuz --initrd "
+			   "initrd.img \\\n           --cmdline 'root=/dev/vda console=ttyS0'" },
+	{ "image delete", "NAME", 1, 1, .run = cli_image_delete, .summary = "remove an image",
+		.text = "Removes an image that no instance uses, or ends its import.",
+		.example = "sudo insula image delete debian" },
 	{ "replay", "--policy...", 0, 0, .takes_replay = true, .run = cli_replay,
 		.summary = "captures through a policy",
 		"Sends the packets of captures (pcap or pcapng, whole Ethernet frames) through "

@@ -33,6 +33,9 @@ static const struct kind {
 	{ "instance", "instances",
 		{ "name", "type", "state", "addresses", "cpus", "memory_mib", "pid", "uptime_s",
 			"restarts", "trouble" } },
+	{ "image", "images",
+		{ "name", "state", "format", "disk_bytes", "bytes", "done_bytes", "total_bytes",
+			"created", "used_by", "trouble" } },
 	{ "drop", "drops", { "reason", "count", "meaning" } },
 };
 
@@ -41,8 +44,8 @@ static const struct kind *find_kind(const char *word)
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
 		if (strcmp(word, kinds[i].one) == 0 || strcmp(word, kinds[i].many) == 0)
 			return &kinds[i];
-	cli_error("unknown kind \"%s\"; tenant, network, port, instance, lease, session, uplink or "
-		  "drops",
+	cli_error("unknown kind \"%s\"; tenant, network, port, instance, image, lease, session, "
+		  "uplink or drops",
 		word);
 	return NULL;
 }

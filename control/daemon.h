@@ -24,6 +24,7 @@ enum daemon_kind {
 	DAEMON_DROPS,
 	DAEMON_UPLINKS,
 	DAEMON_INSTANCES,
+	DAEMON_IMAGES,
 	DAEMON_KIND_COUNT
 };
 
@@ -73,6 +74,11 @@ int daemon_instance_create(struct daemon *d, const json_t *definition, json_t **
 int daemon_instance_delete(struct daemon *d, const char *name, json_t **ret);
 // {"text": the last lines of its console}
 int daemon_instance_console(struct daemon *d, const char *name, json_t **ret);
+
+// Begins an import, see images.h; the image as it is now. -EINVAL; -EBUSY: there is one.
+int daemon_image_import(struct daemon *d, const json_t *definition, json_t **ret);
+// -ENOENT; -EBUSY: it is used.
+int daemon_image_delete(struct daemon *d, const char *name, json_t **ret);
 
 // {"version", "generation", "switch": {…}, "uplinks": […], "warnings": [...], "memory_kib":
 // {"switch", "control"}, …}

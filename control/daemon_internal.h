@@ -5,6 +5,7 @@
 #include "control/compile.h"
 #include "control/daemon.h"
 #include "control/host_care.h"
+#include "control/images.h"
 #include "control/lease.h"
 #include "control/linkwatch.h"
 #include "control/log.h"
@@ -59,6 +60,7 @@ struct daemon {
 	} watch; // switch_watch.c
 
 	struct vms *vms;
+	struct images *images;
 	struct leases *leases;
 	struct linkwatch *linkwatch;
 	struct vhost_watch *vhost_watch;

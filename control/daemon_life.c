@@ -69,6 +69,11 @@ int daemon_new(const char *run_dir, const char *state_dir, bool with_state,
 		r = host_care_new(d, &d->host_care);
 	if (r == 0)
 		r = vhost_watch_new(d, &d->vhost_watch);
+	if (r == 0 && with_state) {
+		r = images_new(d->loop, state_dir, NULL, d, &d->images, err, err_size);
+		if (r < 0)
+			goto fail;
+	}
 	if (r == 0) {
 		r = vms_new(d, &d->vms, err, err_size);
 		if (r < 0)
@@ -127,6 +132,7 @@ int daemon_free(struct daemon *d, char *err, size_t err_size)
 		port_free(d->ports->by_id[id]);
 	free(d->ports);
 	vms_free(d->vms);
+	images_free(d->images);
 	leases_free(d->leases);
 	desired_free(d->desired);
 	compiled_free(d->compiled);

@@ -34,6 +34,8 @@ enum {
 	OPT_NETWORK,
 	OPT_RESTART,
 	OPT_STOP_TIMEOUT,
+	OPT_FORMAT,
+	OPT_SHA256,
 };
 
 struct arguments {
@@ -41,6 +43,7 @@ struct arguments {
 	enum cli_output output;
 	struct cli_replay replay;
 	struct cli_instance instance;
+	struct cli_image image;
 	bool help, version, force, log;
 };
 
@@ -111,7 +114,10 @@ static bool take_instance(struct cli_instance *in, int option, const char *value
 		[OPT_RESTART - OPT_KERNEL] = &in->restart,
 		[OPT_STOP_TIMEOUT - OPT_KERNEL] = &in->stop_timeout };
 
-	in->given = true;
+	if (option == OPT_KERNEL || option == OPT_INITRD || option == OPT_CMDLINE)
+		in->given_boot = true;
+	else
+		in->given = true;
 	if (option == OPT_HUGEPAGES)
 		in->hugepages = true;
 	else if (option == OPT_DISK)
@@ -121,6 +127,16 @@ static bool take_instance(struct cli_instance *in, int option, const char *value
 	else
 		*texts[option - OPT_KERNEL] = value;
 	return true;
+}
+
+// An option of `insula image ...`.
+static void take_image(struct cli_image *image, int option, const char *value)
+{
+	image->given = true;
+	if (option == OPT_FORMAT)
+		image->format = value;
+	else if (option == OPT_SHA256)
+		image->sha256 = value;
 }
 
 static bool parse_options(int argc, char **argv, struct arguments *a)
@@ -152,6 +168,8 @@ static bool parse_options(int argc, char **argv, struct arguments *a)
 		{ "network", required_argument, NULL, OPT_NETWORK },
 		{ "restart", required_argument, NULL, OPT_RESTART },
 		{ "stop-timeout", required_argument, NULL, OPT_STOP_TIMEOUT },
+		{ "format", required_argument, NULL, OPT_FORMAT },
+		{ "sha256", required_argument, NULL, OPT_SHA256 },
 		{ 0 },
 	};
 	int option;
@@ -175,6 +193,8 @@ static bool parse_options(int argc, char **argv, struct arguments *a)
 			a->log = true;
 		else if (option == OPT_JSON)
 			a->output = CLI_JSON;
+		else if (option >= OPT_FORMAT)
+			take_image(&a->image, option, optarg);
 		else if (option == '?' ||
 			 (option >= OPT_KERNEL && !take_instance(&a->instance, option, optarg)) ||
 			 (option >= OPT_POLICY && option < OPT_FORCE &&
@@ -224,6 +244,7 @@ static int run(
 		.file = a->file,
 		.replay = a->replay,
 		.instance = a->instance,
+		.image = a->image,
 		.force = a->force,
 		.log = a->log };
 	int r = CLI_FAILED;
@@ -303,7 +324,9 @@ static int find_and_run(int argc, char **argv, struct arguments *a)
 		command->takes_file != (a->file != NULL) ||
 		(a->replay.given && !command->takes_replay) ||
 		(a->force && !command->takes_force) || (a->log && !command->takes_log) ||
-		(a->instance.given && !command->takes_instance))
+		(a->instance.given && !command->takes_instance) ||
+		(a->instance.given_boot && !command->takes_instance && !command->takes_image) ||
+		(a->image.given && !command->takes_image))
 		return usage_error(command);
 	return run(command, a, n_args, argv + optind);
 }

@@ -147,6 +147,9 @@ class Cli(unittest.TestCase):
             [],
             ["bogus"],
             ["instance"],
+            ["image", "import", "a"],
+            ["image", "import", "a", "b", "--cpus", "2"],
+            ["image", "list", "--format", "raw"],
             ["instance", "bogus"],
             ["instance", "list", "x"],
             ["instance", "start"],
@@ -170,13 +173,33 @@ class Cli(unittest.TestCase):
         out, _ = self.insula("--help")
         listed = out.split("Commands:\n")[1].split("\n\n")[0].splitlines()
         names = [line[2:19].strip() for line in listed]
-        self.assertEqual(len(names), 19)
-        for name in [*names, "instance"]:
+        self.assertEqual(len(names), 23)
+        for name in [*names, "instance", "image"]:
             words = name.split()
             for args in ([*words, "--help"], ["help", *words], ["-h", *words]):
                 out, _ = self.insula(*args)
                 self.assertIn("usage: insula " + name, out)
                 self.assertIn("Example: ", out)
+
+    def test_image(self):
+        name = self.tmp.name + "/disk"
+        with open(name, "wb") as f:
+            f.write(b"QFI\xfb")
+        ready = {"name": "deb", "state": "ready", "sha256": "12ab"}
+        self.serve(images=(200, {}), **{"images/deb": (200, ready)})
+        out, err = self.insula("image", "import", "deb", name, "--kernel", name, "--cmdline", "a b")
+        self.assertEqual(out, "image deb is ready, SHA-256 12ab\n")
+        self.assertIn("--format qcow2 is meant?", err)
+        self.assertEqual(Handler.asked[0][:2], ("POST", "/v1/images"))
+        wanted = {"name": "deb", "path": name, "kernel": name, "cmdline": "a b"}
+        self.assertEqual(json.loads(Handler.asked[0][3]), wanted)
+        _, err = self.insula("image", "import", "deb", name, "--format", "qcow2")
+        self.assertEqual(err, "")
+        Handler.answer["/v1/images/deb"] = (200, {"state": "failed", "trouble": "too bad"})
+        _, err = self.insula("image", "import", "deb", name, "--format", "raw", status=1)
+        self.assertEqual(err, "insula: image deb: too bad\n")
+        _, err = self.insula("image", "import", "deb", "/nonexistent", status=1)
+        self.assertIn("/nonexistent: No such file", err)
 
     # Somebody takes connections and never answers.
     def test_no_answer(self):
