@@ -403,6 +403,8 @@ void desired_free(struct desired *d)
 	free(d->tenants);
 	free(d->segments);
 	free(d->ports);
+	for (unsigned i = 0; i < d->n_instances; i++)
+		free(d->instances[i].image);
 	free(d->instances);
 	free(d);
 }

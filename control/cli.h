@@ -30,7 +30,8 @@ struct cli_replay {
 
 // Options of `insula instance create` alone.
 struct cli_instance {
-	const char *kernel, *initrd, *cmdline, *cpus, *memory, *restart, *stop_timeout; // or NULL
+	const char *kernel, *initrd, *cmdline, *cpus, *memory, *restart, *stop_timeout,
+		*image; // or NULL
 	const char **disks, **networks; // PATH[,readonly]; NETWORK[=ADDRESS]
 	unsigned n_disks, n_networks;
 	bool hugepages;

@@ -67,6 +67,7 @@ static json_t *definition_of(const struct cli_instance *in, const char *name)
 
 	put(o, "name", name);
 	put(o, "kind", "vm");
+	put(o, "image", in->image);
 	put(o, "kernel", in->kernel);
 	put(o, "initrd", in->initrd);
 	put(o, "cmdline", in->cmdline);

@@ -68,7 +68,8 @@ static const struct cli_command commands[] = {
 			"apply` of a "
 			"file that does not\nname it removes it: keep the file by `insula config > "
 			"site.yaml`. " INSTANCE "\n"
-			"      --kernel FILE               required\n"
+			"      --image NAME                a disk of its own, made of an image\n"
+			"      --kernel FILE               required without an image that has one\n"
 			"      --initrd FILE\n"
 			"      --cmdline WORDS\n"
 			"      --cpus N                    1\n"
@@ -86,8 +87,8 @@ static const struct cli_command commands[] = {
 		.summary = "shut it down and remove it",
 		.text = "Takes an instance out of the file applied last, and applies that: it is "
 			"shut "
-			"down as\nstop does, in the background, and its disks stay. NAME is "
-			"TENANT/INSTANCE.",
+			"down as\nstop does, in the background. Its disks stay, but for the one "
+			"made of its image.\nNAME is TENANT/INSTANCE.",
 		.example = "sudo insula instance delete red/db" },
 	{ "instance start", "NAME", 1, 1, .run = cli_instance_start, .summary = "start it",
 		.text = "Starts an instance and waits until its guest runs. It stays wanted: it is "

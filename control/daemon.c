@@ -68,6 +68,11 @@ static int read_desired(struct daemon *d, const char *file, const char *yaml, si
 	model_errors_free(&errors);
 	if (r < 0)
 		return fail(ret, r, "%s", r == -EIO ? store_error(d->store) : strerror(-r));
+	r = images_resolve(d->images, *ret_desired);
+	if (r < 0) {
+		desired_free(*ret_desired);
+		return fail(ret, r, "%s", strerror(-r));
+	}
 	r = foresee_sockets(d, *ret_desired, &line, err, sizeof(err));
 	if (r < 0) {
 		desired_free(*ret_desired);

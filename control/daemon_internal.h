@@ -130,6 +130,9 @@ int daemon_new(const char *run_dir, const char *state_dir, bool with_state,
 // -errno with a sentence in err: a switch could not be ended, and RUN_DIR stays with it.
 int daemon_free(struct daemon *d, char *err, size_t err_size);
 
+// daemon_images.c: whose an image is; arg: the daemon.
+json_t *daemon_image_users(void *arg, const struct image *image);
+
 // daemon_instances.c: as flat objects.
 void daemon_list_instances(struct daemon *d, json_t *to);
 

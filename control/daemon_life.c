@@ -70,7 +70,8 @@ int daemon_new(const char *run_dir, const char *state_dir, bool with_state,
 	if (r == 0)
 		r = vhost_watch_new(d, &d->vhost_watch);
 	if (r == 0 && with_state) {
-		r = images_new(d->loop, state_dir, NULL, d, &d->images, err, err_size);
+		r = images_new(
+			d->loop, state_dir, daemon_image_users, d, &d->images, err, err_size);
 		if (r < 0)
 			goto fail;
 	}

@@ -260,6 +260,7 @@ static void describe_vm(json_t *o, const struct model_instance *m)
 	put_number(o, "memory_mib", m->memory_mib);
 	if (m->hugepages)
 		put(o, "hugepages", "yes");
+	put(o, "image", m->image);
 	put(o, "kernel", m->kernel ? m->kernel : "");
 	put(o, "initrd", m->initrd ? m->initrd : "");
 	put(o, "cmdline", m->cmdline ? m->cmdline : "");

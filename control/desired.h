@@ -4,6 +4,7 @@
 // apply.c. It is the middle of insulad: immutable but for an uplink's fallback. Main thread only.
 #pragma once
 
+#include "control/image_store.h"
 #include "control/model.h"
 #include "control/store.h"
 
@@ -50,12 +51,19 @@ struct desired_port {
 	bool no_nat; // uplink: it has no such fallback, whose subnet would overlap another
 };
 
+// An image as it is, and where its files are; "" = it has no such file.
+struct desired_image {
+	struct image about;
+	char disk[IMAGE_PATH_SIZE], kernel[IMAGE_PATH_SIZE], initrd[IMAGE_PATH_SIZE];
+};
+
 struct desired_instance {
 	uint32_t id; // of a VM; else 0
 	unsigned tenant; // index
 	const struct model_instance *instance;
 	char name[DESIRED_NAME_SIZE]; // TENANT/INSTANCE
 	unsigned first_port, n_ports;
+	struct desired_image *image; // owned; NULL = it names none, or there is none of that name
 };
 
 enum { DESIRED_MAX_INSTANCES = POLICY_MAX_PORTS };

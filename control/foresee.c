@@ -11,6 +11,7 @@
 #include "control/plan.h"
 #include "control/port_changes.h"
 #include "control/tap_care.h"
+#include "control/vm_disk.h"
 
 static const char *const port_kinds[DESIRED_PORT_KIND_COUNT] = { "uplink", "trunk", "port" };
 
@@ -125,6 +126,21 @@ static void tell_of_mtus(struct daemon *d, const struct desired *desired, json_t
 	}
 }
 
+// What a guest has written to its own disk goes with it.
+static void tell_of_lost_disks(struct daemon *d, const struct desired *desired, json_t *changes)
+{
+	for (unsigned i = 0; d->desired && i < d->desired->n_instances; i++) {
+		const struct desired_instance *was = &d->desired->instances[i], *will;
+		struct vm_disk disk;
+
+		will = desired_instance_by_name(desired, was->name);
+		if (was->instance->image[0] && !(will && will->instance->image[0]) &&
+			vm_disk_find(d, was->name, &disk) == 0)
+			plan_add_detail(changes, "instance", was->name,
+				"its disk goes, with all that its guest has written to it");
+	}
+}
+
 static void tell_of_restarts(struct daemon *d, const struct desired *desired, json_t *changes)
 {
 	for (unsigned i = 0; d->vms && i < desired->n_instances; i++)
@@ -152,6 +168,7 @@ static json_t *changes_to(
 	tell_of_mtus(d, desired, changes);
 	tell_of_lost_taps(changes, ports);
 	tell_of_restarts(d, desired, changes);
+	tell_of_lost_disks(d, desired, changes);
 	json_decref(was);
 	json_decref(will);
 	return changes;

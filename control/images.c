@@ -244,6 +244,35 @@ int images_import(struct images *all, const json_t *definition, char *err, size_
 
 // --- what there is ---
 
+static void put_path(const struct image_store *s, const char *hash, char path[IMAGE_PATH_SIZE])
+{
+	if (hash[0])
+		image_store_blob(s, hash, path);
+}
+
+int images_resolve(const struct images *all, struct desired *desired)
+{
+	for (unsigned i = 0; i < desired->n_instances; i++) {
+		struct desired_instance *in = &desired->instances[i];
+		struct desired_image *image;
+
+		if (!in->instance->image[0])
+			continue;
+		image = calloc(1, sizeof(*image));
+		if (!image)
+			return -ENOMEM;
+		if (image_store_get(&all->store, in->instance->image, &image->about) < 0) {
+			free(image);
+			continue;
+		}
+		put_path(&all->store, image->about.disk, image->disk);
+		put_path(&all->store, image->about.kernel, image->kernel);
+		put_path(&all->store, image->about.initrd, image->initrd);
+		in->image = image;
+	}
+	return 0;
+}
+
 static json_t *used_by(const struct images *all, const struct image *image)
 {
 	json_t *names = all->used ? all->used(all->arg, image) : NULL;

@@ -4,7 +4,7 @@
 #pragma once
 
 #include <jansson.h>
-#include "control/image_store.h"
+#include "control/desired.h"
 #include "control/loop.h"
 
 struct images;
@@ -24,6 +24,9 @@ const struct image_store *images_store(const struct images *all);
 int images_import(struct images *all, const json_t *definition, char *err, size_t err_size);
 // Also ends an import, and forgets one that failed. -ENOENT; -EBUSY: it is used; -errno.
 int images_delete(struct images *all, const char *name, char *err, size_t err_size);
+// Looks up the images that instances name: of each that is there, desired_instance.image. 0 or
+// -ENOMEM.
+int images_resolve(const struct images *all, struct desired *desired);
 // As flat objects. state: "ready", "importing" (with done_bytes, total_bytes), or "failed" (with
 // trouble).
 void images_list(struct images *all, json_t *to);

@@ -34,6 +34,7 @@ enum {
 	OPT_NETWORK,
 	OPT_RESTART,
 	OPT_STOP_TIMEOUT,
+	OPT_IMAGE,
 	OPT_FORMAT,
 	OPT_SHA256,
 };
@@ -112,7 +113,8 @@ static bool take_instance(struct cli_instance *in, int option, const char *value
 		[OPT_CPUS - OPT_KERNEL] = &in->cpus,
 		[OPT_MEMORY - OPT_KERNEL] = &in->memory,
 		[OPT_RESTART - OPT_KERNEL] = &in->restart,
-		[OPT_STOP_TIMEOUT - OPT_KERNEL] = &in->stop_timeout };
+		[OPT_STOP_TIMEOUT - OPT_KERNEL] = &in->stop_timeout,
+		[OPT_IMAGE - OPT_KERNEL] = &in->image };
 
 	if (option == OPT_KERNEL || option == OPT_INITRD || option == OPT_CMDLINE)
 		in->given_boot = true;
@@ -168,6 +170,7 @@ static bool parse_options(int argc, char **argv, struct arguments *a)
 		{ "network", required_argument, NULL, OPT_NETWORK },
 		{ "restart", required_argument, NULL, OPT_RESTART },
 		{ "stop-timeout", required_argument, NULL, OPT_STOP_TIMEOUT },
+		{ "image", required_argument, NULL, OPT_IMAGE },
 		{ "format", required_argument, NULL, OPT_FORMAT },
 		{ "sha256", required_argument, NULL, OPT_SHA256 },
 		{ 0 },

@@ -103,6 +103,7 @@ struct model_instance {
 	// Of a VM; texts that the file leaves out are NULL.
 	struct model_disk *disks;
 	char *kernel, *initrd, *cmdline, *user_data;
+	char image[POLICY_NAME_SIZE]; // what its first disk is made of; "" = it has none
 	uint32_t cpus, memory_mib;
 	bool hugepages;
 	enum model_restart restart;

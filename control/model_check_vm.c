@@ -10,14 +10,14 @@ enum { VM_NICS = 8, VM_DISKS = 16 }; // of insula-vmm
 static void check_kind(
 	struct checker *c, const struct model_instance *in, const struct yaml_node *n)
 {
-	static const char *const keys[] = { "kernel", "initrd", "cmdline", "disks", "user_data",
-		"cpus", "memory", "hugepages", "restart", "stop_timeout" };
+	static const char *const keys[] = { "image", "kernel", "initrd", "cmdline", "disks",
+		"user_data", "cpus", "memory", "hugepages", "restart", "stop_timeout" };
 
 	if (in->kind == MODEL_INSTANCE_VM) {
-		if (!yaml_has(n, "kernel"))
+		if (!yaml_has(n, "kernel") && !yaml_has(n, "image"))
 			report(c->r, n->line,
 				"kernel is missing; an instance of kind vm needs one, like "
-				"/boot/vmlinuz");
+				"/boot/vmlinuz, or an image that has one");
 		return;
 	}
 	for (unsigned i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
@@ -57,11 +57,14 @@ void check_vm(struct checker *c, const struct model_instance *in, const struct y
 		return;
 	check_kind(c, in, n);
 	check_disks(c, in, n);
-	if (in->user_data != NULL && in->n_disks > VM_DISKS - 1)
+	unsigned more = (in->user_data != NULL) + (in->image[0] != '\0');
+	if (in->n_disks + more > VM_DISKS)
 		report(c->r, line_of(n, "disks"),
-			"%u disks, and user_data is one more; an instance of kind vm has at most "
-			"%d",
-			in->n_disks, VM_DISKS);
+			"%u disks, and %s; an instance of kind vm has at most %d", in->n_disks,
+			more == 2               ? "user_data and the image's are two more"
+			: in->user_data != NULL ? "user_data is one more"
+						: "the image's is one more",
+			VM_DISKS);
 	if (in->kind == MODEL_INSTANCE_VM && in->n_nics > VM_NICS)
 		report(c->r, line_of(n, "nics"), "%u nics; an instance of kind vm has at most %d",
 			in->n_nics, VM_NICS);

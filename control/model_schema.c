@@ -171,6 +171,7 @@ static const struct field instance_fields[] = {
 	{ "kind", FIELD_CHOICE, INSTANCE(kind), .words = kind_words },
 	{ "nics", FIELD_LIST, AT(model_instance, nics), AT2(model_instance, n_nics), .max = 64,
 		.object = &nic_object },
+	{ "image", FIELD_NAME, INSTANCE(image), .max = POLICY_NAME_SIZE },
 	{ "kernel", FIELD_FILE, INSTANCE(kernel), .max = MAX_FILE },
 	{ "initrd", FIELD_FILE, INSTANCE(initrd), .max = MAX_FILE },
 	{ "cmdline", FIELD_LINE, INSTANCE(cmdline), .max = MAX_CMDLINE },

@@ -5,6 +5,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,9 +13,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "control/log.h"
+#include "control/process.h"
 #include "control/vm_seed.h"
 
 #define WANT_NOTE "vm:"
+#define PREPARE_NS 30000000000ull
 
 enum {
 	ASK_AGAIN_NS = 20000000, // whether its guest runs
@@ -94,6 +97,7 @@ struct vm *vm_new(struct vms *all, uint32_t id, const char *name, char *err, siz
 	vm->all = all;
 	vm->id = id;
 	vm->proc.pidfd = -1;
+	vm_storage_init(vm);
 	vm->stop_timeout_s = 30;
 	snprintf(vm->name, sizeof(vm->name), "%s", name);
 	vm_path(vm->dir, sizeof(vm->dir), all->d->run.path, id, "");
@@ -131,6 +135,7 @@ void vm_free(struct vm *vm)
 	loop_remove(all->d->loop, vm->ended);
 	loop_remove(all->d->loop, vm->timer);
 	vm_proc_leave(&vm->proc);
+	vm_storage_leave(vm);
 	vm_console_free(vm->console, NULL);
 	vm_log_free(vm->log);
 	vm_spec_clear(&vm->spec);
@@ -171,6 +176,7 @@ static void forget(struct vm *vm)
 	if (dir)
 		closedir(dir);
 	remove_sockets(&vm->started_with);
+	vm_storage_forget(vm);
 	if (rmdir(vm->dir) < 0 && errno != ENOENT)
 		log_warning("instance %s: %s: %m", vm->name, vm->dir);
 	vm_set_want(vm, VM_STARTED, "");
@@ -238,11 +244,16 @@ static void on_info(void *arg, int status, const json_t *body)
 	vm_step(vm);
 }
 
+static void prepare_more(struct vm *vm);
+
 static void on_timer(void *arg)
 {
 	struct vm *vm = arg;
 
 	switch (vm->phase) {
+	case VM_PREPARING:
+		prepare_more(vm);
+		return;
 	case VM_STARTING:
 		vm_ask(vm, "GET", "/v1/info", on_info);
 		return;
@@ -294,9 +305,21 @@ static int write_seed(const struct vm *vm)
 	return vm_seed_write(path, host, id, vm->user_data);
 }
 
-static int start_process(struct vm *vm, char *err, size_t err_size)
+// In the words of insula-vmm's --disk.
+static void own_disk(const struct vm *vm, char *words, size_t size)
 {
 	char path[160];
+
+	vm_storage_socket(vm, path, sizeof(path));
+	if (vm->disk.overlay)
+		snprintf(words, size, "vhost-user=%s", path);
+	else
+		snprintf(words, size, "file=%s", vm->disk.path);
+}
+
+static int start_process(struct vm *vm, char *err, size_t err_size)
+{
+	char path[160], disk[VM_DISK_PATH_SIZE + 32];
 	int in, out, r;
 
 	snprintf(path, sizeof(path), "%s/spec", vm->dir);
@@ -311,30 +334,95 @@ static int start_process(struct vm *vm, char *err, size_t err_size)
 		return log_reason(r, err, err_size, "console: %s", strerror(-r));
 	vm->console_began = vm_ring_end(vm_console_ring(vm->console));
 	vm_log_clear(vm->log);
-	r = vm_proc_start(&vm->proc, vm->dir, &vm->spec, in, out, err, err_size);
+	own_disk(vm, disk, sizeof(disk));
+	r = vm_proc_start(&vm->proc, vm->dir, &vm->spec, disk, in, out, err, err_size);
 	close(in);
 	close(out);
 	return r;
 }
 
-static void start(struct vm *vm)
+static void launch(struct vm *vm)
 {
 	char why[400];
 
-	write_about(vm);
 	vm_spec_clear(&vm->started_with);
 	if (start_process(vm, why, sizeof(why)) < 0) {
 		log_error("instance %s: %s", vm->name, why);
 		vm_failed(vm, why);
 		return;
 	}
-	vm->started_with.text = malloc(vm->spec.size); // else it looks changed, and is restarted
-	if (vm->started_with.text) {
-		memcpy(vm->started_with.text, vm->spec.text, vm->spec.size);
-		vm->started_with.size = vm->spec.size;
-	}
+	vm_spec_copy(&vm->started_with, &vm->spec); // else it looks changed, and is restarted
 	vm->is_paused = false;
 	vm_watch(vm);
+}
+
+// Its own disk, if it has one. 0; 1: it is going to be served; -errno.
+static int prepare(struct vm *vm, char *err, size_t err_size)
+{
+	struct daemon *d = vm->all->d;
+	const struct desired_instance *in = desired_instance_by_name(d->desired, vm->name);
+	int r;
+
+	if (!vm->has_own_disk || !in)
+		return 0;
+	r = vm_disk_get(d, in, &vm->disk, err, err_size);
+	if (r < 0 || !vm->disk.overlay)
+		return r;
+	snprintf(vm->storage.image_path, sizeof(vm->storage.image_path), "%s", in->image->disk);
+	vm->storage.image_is_qcow2 = in->image->about.format == IMAGE_QCOW2;
+	r = vm_storage_start(vm, err, err_size);
+	return r < 0 ? r : 1;
+}
+
+static void start(struct vm *vm)
+{
+	char why[400];
+	int r;
+
+	write_about(vm);
+	r = prepare(vm, why, sizeof(why));
+	if (r < 0) {
+		log_error("instance %s: %s", vm->name, why);
+		vm_failed(vm, why);
+	} else if (r > 0) {
+		vm->phase = VM_PREPARING;
+		vm->prepare_until_ns = loop_now_ns() + PREPARE_NS;
+		vm_arm(vm, ASK_AGAIN_NS);
+	} else {
+		launch(vm);
+	}
+}
+
+static void prepare_more(struct vm *vm)
+{
+	if (vm->storage.ending) // it is not wanted any more
+		return;
+	if (vm_storage_is_ready(vm))
+		launch(vm);
+	else if (loop_now_ns() < vm->prepare_until_ns)
+		vm_arm(vm, ASK_AGAIN_NS);
+	else
+		vm_failed(vm, "who serves its disk was not ready in time");
+}
+
+void vm_on_storage_end(struct vm *vm, bool unexpected)
+{
+	struct vms *all = vm->all;
+
+	if (vm_has_process(vm)) { // with no disk, it is of no use
+		if (unexpected)
+			process_signal(vm->proc.pidfd, SIGKILL);
+		return;
+	}
+	if (vm->phase == VM_PREPARING) {
+		loop_timer_disarm(vm->timer);
+		if (unexpected)
+			vm_failed(vm, vm->storage.trouble);
+		else
+			vm->phase = VM_OFF;
+	}
+	vm_step(vm);
+	vms_look_done(all);
 }
 
 static bool should_run(const struct vm *vm)
@@ -362,7 +450,9 @@ void vm_step(struct vm *vm)
 	switch (vm->phase) {
 	case VM_OFF:
 	case VM_WAITING:
-		if (!vm->desired && !vm->all->ending) {
+		if (vm_storage_is_there(vm)) { // it calls again
+			vm_storage_end(vm);
+		} else if (!vm->desired && !vm->all->ending) {
 			forget(vm);
 		} else if (!should_run(vm)) {
 			vm->phase = VM_OFF;
@@ -370,6 +460,10 @@ void vm_step(struct vm *vm)
 		} else if (vm->phase == VM_OFF && !vms_disk_is_busy(vm)) {
 			start(vm);
 		}
+		return;
+	case VM_PREPARING:
+		if (!should_run(vm))
+			vm_storage_end(vm);
 		return;
 	case VM_STARTING:
 	case VM_RUNNING:
@@ -386,6 +480,7 @@ const char *vm_state(const struct vm *vm)
 	switch (vm->phase) {
 	case VM_OFF:
 		return vm->trouble[0] ? "failed" : "stopped";
+	case VM_PREPARING:
 	case VM_STARTING:
 		return "starting";
 	case VM_RUNNING:

@@ -5,18 +5,31 @@
 #include "control/daemon_internal.h"
 #include "control/vm_api.h"
 #include "control/vm_console.h"
+#include "control/vm_disk.h"
 #include "control/vm_log.h"
 #include "control/vm_proc.h"
 #include "control/vm_spec.h"
+#include "control/vm_storage.h"
 #include "control/vms.h"
 
 enum vm_phase {
 	VM_OFF,
+	VM_PREPARING, // its disk is about to be served
 	VM_STARTING, // the process is there, its guest not yet
 	VM_RUNNING, // paused or not
 	VM_STOPPING,
 	VM_WAITING, // to be started again
 	VM_PHASE_COUNT
+};
+
+struct vm_storage { // vm_storage.c
+	struct vm_proc proc; // pidfd -1: none
+	struct loop_source *ended, *timer;
+	bool ending; // on purpose
+	unsigned asked;
+	char image_path[IMAGE_PATH_SIZE];
+	bool image_is_qcow2;
+	char trouble[400]; // how it ended on its own; "" = it did not
 };
 
 struct vm {
@@ -27,6 +40,10 @@ struct vm {
 	bool desired; // else it goes
 	struct vm_spec spec; // as desired
 	char *user_data; // as desired, or NULL
+	bool has_own_disk; // as desired
+	struct vm_disk disk; // its own, as it was started with
+	struct vm_storage storage;
+	uint64_t prepare_until_ns; // PREPARING
 	enum model_restart restart;
 	uint32_t stop_timeout_s;
 	enum vm_want want;
@@ -37,7 +54,8 @@ struct vm {
 	struct vm_spec started_with;
 	bool is_paused;
 	struct loop_source *ended; // of proc.pidfd
-	struct loop_source *timer; // STARTING: to ask again; STOPPING: to kill; WAITING: to start
+	struct loop_source
+		*timer; // PREPARING, STARTING: to ask again; STOPPING: to kill; WAITING: to start
 	struct vm_call *call; // under way, one at a time
 	struct vm_console *console;
 	uint64_t console_began; // where in its ring this process' part begins; 0 = not known
@@ -69,6 +87,8 @@ const char *vm_state(const struct vm *vm);
 // The store remembers it. 0 or -EIO.
 int vm_set_want(struct vm *vm, enum vm_want want, const char *why);
 void vm_recall_want(struct vm *vm);
+// Who served its disk is gone; unexpected: by itself.
+void vm_on_storage_end(struct vm *vm, bool unexpected);
 void vm_ask(struct vm *vm, const char *method, const char *path, vm_api_fn fn);
 void vm_arm(struct vm *vm, uint64_t ns);
 

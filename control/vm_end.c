@@ -129,6 +129,7 @@ static void start_later(struct vm *vm)
 
 void vm_failed(struct vm *vm, const char *why)
 {
+	vm_storage_end(vm);
 	snprintf(vm->trouble, sizeof(vm->trouble), "%s", why);
 	memcpy(vm->last_failure, vm->trouble, sizeof(vm->trouble));
 	vm->phase = VM_OFF;
@@ -154,11 +155,15 @@ static void crashed(struct vm *vm, const char *how, pid_t pid, uint64_t lived_s)
 	const char *last = vm_log_last(vm->log);
 	char why[400];
 
+	if (vm->storage.trouble[0])
+		last = "";
 	snprintf(why, sizeof(why), "insula-vmm (pid %d) %s after %llu s%s%s", pid, how,
 		(unsigned long long)lived_s, last[0] ? ": " : "", last);
 	bool spoke = vm_ring_end(vm_console_ring(vm->console)) > vm->console_began;
 	log_error("instance %s: %s%s", vm->name, why, spoke ? "; the end of its console:" : "");
 	log_console(vm);
+	if (vm->storage.trouble[0])
+		memcpy(why, vm->storage.trouble, sizeof(why));
 	vm_failed(vm, why);
 }
 
@@ -187,6 +192,7 @@ void vm_on_end(void *arg, uint32_t events)
 	vm->ended = NULL;
 	vm_console_drain(vm->console);
 	vm_log_drain(vm->log);
+	vm_storage_end(vm);
 	status = vm_proc_reap(&vm->proc, how, sizeof(how));
 	vm->is_paused = false;
 	if (lived_s >= STEADY_S)

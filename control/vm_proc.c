@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/sched.h>
 #include <poll.h>
 #include <signal.h>
@@ -11,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -20,6 +22,7 @@
 #include "control/process.h"
 
 enum {
+	MAX_FDS = 8,
 	PAUSE_MS = 2,
 	PATIENCE_MS = 2000, // for one that is about to become insula-vmm, or to die
 };
@@ -65,9 +68,35 @@ static void note_pid(const char *dir, pid_t pid)
 	fclose(f);
 }
 
-// The child: what it must not have of insulad's is close-on-exec.
-static void become(const char *program, char *const argv[], int in, int out, int log)
+// The fds as 3, 4, ... of the child, which may be among them already.
+static bool take_fds(const struct vm_child *c)
 {
+	int held[MAX_FDS];
+
+	for (unsigned i = 0; i < c->n_fds; i++) {
+		held[i] = fcntl(c->fds[i], F_DUPFD_CLOEXEC, 3 + MAX_FDS);
+		if (held[i] < 0)
+			return false;
+	}
+	for (unsigned i = 0; i < c->n_fds; i++)
+		if (dup2(held[i], 3 + (int)i) < 0)
+			return false;
+	return true;
+}
+
+static bool become_user(const struct vm_child *c)
+{
+	if (c->apart && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return false;
+	return c->user == 0 ||
+	       (setgroups(0, NULL) == 0 && setresgid(c->user, c->user, c->user) == 0 &&
+		       setresuid(c->user, c->user, c->user) == 0);
+}
+
+// The child: what it must not have of insulad's is close-on-exec.
+static void become(const struct vm_child *c, int log)
+{
+	int in = c->in >= 0 ? c->in : open("/dev/null", O_RDONLY | O_CLOEXEC);
 	sigset_t none;
 
 	for (int s = 1; s < NSIG; s++)
@@ -76,18 +105,19 @@ static void become(const char *program, char *const argv[], int in, int out, int
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	setsid();
 	umask(077);
-	if (dup2(in, 0) >= 0 && dup2(out, 1) >= 0 && dup2(log, 2) >= 0)
-		execve(program, argv, environ);
-	dprintf(log, "insula-vmm: cannot start %s: %s\n", program, strerror(errno));
+	if (dup2(in, 0) >= 0 && dup2(c->out >= 0 ? c->out : log, 1) >= 0 && dup2(log, 2) >= 0 &&
+		take_fds(c) && become_user(c))
+		execve(c->program, (char *const *)(uintptr_t)c->argv, environ);
+	dprintf(2, "%s: cannot start %s: %s\n", c->argv[0], c->program, strerror(errno));
 	_exit(127);
 }
 
 // In a PID namespace it is all there is: nothing it could name but itself.
-static int spawn(
-	struct vm_proc *p, const char *program, char *const argv[], int in, int out, int log)
+static int spawn(struct vm_proc *p, const struct vm_child *c, int log)
 {
 	int pidfd = -1;
-	struct clone_args args = { .flags = CLONE_PIDFD | CLONE_NEWPID,
+	struct clone_args args = { .flags = CLONE_PIDFD | CLONE_NEWPID |
+					    (c->apart ? CLONE_NEWNET | CLONE_NEWIPC : 0),
 		.pidfd = (uintptr_t)&pidfd,
 		.exit_signal = SIGCHLD };
 	long pid = syscall(SYS_clone3, &args, sizeof(args));
@@ -97,7 +127,7 @@ static int spawn(
 		pid = syscall(SYS_clone3, &args, sizeof(args));
 	}
 	if (pid == 0)
-		become(program, argv, in, out, log);
+		become(c, log);
 	if (pid < 0)
 		return -errno;
 	*p = (struct vm_proc){ .pid = (pid_t)pid,
@@ -107,29 +137,43 @@ static int spawn(
 	return 0;
 }
 
-int vm_proc_start(struct vm_proc *p, const char *dir, const struct vm_spec *spec, int in, int out,
-	char *err, size_t err_size)
+int vm_proc_spawn(struct vm_proc *p, const char *dir, const struct vm_child *child, char *err,
+	size_t err_size)
 {
-	char program[320], *argv[VM_SPEC_WORDS];
-	int log, r = process_find_program("INSULA_VMM", "insula-vmm", "vmm", program,
-			 sizeof(program), err, err_size);
+	int r, log = open_log(dir);
 
-	if (r < 0)
-		return r;
-	log = open_log(dir);
 	if (log < 0)
 		return log_reason(log, err, err_size, "%s/log: %s", dir, strerror(-log));
-	vm_spec_arguments(spec, argv);
 	if (flock(log, LOCK_EX | LOCK_NB) < 0)
-		r = log_reason(-EBUSY, err, err_size, "another insula-vmm has %s", dir);
+		r = log_reason(-EBUSY, err, err_size, "another %s has %s", child->argv[0], dir);
 	else
-		r = spawn(p, program, argv, in, out, log);
+		r = spawn(p, child, log);
 	if (r < 0 && r != -EBUSY)
-		log_reason(r, err, err_size, "cannot start %s: %s", program, strerror(-r));
-	close(log); // from here on the lock is the machine's alone
+		log_reason(r, err, err_size, "cannot start %s: %s", child->program, strerror(-r));
+	close(log); // from here on the lock is the child's alone
 	if (r == 0)
 		note_pid(dir, p->pid);
 	return r;
+}
+
+int vm_proc_start(struct vm_proc *p, const char *dir, const struct vm_spec *spec, const char *disk,
+	int in, int out, char *err, size_t err_size)
+{
+	char program[320], *argv[VM_SPEC_WORDS];
+	const char *words[VM_SPEC_WORDS];
+	int r = process_find_program(
+		"INSULA_VMM", "insula-vmm", "vmm", program, sizeof(program), err, err_size);
+
+	if (r < 0)
+		return r;
+	vm_spec_arguments(spec, argv);
+	for (unsigned i = 0; i < VM_SPEC_WORDS; i++) {
+		words[i] = argv[i] && vm_spec_is_own_disk(argv[i]) ? disk : argv[i];
+		if (!argv[i])
+			break;
+	}
+	const struct vm_child child = { .program = program, .argv = words, .in = in, .out = out };
+	return vm_proc_spawn(p, dir, &child, err, err_size);
 }
 
 // Before it has become insula-vmm, a child of an insulad has all that this one had open.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The process insula-vmm of one machine: started, or found again when it outlived an insulad.
-// RUN_DIR/vm/ID/log is its standard error, flocked by insulad and inherited: held from the start to
-// the death, also when insulad is killed in between, and by nobody else. Main thread only.
+// RUN_DIR/vm/ID/log is its standard error, flocked by insulad and inherited: held from the start
+// to the death, also when insulad is killed in between, and by nobody else. Main thread only.
 #pragma once
 
 #include <stdbool.h>
@@ -17,10 +17,25 @@ struct vm_proc {
 	uint64_t started_ns; // CLOCK_BOOTTIME
 };
 
-// Starts it, in a PID namespace of its own where that can be had, with these for standard input and
-// output. 0; -EBUSY: one is there; -errno with a sentence in err.
-int vm_proc_start(struct vm_proc *p, const char *dir, const struct vm_spec *spec, int in, int out,
-	char *err, size_t err_size);
+// What a child becomes.
+struct vm_child {
+	const char *program;
+	const char *const *argv;
+	int in, out; // -1: /dev/null; the log
+	const int *fds; // which it has as 3, 4, ...
+	unsigned n_fds;
+	uint32_t user; // and group; 0: what insulad is
+	bool apart; // in network and IPC namespaces of its own, too, and without new privileges
+};
+
+// Starts it, in a PID namespace of its own where that can be had; DIR/log is its standard error.
+// 0; -EBUSY: one is there; -errno with a sentence in err.
+int vm_proc_spawn(struct vm_proc *p, const char *dir, const struct vm_child *child, char *err,
+	size_t err_size);
+// The machine: starts it, in a PID namespace of its own where that can be had, with these for
+// standard input and output. disk: the words for its own disk, or NULL. As vm_proc_spawn.
+int vm_proc_start(struct vm_proc *p, const char *dir, const struct vm_spec *spec, const char *disk,
+	int in, int out, char *err, size_t err_size);
 // The one that is there. 0; -ESRCH: there is none; -errno with a sentence in err.
 int vm_proc_adopt(struct vm_proc *p, const char *dir, char *err, size_t err_size);
 // After its death, as process_reap.

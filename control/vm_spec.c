@@ -17,6 +17,7 @@
 // Each machine is a user of its own, of those that nobody gives out (systemd's "Users, Groups, UIDs
 // and GIDs": 1879048192 to 2147483647 are unused).
 #define FIRST_USER 0x70000000u
+#define OWN_DISK "own="
 
 enum { CMDLINE_SIZE = 64 << 10 };
 
@@ -69,6 +70,40 @@ static bool has_users(void)
 	return found;
 }
 
+uint32_t vm_spec_user(uint32_t id)
+{
+	return has_users() ? FIRST_USER + id : 0;
+}
+
+bool vm_spec_is_own_disk(const char *word)
+{
+	return strncmp(word, OWN_DISK, strlen(OWN_DISK)) == 0;
+}
+
+// What the instance says, else what its image brings.
+static const char *boot_file(const char *own, const char *image)
+{
+	return own ? own : image && image[0] ? image : NULL;
+}
+
+static void put_boot(FILE *f, const struct desired_instance *in)
+{
+	const struct model_instance *m = in->instance;
+	const struct desired_image *image = in->image;
+	const char *kernel = boot_file(m->kernel, image ? image->kernel : NULL);
+	const char *initrd = boot_file(m->initrd, image && !m->kernel ? image->initrd : NULL);
+	const char *cmdline = boot_file(m->cmdline, image ? image->about.cmdline : NULL);
+
+	word(f, "--kernel");
+	word(f, "%s", kernel ? kernel : "");
+	if (initrd) {
+		word(f, "--initrd");
+		word(f, "%s", initrd);
+	}
+	word(f, "--cmdline");
+	word(f, "%s", cmdline ? cmdline : "console=ttyS0");
+}
+
 static void put(
 	FILE *f, const struct desired *d, const struct desired_instance *in, const char *run_dir)
 {
@@ -76,14 +111,7 @@ static void put(
 	char path[128], seed[VM_SEED_NAME_SIZE];
 
 	word(f, "insula-vmm");
-	word(f, "--kernel");
-	word(f, "%s", m->kernel);
-	if (m->initrd) {
-		word(f, "--initrd");
-		word(f, "%s", m->initrd);
-	}
-	word(f, "--cmdline");
-	word(f, "%s", m->cmdline ? m->cmdline : "console=ttyS0");
+	put_boot(f, in);
 	word(f, "--cpus");
 	word(f, "%u", m->cpus);
 	word(f, "--memory");
@@ -92,6 +120,10 @@ static void put(
 		word(f, "--hugepages");
 	for (unsigned i = 0; i < in->n_ports; i++)
 		put_nic(f, &d->ports[in->first_port + i], run_dir);
+	if (m->image[0]) {
+		word(f, "--disk");
+		word(f, OWN_DISK "%s", in->image ? in->image->about.disk : "");
+	}
 	for (unsigned i = 0; i < m->n_disks; i++)
 		put_disk(f, &m->disks[i]);
 	if (m->user_data) {
@@ -131,6 +163,17 @@ void vm_spec_clear(struct vm_spec *s)
 {
 	free(s->text);
 	*s = (struct vm_spec){ 0 };
+}
+
+int vm_spec_copy(struct vm_spec *ret_spec, const struct vm_spec *from)
+{
+	char *text = from->text ? malloc(from->size) : NULL;
+
+	if (!text)
+		return -ENOMEM;
+	memcpy(text, from->text, from->size);
+	*ret_spec = (struct vm_spec){ .text = text, .size = from->size };
+	return 0;
 }
 
 bool vm_spec_equal(const struct vm_spec *a, const struct vm_spec *b)
@@ -196,7 +239,13 @@ static int check_file(const char *what, const char *path, bool device, char *err
 int vm_spec_check(const struct desired_instance *in, char *err, size_t err_size)
 {
 	const struct model_instance *m = in->instance;
-	int r = check_file("kernel", m->kernel, false, err, err_size);
+	int r = 0;
+
+	if (!m->kernel && !in->image->kernel[0])
+		return log_reason(-EINVAL, err, err_size,
+			"image %s has no kernel, and the instance names none", m->image);
+	if (m->kernel)
+		r = check_file("kernel", m->kernel, false, err, err_size);
 
 	if (r == 0 && m->initrd)
 		r = check_file("initrd", m->initrd, false, err, err_size);

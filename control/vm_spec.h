@@ -17,6 +17,8 @@ struct vm_spec {
 int vm_spec_make(struct vm_spec *ret_spec, const struct desired *d,
 	const struct desired_instance *in, const char *run_dir);
 void vm_spec_clear(struct vm_spec *s);
+// 0 or -ENOMEM: nothing is copied.
+int vm_spec_copy(struct vm_spec *ret_spec, const struct vm_spec *from);
 bool vm_spec_equal(const struct vm_spec *a, const struct vm_spec *b);
 // To and from a file, for who comes after this insulad: /proc/PID/cmdline will not do, as the
 // process takes its words apart in place. 0 or -errno.
@@ -25,7 +27,13 @@ int vm_spec_read(struct vm_spec *ret_spec, const char *path);
 // The words, NULL-terminated; they point into the spec.
 void vm_spec_arguments(const struct vm_spec *s, char *ret_argv[VM_SPEC_WORDS]);
 
-// Are the files there that the machine is made of? 0, or -errno with a sentence in err.
+// Is this word the place of its own disk, which is known only when it is started?
+bool vm_spec_is_own_disk(const char *word);
+// The user and group that a machine's processes are; 0: there is no such user here.
+uint32_t vm_spec_user(uint32_t id);
+
+// Are the files there that the machine is made of, its image being there? 0, or -errno with a
+// sentence in err.
 int vm_spec_check(const struct desired_instance *in, char *err, size_t err_size);
 
 // RUN_DIR/vm/ID/NAME

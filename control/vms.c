@@ -53,6 +53,21 @@ static bool read_about(const char *dir, char name[DESIRED_NAME_SIZE], unsigned *
 	return good;
 }
 
+// Who served its disk may have died without an insulad to see it.
+static void look_for_storage(struct vm *vm)
+{
+	char *argv[VM_SPEC_WORDS];
+	bool own = false;
+
+	vm_spec_arguments(&vm->started_with, argv);
+	for (char **word = argv; *word; word++)
+		own = own || vm_spec_is_own_disk(*word);
+	if (!own || !vm->disk.overlay || vm_storage_is_there(vm))
+		return;
+	snprintf(vm->storage.trouble, sizeof(vm->storage.trouble), "nobody serves its disk");
+	process_signal(vm->proc.pidfd, SIGKILL);
+}
+
 // 0 also when nothing runs there.
 static int adopt(struct vms *all, uint32_t id, char *err, size_t err_size)
 {
@@ -76,11 +91,15 @@ static int adopt(struct vms *all, uint32_t id, char *err, size_t err_size)
 	vm->stop_timeout_s = timeout_s;
 	vm->proc = proc;
 	vm_recall_want(vm);
+	vm_disk_find(all->d, name, &vm->disk);
+	if (vm_storage_adopt(vm, err, err_size) < 0)
+		log_error("instance %s: its disk: %s", name, err);
 	vm_path(dir, sizeof(dir), all->d->run.path, id, "spec");
 	vm_spec_read(&vm->started_with, dir); // else it looks changed, and is restarted
 	if (r == 0) {
 		log_info("instance %s (pid %d) runs on", vm->name, proc.pid);
 		vm_watch(vm);
+		look_for_storage(vm);
 	}
 	return 0;
 }
@@ -215,7 +234,9 @@ int vms_check(
 		if (in->instance->kind != MODEL_INSTANCE_VM || is_known(d->vms, desired, in))
 			continue;
 		*ret_line = in->instance->line;
-		r = vm_spec_check(in, why, sizeof(why));
+		r = in->instance->image[0] ? vm_disk_check(d, in, why, sizeof(why)) : 0;
+		if (r == 0)
+			r = vm_spec_check(in, why, sizeof(why));
 		if (r == 0)
 			r = process_find_program("INSULA_VMM", "insula-vmm", "vmm", program,
 				sizeof(program), why, sizeof(why));
@@ -267,12 +288,18 @@ static void take_desired(
 	// What failed may be what was changed.
 	if (!vm_spec_equal(&spec, &vm->spec))
 		vm->failures = 0;
+	if (in->instance->image[0] && !in->image && vm_has_process(vm)) {
+		// Its image is not there, which it needs no more than it has it: it runs on.
+		vm_spec_clear(&spec);
+		vm_spec_copy(&spec, &vm->started_with);
+	}
 	vm_spec_clear(&vm->spec);
 	vm->spec = spec;
 	free(vm->user_data);
 	vm->user_data = in->instance->user_data ? strdup(in->instance->user_data) : NULL;
 	vm->restart = in->instance->restart;
 	vm->stop_timeout_s = in->instance->stop_timeout_s;
+	vm->has_own_disk = in->instance->image[0] != '\0';
 	vm->desired = spec.text && !in->instance->user_data == !vm->user_data;
 }
 
@@ -293,6 +320,7 @@ void vms_on_apply(struct vms *all)
 	for (unsigned i = 0; i < desired->n_instances; i++)
 		if (desired->instances[i].instance->kind == MODEL_INSTANCE_VM)
 			take_desired(all, desired, &desired->instances[i]);
+	vm_disk_sweep(all->d);
 	all->held = false;
 	vms_step_all(all);
 }
@@ -309,7 +337,7 @@ void vms_look_done(struct vms *all)
 	void (*done)(void *arg) = all->done;
 
 	for (struct vm *vm = all->first; vm; vm = vm->next)
-		if (vm_has_process(vm))
+		if (vm_has_process(vm) || vm_storage_is_there(vm))
 			return;
 	all->done = NULL;
 	if (done)
@@ -328,11 +356,14 @@ void vms_stop_all(struct vms *all, void (*done)(void *arg), void *arg)
 
 void vms_kill_all(struct vms *all)
 {
-	for (struct vm *vm = all->first; vm; vm = vm->next)
+	for (struct vm *vm = all->first; vm; vm = vm->next) {
 		if (vm_has_process(vm)) {
 			process_signal(vm->proc.pidfd, SIGKILL);
 			process_ends(vm->proc.pidfd, KILLED_MS);
 		}
+		if (vm_storage_is_there(vm))
+			vm_storage_kill(vm);
+	}
 }
 
 // --- one of them ---

@@ -9,6 +9,7 @@
 #include "control/describe.h"
 #include "control/loop.h"
 #include "control/plan.h"
+#include "control/qcow2_overlay.h"
 #include "control/vm_api.h"
 #include "control/vm_ring.h"
 #include "control/vm_seed.h"
@@ -63,6 +64,69 @@ static void command_line(void **state)
 				     "file=/e,readonly,direct,queues=2 "));
 	free(text);
 	desired_free(d);
+}
+
+// What it does not say itself, its image brings; its own disk is the first.
+static void image(void **state)
+{
+	static const struct desired_image about = { .about = { .disk = "ab12", .cmdline = "c d" },
+		.disk = "/images/ab12",
+		.kernel = "/images/cd",
+		.initrd = "/images/ef" };
+	static const struct {
+		const char *more, *expected;
+	} cases[] = {
+		{ "", " --kernel /images/cd --initrd /images/ef --cmdline c d --cpus" },
+		{ ", kernel: /k", " --kernel /k --cmdline c d --cpus" },
+		{ ", cmdline: a", " --kernel /images/cd --initrd /images/ef --cmdline a --cpus" },
+		{ ", disks: [{path: /d}], user_data: x",
+			" --disk own=ab12 --disk file=/d,queues=1 --disk file=/run/x/vm/1/seed-" },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char yaml[600];
+
+		snprintf(yaml, sizeof(yaml),
+			"version: 1\ntenants: [{name: red, instances: [{name: web, kind: vm, "
+			"image: deb%s}]}]",
+			cases[i].more);
+		struct desired *d = fixture_desired(yaml);
+		d->instances[0].image = malloc(sizeof(about));
+		*d->instances[0].image = about;
+		char *text = words_of(d, "red/web");
+		if (!strstr(text, cases[i].expected))
+			fail_msg("%s", text);
+		free(text);
+		desired_free(d);
+	}
+	assert_true(vm_spec_is_own_disk("own=ab12"));
+	assert_false(vm_spec_is_own_disk("file=own=ab12"));
+}
+
+// By the smallest and the largest there may be, and about an entry of its table: 512 MiB.
+static void overlay(void **state)
+{
+	static const struct {
+		uint64_t size, tables, clusters;
+	} cases[] = { { 512, 1, 4 }, { 512 << 20, 1, 4 }, { (512 << 20) + 512, 2, 4 },
+		{ UINT64_C(1) << 44, 32768, 7 } };
+	char path[128];
+	uint8_t h[112];
+
+	snprintf(path, sizeof(path), "%s/overlay", fixture_dir);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		assert_int_equal(qcow2_overlay_make(path, cases[i].size), 0);
+		FILE *f = fopen(path, "r");
+		assert_int_equal(fread(h, 1, sizeof(h), f), sizeof(h));
+		fseek(f, 0, SEEK_END);
+		assert_int_equal(ftell(f), cases[i].clusters << 16);
+		fclose(f);
+		assert_int_equal(h[38] << 8 | h[39], cases[i].tables);
+		for (unsigned j = 8; j < 20; j++) // no backing file
+			assert_int_equal(h[j], 0);
+	}
+	assert_int_equal(qcow2_overlay_make(path, (UINT64_C(1) << 44) + 512), -EFBIG);
+	unlink(path);
 }
 
 static void sameness(void **state)
@@ -333,6 +397,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(command_line, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(image, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(overlay, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(sameness, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(plans, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(ring, fixture_setup, fixture_teardown),

@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Instances that start from an image without copying it: as an overlay that qemu-storage-daemon
+# serves where the file system has no reflinks (a tmpfs), and by reflink where it has them (XFS, on
+# a loop device). Whose disk is whose, what survives whose death, and when a disk goes. Runs in a
+# sandbox.
+import json
+import os
+import subprocess
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), "lib"))
+
+# pylint: disable=wrong-import-position
+import lab as labs
+import machine
+import netns
+import sandbox
+from guest_qemu import pattern
+from instance import FIRST_USER, kill, status_of, wait
+
+SECTOR, MIB = 512, 1 << 20
+SIZE, IMAGE_SEED = 16 * MIB, 7
+TENANTS = {"red": 10, "blue": 20}
+TENANT = """  - name: {tenant}
+    networks: [{{name: lan, vlan: {vlan}, subnet: 10.0.0.0/24, gateway: 10.0.0.1}}]
+"""
+VM = """    instances:
+      - name: vm
+        kind: vm
+        image: {image}
+        memory: 32MiB
+        stop_timeout: 0
+        nics: [{{network: lan}}]
+"""
+SERVER = "qemu-storage-daemon"
+
+
+class Site:
+    def __init__(self, lab):
+        self.lab, self.file = lab, os.path.join(lab.directory, "site.yaml")
+        self.images = {}  # tenant: its machine's
+
+    def use(self, state):
+        os.environ["INSULA_STATE_DIR"] = state
+        self.lab.start()
+
+    def run(self, *words, status=0, **more):
+        done = subprocess.run([self.lab.insula_program, *words], text=True, capture_output=True,
+                              timeout=60, check=False, **more)
+        assert done.returncode == status, f"{words}: {done.returncode} {done.stdout} {done.stderr}"
+        return done.stdout + done.stderr
+
+    def write(self, **images):
+        self.images = {t: i for t, i in (self.images | images).items() if i}
+        with open(self.file, "w", encoding="ascii") as out:
+            out.write("version: 1\ntenants:\n")
+            for tenant, vlan in TENANTS.items():
+                out.write(TENANT.format(tenant=tenant, vlan=vlan))
+                if tenant in self.images:
+                    out.write(VM.format(image=self.images[tenant]))
+        return self.file
+
+    def apply(self, **images):
+        return self.lab.apply(self.write(**images))
+
+    def show(self, tenant):
+        return json.loads(self.run("instance", "show", f"{tenant}/vm", "-o", "json"))
+
+    def console(self, tenant):
+        return self.run("instance", "console", "--log", f"{tenant}/vm")
+
+    def starts(self, tenant):
+        return self.console(tenant).count("ok obey listens")
+
+    def listens(self, tenant, times=1):
+        wait(f"{tenant}/vm listens {times} times", lambda: self.starts(tenant) >= times)
+
+    # The guest does it: a disk's commands, which have to succeed.
+    def tell(self, tenant, *commands):
+        for command in commands:
+            before = self.console(tenant)
+            self.run("instance", "console", f"{tenant}/vm", input=command + "\n")
+            word = command.partition(":")[0]
+            wait(f"{tenant}: {command}", lambda b=before, w=word: self.console(tenant).count(
+                f"ok {w}") > b.count(f"ok {w}"))
+
+    def log(self):
+        with open(os.path.join(os.environ["INSULA_STATE_DIR"], "insulad.log"),
+                  encoding="utf-8") as file:
+            return file.read()
+
+    def disks(self):
+        folder = os.path.join(os.environ["INSULA_STATE_DIR"], "disks")
+        return sorted(os.path.join(folder, n) for n in os.listdir(folder))
+
+    # As the machines use them.
+    def import_images(self):
+        raw, qcow2 = (os.path.join(self.lab.directory, n) for n in ("raw", "qcow2"))
+        with open(raw, "wb") as file:
+            file.write(pattern(IMAGE_SEED, 0, MIB))
+            file.truncate(SIZE)
+        subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, qcow2], check=True)
+        boot = ("--kernel", machine.GUEST, "--cmdline", "run=dhcp,disk:0,obey:600")
+        self.run("image", "import", "raw", raw, *boot)
+        self.run("image", "import", "qcow2", qcow2, "--format", "qcow2", *boot)
+        other = os.path.join(self.lab.directory, "other")
+        with open(other, "wb") as file:
+            file.truncate(MIB)
+        self.run("image", "import", "other", other, *boot)
+
+
+# Each has the image's content, and its own.
+def test_overlays(site):
+    site.apply(red="raw", blue="qcow2")
+    for tenant in TENANTS:
+        site.listens(tenant)
+        site.tell(tenant, f"blk-verify:0:{MIB // SECTOR}:{IMAGE_SEED}", "blk-is-zero:2048:100")
+    assert len(labs.processes(SERVER)) == 2
+    assert [d.rpartition(".")[2] for d in site.disks()] == ["qcow2", "qcow2"]
+    site.tell("red", "blk-write:100:50:8", "blk-flush")
+    site.tell("blue", "blk-write:100:50:9", "blk-flush")
+    for tenant, seed in (("red", 8), ("blue", 9)):
+        site.tell(tenant, f"blk-verify:100:50:{seed}", f"blk-verify:0:100:{IMAGE_SEED}")
+
+
+def test_used(site):
+    assert json.loads(site.run("image", "show", "raw", "-o", "json"))["used_by"] == ["red/vm"]
+    assert "image raw is used by red/vm" in site.run("image", "delete", "raw", status=1)
+    text = site.run("apply", "-f", site.write(red="none"), status=1)
+    assert "site.yaml:6: instance red/vm: there is no image none" in text, text
+    text = site.run("diff", "-f", site.write(red="other"), status=2)
+    assert "red/vm: its disk was made of another image than other is" in text, text
+    site.write(red="raw")
+
+
+# Who serves a disk: its machine's user, without capabilities, network, or fds but its own.
+def test_is_apart(site):
+    users = {str(FIRST_USER + site.show(tenant)["id"]) for tenant in TENANTS}
+    for pid in labs.processes(SERVER):
+        status = status_of(pid)
+        uids = set(status["Uid"].split())
+        assert len(uids) == 1 and uids < users and status["Groups"].strip() == "", status
+        assert int(status["CapEff"], 16) == 0 and status["NoNewPrivs"] == "1", status
+        assert status["NSpid"].split()[-1] == "1", status
+        for space in ("net", "ipc", "pid"):
+            assert os.readlink(f"/proc/{pid}/ns/{space}") != os.readlink(f"/proc/self/ns/{space}")
+        files = {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
+        state = os.environ["INSULA_STATE_DIR"]
+        mine = {f for f in files if f.startswith(state)}
+        assert len(mine) == 2, files
+        rest = {os.path.basename(f) for f in files - mine if f.startswith("/")}
+        assert {f for f in rest if not f.startswith("memfd:")} <= {"null", "log", "ready"}, files
+
+
+def test_restarts(site):
+    former = site.show("red")["pid"]
+    site.run("instance", "restart", "red/vm")
+    site.listens("red", 2)
+    assert site.show("red")["pid"] != former
+    site.tell("red", "blk-verify:100:50:8", f"blk-verify:0:100:{IMAGE_SEED}")
+    assert len(labs.processes(SERVER)) == 2
+    site.run("instance", "stop", "--force", "red/vm")
+    wait("its server ends, too", lambda: len(labs.processes(SERVER)) == 1)
+    [disk] = [d for d in site.disks() if f"-{site.show('red')['id']}-" in d]
+    subprocess.run(["qemu-img", "check", "-q", "-f", "qcow2", disk], check=True)
+    site.run("instance", "start", "red/vm")
+    site.listens("red", 3)
+    site.tell("red", "blk-verify:100:50:8")
+
+
+def test_insulad_killed(site):
+    former = {t: site.show(t)["pid"] for t in TENANTS}
+    servers = sorted(labs.processes(SERVER))
+    kill(labs.processes("insulad")[0])
+    site.lab.start()
+    assert {t: site.show(t)["pid"] for t in TENANTS} == former
+    assert sorted(labs.processes(SERVER)) == servers
+    site.tell("red", "blk-write:200:10:5", "blk-flush", "blk-verify:200:10:5")
+
+
+# Whoever of the two dies, with or without an insulad that sees it: the instance comes back, with
+# what was flushed.
+def test_killed(site):
+    def both_back(times):
+        site.listens("red", times)
+        site.tell("red", "blk-verify:100:50:8", "blk-verify:200:10:5")
+        wait("one server each", lambda: len(labs.processes(SERVER)) == 2)
+
+    def server_of(tenant):
+        user = str(FIRST_USER + site.show(tenant)["id"])
+        return next(p for p in labs.processes(SERVER) if user in status_of(p)["Uid"].split())
+
+    times = site.starts("red")
+    kill(site.show("red")["pid"])
+    both_back(times + 1)
+    kill(server_of("red"))
+    both_back(times + 2)
+    assert f"instance red/vm: {SERVER} (pid" in site.log()
+    server = server_of("red")
+    kill(labs.processes("insulad")[0])
+    kill(server)
+    site.lab.start()
+    both_back(times + 3)
+    machine_pid = site.show("red")["pid"]
+    kill(labs.processes("insulad")[0])
+    kill(machine_pid)
+    site.lab.start()
+    both_back(times + 4)
+
+
+# A guest may write what it likes at its disk's beginning: no more than that is read (H-34).
+def test_header(site):
+    site.tell("red", "blk-qcow2:/etc/passwd", "blk-flush")
+    times = site.starts("red")
+    site.run("instance", "restart", "red/vm")
+    site.listens("red", times + 1)
+    site.tell("red", "blk-verify:100:50:8")
+
+
+# The disk is the instance's: gone with it, and new with the next one.
+def test_deleted(site):
+    assert "- instance red/vm: its disk goes, with all" in site.run(
+        "diff", "-f", site.write(red=None), status=1)
+    site.apply()
+    assert len(site.disks()) == 1
+    wait("its processes are gone", lambda: len(labs.processes(SERVER)) == 1)
+    assert "is deleted" in site.run("image", "delete", "raw")
+    site.apply(red="qcow2")
+    site.listens("red")
+    site.tell("red", f"blk-verify:0:{MIB // SECTOR}:{IMAGE_SEED}")
+
+
+def test_disk_missing(site):
+    site.run("instance", "stop", "--force", "red/vm")
+    number = site.show("red")["id"]
+    [disk] = [d for d in site.disks() if f"-{number}-" in d]
+    os.rename(disk, disk + ".away")
+    assert "its disk " in site.run("instance", "start", "red/vm", status=1)
+    assert not os.path.exists(disk)
+    os.rename(disk + ".away", disk)
+    wait("it is tried again", lambda: site.show("red")["state"] == "running")
+
+
+# A file system that shares blocks: no copy, no server.
+def test_reflink(site):
+    errors = site.lab.stop()
+    assert not errors, errors
+    left = labs.processes(SERVER) + labs.processes("insula-vmm")
+    assert not left, left
+    device, folder = (os.path.join(site.lab.directory, n) for n in ("xfs.image", "xfs"))
+    with open(device, "wb") as file:
+        file.truncate(400 * MIB)
+    os.mkdir(folder)
+    subprocess.run(["mkfs.xfs", "-q", "-m", "reflink=1", device], check=True)
+    netns.run("mount", "-o", "loop", device, folder)
+    site.use(os.path.join(folder, "state"))
+    random = os.path.join(folder, "random")
+    with open(random, "wb") as file:
+        file.write(os.urandom(64 * MIB))
+    site.run("image", "import", "raw", random, "--kernel", machine.GUEST, "--cmdline",
+             "run=dhcp,disk:0,obey:600")
+    os.sync()
+    free = os.statvfs(folder).f_bavail * os.statvfs(folder).f_bsize
+    assert free > 400 * MIB - 64 * MIB - 100 * MIB, "the import has copied"
+    site.apply(red="raw", blue="raw")
+    for tenant in TENANTS:
+        site.listens(tenant)
+        site.tell(tenant, "blk-write:100:50:8", "blk-flush", "blk-verify:100:50:8")
+    os.sync()
+    used = free - os.statvfs(folder).f_bavail * os.statvfs(folder).f_bsize
+    assert used < 8 * MIB, f"{used} bytes more are used"
+    assert [d.rpartition(".")[2] for d in site.disks()] == ["raw", "raw"]
+    assert labs.processes(SERVER) == []
+    with open(random, "rb") as one, open(site.disks()[0], "rb") as two:
+        one, two = one.read(), two.read()
+    assert one[:100 * SECTOR] == two[:100 * SECTOR] and one[150 * SECTOR:] == two[150 * SECTOR:]
+    site.apply(red=None, blue=None)
+    wait("they are gone", lambda: not labs.processes("insula-vmm"))
+    assert site.disks() == []
+    assert not site.lab.stop()
+    netns.run("umount", folder)
+
+
+def main():
+    lab = labs.Lab(None, sandbox.DIRECTORY)
+    netns.run("mount", "-o", "remount,size=1g", sandbox.DIRECTORY)
+    site = Site(lab)
+    lab.start()
+    site.import_images()
+    good = labs.run_cases(globals(), site)
+    errors = lab.stop()
+    if not good or errors:
+        print(site.log(), *errors, sep="\n")
+    sys.exit(not good or bool(errors))
+
+
+if __name__ == "__main__":
+    main()

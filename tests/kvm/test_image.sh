@@ -1,0 +1,10 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+# build: build build-asan
+# beside: yes
+# timeout: 180
+# See image.py, which runs in a sandbox.
+set -euo pipefail
+here=$(dirname "$(readlink -f "$0")")
+[ -r /dev/kvm ] || { echo "/dev/kvm is missing: modprobe kvm-amd or kvm-intel"; exit 77; }
+exec /usr/bin/python3 "$here/../lib/sandbox.py" /usr/bin/python3 "$here/image.py" "$@"
