@@ -5,9 +5,12 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
-import traceback
 
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "lib")]
+
+# pylint: disable=wrong-import-position
+import lab as labs
 import machine as machines
 
 SECTOR, MIB, SECONDS = 512, 1 << 20, 20
@@ -48,17 +51,7 @@ def run(commands, *disks, options=""):
 
 # All that `names` has as test_...; then `end` is called.
 def run_cases(names, end=lambda: None):
-    failed = 0
-    for name, case in list(names.items()):
-        if not name.startswith("test_"):
-            continue
-        begin = time.monotonic()
-        try:
-            case()
-            print(f"ok   {name} ({time.monotonic() - begin:.1f} s)", flush=True)
-        except Exception:  # pylint: disable=broad-except
-            failed += 1
-            print(f"FAIL {name}\n{traceback.format_exc()}", flush=True)
+    good = labs.run_cases(names)
     end()
     subprocess.run(["rm", "-rf", FOLDER], check=True)
-    sys.exit(failed > 0)
+    sys.exit(not good)
