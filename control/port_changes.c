@@ -152,10 +152,21 @@ bool port_changes_give(const struct port_changes *c, const struct port *p)
 	return false;
 }
 
+// May one of those that are made have this socket?
+static bool is_socket_wanted(const struct port_changes *c, const char *path)
+{
+	for (unsigned i = 0; i < c->n; i++)
+		for (unsigned k = 0; k < c->v[i].new->n_want; k++)
+			if (c->v[i].new->want[k].kind == PROTO_PORT_VHOST &&
+				strcmp(c->v[i].new->want[k].arg, path) == 0)
+				return true;
+	return false;
+}
+
 bool port_changes_make_way(const struct port_changes *c, const struct port *p)
 {
 	if (port_spec_of(p)->kind == PROTO_PORT_VHOST)
-		return c->vhost_crowded;
+		return c->vhost_crowded || is_socket_wanted(c, port_spec_of(p)->arg);
 	for (unsigned i = 0; i < c->n && port_is_device(p); i++)
 		for (unsigned k = 0; k < c->v[i].new->n_want; k++)
 			if (c->v[i].new->want[k].kind == PROTO_PORT_ETHDEV)

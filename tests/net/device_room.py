@@ -2,7 +2,8 @@
 # Room for DPDK devices in the switch: as many as a file may have fit, by a switch that is started
 # anew when the one that runs was reckoned for fewer, which `diff` tells; it is kept when they go,
 # and found again by another insulad. A device may move to another port in one apply, and as many as
-# there can be may be replaced; an apply that fails puts them back. Runs in a sandbox.
+# there can be may be replaced, and a vhost-user socket goes along with its port; an apply that fails
+# puts them back. Runs in a sandbox.
 import os
 import signal
 import subprocess
@@ -214,6 +215,43 @@ def test_vhost_replaced(lab):
     text = lab.apply_document(vhost_document("b", 600))
     assert "because" not in text, text[-2000:]
     assert sum("vhost-user" in p["device"] for p in lab.list("port")) == 600
+    lab.apply_document(document(0, 0))
+
+
+def socket_document(name, path, server):
+    found = document(0, 0)
+    found["tenants"][0]["instances"].append(
+        {"name": name, "nics": [{"network": "lan", "type": "vhost-user", "socket": path,
+                                 "server": server}]})
+    return found
+
+
+# A socket goes to a renamed instance, which keeps it, and back when the apply fails.
+def test_socket_moves(lab):
+    for server in (True, False):
+        path = f"{sandbox.DIRECTORY}/{'server' if server else 'client'}/socket"
+        os.mkdir(os.path.dirname(path), 0o777)
+        os.chmod(os.path.dirname(path), 0o777)
+        device = f"vhost-user {'server' if server else 'client'} {path}"
+
+        def has(name, path=path, server=server, device=device):
+            [port] = [p for p in lab.list("port") if p["name"] != "red/red-1.eth0"]
+            assert port["name"] == f"red/{name}.eth0" and port["device"] == device, port
+            assert os.path.exists(path) == server
+
+        lab.apply_document(socket_document("a", path, server))
+        has("a")
+        wanted = socket_document("b", path, server)
+        text = lab.try_document("diff", wanted)[1]
+        assert "because" not in text, text
+        assert "because" not in lab.apply_document(wanted)
+        has("b")
+        failing = socket_document("c", path, server)
+        failing["tenants"][0]["instances"] += document(0, 1)["tenants"][0]["instances"][1:]
+        laptops.nic_of(failing, "n0")["devargs"] = "net_virtio_user0,path=/nonexistent"
+        status, text = lab.try_document("apply", failing)
+        assert status == 1 and "/nonexistent" in text, text
+        has("b")
     lab.apply_document(document(0, 0))
 
 
