@@ -26,6 +26,12 @@ ssize_t __wrap_recv(int fd, void *data, size_t size, int flags);
 static _Thread_local bool limited;
 static _Thread_local int lost; // 0 or -errno
 static _Thread_local uint64_t end_ns; // CLOCK_MONOTONIC
+static uint64_t last_ns = UINT64_MAX; // of all
+
+static uint64_t after(unsigned ms)
+{
+	return control_now_ns(CLOCK_MONOTONIC) + ms * UINT64_C(1000000);
+}
 
 static int left_ms(void)
 {
@@ -116,7 +122,9 @@ ssize_t __wrap_recv(int fd, void *data, size_t size, int flags)
 
 void driver_patience_begin(unsigned ms)
 {
-	end_ns = control_now_ns(CLOCK_MONOTONIC) + ms * UINT64_C(1000000);
+	const uint64_t last = __atomic_load_n(&last_ns, __ATOMIC_RELAXED);
+
+	end_ns = after(ms) < last ? after(ms) : last;
 	lost = 0;
 	limited = true;
 }
@@ -129,4 +137,9 @@ int driver_patience_lost(void)
 void driver_patience_end(void)
 {
 	limited = false;
+}
+
+void driver_patience_last(unsigned ms)
+{
+	__atomic_store_n(&last_ns, after(ms), __ATOMIC_RELAXED);
 }

@@ -13,3 +13,5 @@ void driver_patience_begin(unsigned ms);
 // 0, -ETIMEDOUT: the time was up, or -ECONNRESET: the far end hung up; since begin.
 int driver_patience_lost(void);
 void driver_patience_end(void);
+// All waits from now on, of any thread, are over when `ms` have passed: the process ends.
+void driver_patience_last(unsigned ms);

@@ -18,11 +18,14 @@
 #include <sys/un.h>
 #include <unistd.h>
 #include "vswitch/control.h"
+#include "vswitch/driver_patience.h"
 #include "vswitch/eal.h"
 #include "vswitch/record_file.h"
 #include "vswitch/replay.h"
 #include "vswitch/sandbox.h"
 #include "vswitch/tables.h"
+
+enum { LAST_MS = 50 }; // for the far ends of all DPDK devices, at the end
 
 static_assert(sizeof(struct session_record) == PROTO_SESSION_SIZE &&
 		      (size_t)RECORD_HEADER_SIZE == PROTO_SESSION_FILE_HEADER &&
@@ -308,6 +311,8 @@ int main(int argc, char **argv)
 	if (listen_fd < 0)
 		return fail("switch.sock", listen_fd, NULL);
 	r = run(sw, &tables, &o, listen_fd, signal_fd);
+	// Nobody forwards from here until there is another switch.
+	driver_patience_last(LAST_MS);
 	switch_free(sw);
 	tables_close(&tables);
 	return r;

@@ -235,6 +235,25 @@ def test_start(lab):
     wait_states(lab, "broken")
 
 
+# A setting that takes another switch: the former one ends without waiting for each of its devices.
+def test_settings(lab):
+    lab.apply_document(first_document())
+    ends = [BackEnd(f"/run/leaving{n}") for n in range(N_DEVICES)]
+    lab.apply_document(with_devices(ends))
+    wait_states(lab, "up")
+    for end in ends:
+        end.answering = False
+    stream = Stream(lab, "settings")
+    switch = lab.status()["switch"]["pid"]
+    lab.try_document("apply", with_devices(ends) | {"settings": {"sessions": 100000}})
+    assert lab.status()["switch"]["pid"] != switch
+    stream.wait_after(time.monotonic())
+    dark = stream.end()
+    print(f"dark for {dark * 1000:.0f} ms by another setting", flush=True)
+    assert dark < 2 * DARK_S, f"dark for {dark:.2f} s"
+    lab.apply_document(first_document())
+
+
 # What the log says is counted from the death on, not from the try that succeeded.
 def test_how_long(lab):
     run_dir = os.environ["INSULA_RUN_DIR"]
