@@ -65,7 +65,10 @@
 	X(POLICY_FRAGMENT, "policy_fragment", "fragments are not carried yet") \
 	X(POLICY_NOT_FIRST, "policy_not_first", \
 		"ICMP error or reply without a session it belongs to") \
-	X(SESSION_FULL, "session_full", "session table or the port's session quota is full") \
+	X(SESSION_FULL, "session_full", \
+		"the session table, or the tenant's or port's share of it, is full") \
+	X(SESSION_TAKEN, "session_taken", \
+		"its addresses and ports are those of a session that is not translated") \
 	X(NAT_EXHAUSTED, "nat_exhausted", "no external port left for this tenant") \
 	X(NAT_NO_UPLINK, "nat_no_uplink", "no uplink, or it has no address") \
 	/* route and forward */ \

@@ -46,6 +46,8 @@ static bool still_allowed(const struct policy *pol, const struct session_desc *d
 		       src->segment != POLICY_NO_SEGMENT &&
 		       pol->segments[src->segment].s->snat_port == dst->p->id &&
 		       dst->p->address == d->key[SESSION_REVERSE].dst;
+	if (src->p->mode == POLICY_PORT_UPLINK || dst->p->mode == POLICY_PORT_UPLINK)
+		return false; // was a trunk
 	if (src->segment == POLICY_NO_SEGMENT || dst->segment == POLICY_NO_SEGMENT)
 		return true; // a trunk: judged by its VLAN list on the way in and out
 	return pol->segments[src->segment].s->zone == pol->segments[dst->segment].s->zone;
@@ -180,7 +182,7 @@ static enum drop_reason new_session(struct worker *w, struct burst *b, struct rt
 	if (r < 0 && p->mapping != MAPPING_NONE)
 		nat_unref(w->sw->mappings, p->mapping, b->now_ns);
 	if (r == -EEXIST && (d.flags & SESSION_F_SNAT) && !(rec->d.flags & SESSION_F_SNAT))
-		return DROP_SESSION_FULL; // the tuple is taken by a session of another kind
+		return DROP_SESSION_TAKEN;
 	if (r < 0 && r != -EEXIST)
 		return DROP_SESSION_FULL;
 	p->session = id;

@@ -21,11 +21,10 @@ static void policy_change_redecides(void **state)
 	assert_int_equal(fixture_drops(UPLINK, DROP_TX_NO_PORT), 1);
 }
 
-// Publishes the host's part and these.
-static void publish(uint64_t generation, struct policy_part *a, struct policy_part *b)
+static void publish_parts(uint64_t generation, struct policy_part *parts[3])
 {
-	struct policy_part *parts[3] = { host_part(), a, b };
-	struct policy_root root = { POLICY_ROOT_MAGIC, POLICY_VERSION, generation, b ? 3 : 2, 0 };
+	struct policy_root root = { POLICY_ROOT_MAGIC, POLICY_VERSION, generation, parts[2] ? 3 : 2,
+		0 };
 	struct policy *pol;
 	char err[256] = "";
 
@@ -34,6 +33,12 @@ static void publish(uint64_t generation, struct policy_part *a, struct policy_pa
 	for (unsigned i = 0; i < root.n_sections; i++)
 		policy_part_unref(parts[i]);
 	switch_policy_publish(fx.sw, pol);
+}
+
+// The host's part and these.
+static void publish(uint64_t generation, struct policy_part *a, struct policy_part *b)
+{
+	publish_parts(generation, (struct policy_part *[3]){ host_part(), a, b });
 }
 
 // The part, with a second network.
@@ -278,6 +283,61 @@ static void a_held_port_waits_for_its_policy(void **state)
 	assert_non_null(fixture_received(TRUNK, NULL));
 }
 
+// The host's part, with a second uplink in place of the trunk.
+static struct policy_part *two_uplinks(uint64_t revision)
+{
+	struct policy_part *part = host_part(), *ret;
+	struct {
+		struct policy_section h;
+		struct policy_port p[2];
+		struct policy_uplink u[2];
+	} sec = { .h = *part->raw,
+		.p = { part->ports[0], part->ports[1] },
+		.u = { part->uplinks[0], part->uplinks[0] } };
+	char err[256] = "";
+
+	sec.h.size = sizeof(sec);
+	sec.h.n_trunks = 0;
+	sec.h.n_uplinks = 2;
+	sec.p[1] = part->ports[0];
+	sec.p[1].id = TRUNK;
+	sec.p[1].mac = mac_of(TRUNK);
+	sec.p[1].address = addr("192.0.2.2");
+	sec.p[1].uplink = 1;
+	sec.u[1].zone = 0x80000000u | TRUNK;
+	sec.u[1].gateway = addr("192.0.2.1");
+	if (policy_part_load(&sec, sizeof(sec), &ret, err, sizeof(err)) < 0)
+		fail_msg("policy_part_load: %s", err);
+	ret->revision = revision;
+	policy_part_unref(part);
+	return ret;
+}
+
+// What was bridged through a trunk ends when its port is an uplink.
+static void a_trunk_that_becomes_an_uplink(void **state)
+{
+	struct datagram d = udp(mac_of(RED_1), mac_of(RED_2), "10.0.0.11", 1, "10.0.0.12", 2);
+	struct policy_part *parts[3] = { two_uplinks(2), tenant_part(RED, 10, 1),
+		tenant_part(BLUE, 20, 1) };
+	uint8_t tagged[sizeof(d) + 4];
+
+	send_udp(RED_1, &d); // another's session, which stays
+	d = udp(world, mac_of(RED_1), "10.0.0.50", 1, "10.0.0.11", 2);
+	memcpy(tagged, &d, 12);
+	memcpy(tagged + 12, (uint8_t[]){ 0x81, 0, 0, 10 }, 4);
+	memcpy(tagged + 16, (uint8_t *)&d + 12, sizeof(d) - 12);
+	fixture_send(TRUNK, tagged, sizeof(tagged));
+	assert_int_equal(session_count(fx.sw->sessions), 2);
+	add_held(TRUNK);
+	publish_parts(2, parts);
+	fixture_round(); // the uplink announces itself
+	fixture_clear();
+	d = udp(mac_of(RED_1), world, "10.0.0.11", 2, "10.0.0.50", 1);
+	send_udp(RED_1, &d);
+	assert_null(fixture_received(TRUNK, NULL));
+	assert_int_equal(session_count(fx.sw->sessions), 1);
+}
+
 static void assert_announced(const char *address)
 {
 	uint8_t frame[ARP_FRAME_SIZE];
@@ -427,6 +487,7 @@ int main(void)
 		T(sessions_end_with_their_tenant),
 		T(gateways_leave_the_fdb),
 		T(port_made_anew),
+		T(a_trunk_that_becomes_an_uplink),
 		T(a_held_port_waits_for_its_policy),
 		T(uplinks_announce_themselves),
 		T(an_uplink_that_moves),
