@@ -39,7 +39,7 @@ const char *port_changes_nat_user(const struct port_changes *c, const struct por
 bool port_changes_give(const struct port_changes *c, const struct port *p);
 // Does this port, one of those removed, leave the switch before others are made? A DPDK device does
 // when one of them may be: that may be the same one, and there is room for so many. So does a
-// vhost-user port when there is no room for old and new ones at once, or one of them has its socket.
+// vhost-user port when there is no room for old and new ones at once, or one has its socket.
 bool port_changes_make_way(const struct port_changes *c, const struct port *p);
 // Is this port's device another's in it, or made otherwise?
 bool port_changes_touch(const struct port_changes *c, const struct port *p);

@@ -2,8 +2,8 @@
 # Room for DPDK devices in the switch: as many as a file may have fit, by a switch that is started
 # anew when the one that runs was reckoned for fewer, which `diff` tells; it is kept when they go,
 # and found again by another insulad. A device may move to another port in one apply, and as many as
-# there can be may be replaced, and a vhost-user socket goes along with its port; an apply that fails
-# puts them back. Runs in a sandbox.
+# there can be may be replaced, and a vhost-user socket goes along with its port; an apply that
+# fails puts them back. Runs in a sandbox.
 import os
 import signal
 import subprocess
