@@ -28,6 +28,7 @@ mount -t tmpfs tmpfs /new/dev/shm
 mount -t tmpfs tmpfs /new/run
 exec switch_root /new /bin/bash /outer-job
 """
+LOCKUP = "BUG: soft lockup"
 # A machine that is not told to lose its power is switched off when its job is done.
 JOB = """#!/bin/bash
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
@@ -85,8 +86,17 @@ class Machine:
     # Runs `command` (a list) in it; returns when the machine is off, or after `seconds`, when it is
     # killed, with what the command wrote to its report (the path in $OUTER_REPORT), as lines. A
     # write to the report returns when this side has it. `hardware`: QEMU's options for a machine
-    # other than the plain one; `words`: of its kernel's command line.
-    def run(self, command, seconds, disks=(), environment=(), hardware=(), words=""):
+    # other than the plain one; `words`: of its kernel's command line. One whose kernel locks up is
+    # started anew, up to `lockups` times (README.md), with the disks as they are then.
+    def run(self, command, seconds, disks=(), environment=(), hardware=(), words="", lockups=0):
+        for _ in range(lockups):
+            told = self._once(command, seconds, disks, environment, hardware, words)
+            if LOCKUP not in (last := self.last_words(1 << 20)):
+                return told
+            print(f"outer: its kernel locked up:\n{last}", flush=True)
+        return self._once(command, seconds, disks, environment, hardware, words)
+
+    def _once(self, command, seconds, disks, environment, hardware, words):
         self.number += 1
         image, report, self.console = (os.path.join(self.directory, name) for name in (
             "initramfs", f"report{self.number}", f"console{self.number}"))
@@ -99,7 +109,7 @@ class Machine:
         line += ["-m", str(self.memory_mib), "-nodefaults", "-no-user-config", "-display", "none"]
         line += ["-no-reboot", "-serial", f"file:{self.console}", "-initrd", image]
         line += ["-kernel", glob.glob(os.path.join(self.folder, "boot", "vmlinuz-*"))[0]]
-        line += ["-append", f"console=ttyS0 panic=-1 quiet {words}", *hardware]
+        line += ["-append", f"console=ttyS0 panic=-1 softlockup_panic=1 quiet {words}", *hardware]
         line += ["-virtfs", "local,path=/,mount_tag=root,security_model=none,readonly=on,"
                  "multidevs=remap"]
         line += ["-device", "virtio-serial-pci,max_ports=2", "-chardev", f"file,id=r,path={report}"]
