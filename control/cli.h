@@ -8,6 +8,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <sys/types.h>
 
@@ -39,10 +40,11 @@ struct cli_instance {
 		given; // any of kernel, initrd and cmdline, which images have too; any other
 };
 
-// Options of `insula image import` alone.
+// Options of `insula image import` and `build`.
 struct cli_image {
 	const char *format, *sha256; // or NULL
-	bool given; // any of them
+	const char *name, *mirror, *size, *packages; // of `image build`
+	bool given, given_build; // any of the first, of the second line
 };
 
 struct cli {
@@ -68,6 +70,7 @@ struct cli_command {
 	const char *example;
 	bool takes_force, takes_log; // elsewhere they are refused
 	bool takes_instance; // struct cli_instance; elsewhere it is refused
+	bool takes_build; // what of it `image build` has
 	bool takes_image; // struct cli_image, and what images have of an instance; likewise
 };
 
@@ -100,6 +103,7 @@ int cli_instance_console(const struct cli *c, int n_args, char *const *args); //
 int cli_image_list(const struct cli *c, int n_args, char *const *args); // cli_image.c
 int cli_image_show(const struct cli *c, int n_args, char *const *args);
 int cli_image_import(const struct cli *c, int n_args, char *const *args);
+int cli_image_build(const struct cli *c, int n_args, char *const *args); // cli_image_build.c
 int cli_image_delete(const struct cli *c, int n_args, char *const *args);
 int cli_replay(const struct cli *c, int n_args, char *const *args); // cli_replay.c
 
@@ -112,6 +116,15 @@ bool cli_instance_ask(const struct cli *c, const char *method, const char *name,
 // exit status.
 int cli_instance_wait(const struct cli *c, const char *name, const char *until, const char *others,
 	double limit_s);
+
+// cli_image.c. A file becomes an image: waits for it. Only name and path need be there; paths are
+// absolute. An exit status.
+struct cli_import {
+	const char *name, *path, *format, *sha256, *kernel, *initrd, *cmdline; // or NULL
+};
+int cli_image_import_from(const struct cli *c, const struct cli_import *from);
+// "512MiB", "2GiB" in MiB; 0: it is no such size, or one beyond 16 TiB.
+uint64_t cli_parse_size(const char *text);
 
 // cli_apply.c. {"changes", "generation", "warnings"} as `insula apply` prints it.
 void cli_print_applied(json_t *applied);

@@ -139,6 +139,21 @@ static const struct cli_command commands[] = {
 			"      --cmdline WORDS  likewise",
 		.example = "sudo insula image import debian disk.raw --kernel vmlinuz --initrd "
 			   "initrd.img \\\n           --cmdline 'root=/dev/vda console=ttyS0'" },
+	{ "image build", "DISTRIBUTION...", 1, 1, .takes_build = true, .run = cli_image_build,
+		.summary = "a new Debian becomes an image",
+		.text = "Makes a Debian with kernel, cloud-init and SSH server by mmdebstrap, and "
+			"imports "
+			"it with its\nkernel and initrd. What an instance is called, whose SSH "
+			"keys it "
+			"takes and all else comes by\nits user_data. DISTRIBUTION is debian-12. "
+			"Takes "
+			"some minutes, and root.\n"
+			"      --name NAME      of the image; otherwise DISTRIBUTION\n"
+			"      --mirror URL     or apt line; otherwise this host's own sources, "
+			"or deb.debian.org\n"
+			"      --size SIZE      of its file system; 2GiB\n"
+			"      --packages A,B   more of them",
+		.example = "sudo insula image build debian-12 --packages nginx --name web" },
 	{ "image delete", "NAME", 1, 1, .run = cli_image_delete, .summary = "remove an image",
 		.text = "Removes an image that no instance uses, or ends its import.",
 		.example = "sudo insula image delete debian" },

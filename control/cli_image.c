@@ -40,19 +40,13 @@ static bool ask(const struct cli *c, const char *method, const char *name, struc
 	return good;
 }
 
-// insulad is in another folder.
-static bool put_path(json_t *o, const char *key, const char *path)
+// insulad is in another folder. NULL stays NULL; free() it.
+static bool absolute(const char *path, char **ret)
 {
-	char *absolute = path != NULL ? realpath(path, NULL) : NULL;
-
-	if (path == NULL)
-		return true;
-	if (absolute == NULL)
+	*ret = path != NULL ? realpath(path, NULL) : NULL;
+	if (path != NULL && *ret == NULL)
 		cli_error("%s: %m", path);
-	else
-		json_object_set_new(o, key, json_string(absolute));
-	free(absolute);
-	return json_object_get(o, key) != NULL;
+	return path == NULL || *ret != NULL;
 }
 
 static void put(json_t *o, const char *key, const char *value)
@@ -125,31 +119,62 @@ static int wait_for(const struct cli *c, const char *name)
 	}
 }
 
-int cli_image_import(const struct cli *c, int n_args, char *const *args)
+int cli_image_import_from(const struct cli *c, const struct cli_import *from)
 {
 	json_t *o = json_object();
-	char *body = NULL;
 	struct cli_reply r;
-	bool good;
 
-	put(o, "name", args[0]);
-	put(o, "format", c->image.format);
-	put(o, "sha256", c->image.sha256);
-	put(o, "cmdline", c->instance.cmdline);
-	good = put_path(o, "path", args[1]) && put_path(o, "kernel", c->instance.kernel) &&
-	       put_path(o, "initrd", c->instance.initrd);
-	if (good) {
-		warn_of_qcow2(c, args[1]);
-		body = json_dumps(o, JSON_COMPACT);
-		good = body != NULL &&
-		       cli_ask(c, "POST", "/v1/images", NULL, body, strlen(body), &r);
-	}
+	put(o, "name", from->name);
+	put(o, "path", from->path);
+	put(o, "format", from->format);
+	put(o, "sha256", from->sha256);
+	put(o, "kernel", from->kernel);
+	put(o, "initrd", from->initrd);
+	put(o, "cmdline", from->cmdline);
+	char *body = json_dumps(o, JSON_COMPACT);
+	bool good = body != NULL && cli_ask(c, "POST", "/v1/images", NULL, body, strlen(body), &r);
 	json_decref(o);
 	free(body);
 	if (!good)
 		return CLI_FAILED;
 	cli_reply_free(&r);
-	return wait_for(c, args[0]);
+	return wait_for(c, from->name);
+}
+
+int cli_image_import(const struct cli *c, int n_args, char *const *args)
+{
+	char *path = NULL, *kernel = NULL, *initrd = NULL;
+	int r = CLI_FAILED;
+
+	if (absolute(args[1], &path) && absolute(c->instance.kernel, &kernel) &&
+		absolute(c->instance.initrd, &initrd)) {
+		const struct cli_import from = { .name = args[0],
+			.path = path,
+			.format = c->image.format,
+			.sha256 = c->image.sha256,
+			.kernel = kernel,
+			.initrd = initrd,
+			.cmdline = c->instance.cmdline };
+
+		warn_of_qcow2(c, path);
+		r = cli_image_import_from(c, &from);
+	}
+	free(path);
+	free(kernel);
+	free(initrd);
+	return r;
+}
+
+uint64_t cli_parse_size(const char *text)
+{
+	char unit[5] = "", more;
+	unsigned long long n;
+
+	if (sscanf(text, "%8llu%4[A-Za-z]%c", &n, unit, &more) != 2 ||
+		(strcmp(unit, "MiB") != 0 && strcmp(unit, "GiB") != 0))
+		return 0;
+	n <<= unit[0] == 'G' ? 10 : 0;
+	return n <= 16 << 20 ? n : 0;
 }
 
 int cli_image_delete(const struct cli *c, int n_args, char *const *args)

@@ -37,6 +37,10 @@ enum {
 	OPT_IMAGE,
 	OPT_FORMAT,
 	OPT_SHA256,
+	OPT_NAME, // from here on of `image build`
+	OPT_MIRROR,
+	OPT_SIZE,
+	OPT_PACKAGES,
 };
 
 struct arguments {
@@ -134,11 +138,18 @@ static bool take_instance(struct cli_instance *in, int option, const char *value
 // An option of `insula image ...`.
 static void take_image(struct cli_image *image, int option, const char *value)
 {
-	image->given = true;
-	if (option == OPT_FORMAT)
-		image->format = value;
-	else if (option == OPT_SHA256)
-		image->sha256 = value;
+	const char **const texts[] = { [OPT_FORMAT - OPT_FORMAT] = &image->format,
+		[OPT_SHA256 - OPT_FORMAT] = &image->sha256,
+		[OPT_NAME - OPT_FORMAT] = &image->name,
+		[OPT_MIRROR - OPT_FORMAT] = &image->mirror,
+		[OPT_SIZE - OPT_FORMAT] = &image->size,
+		[OPT_PACKAGES - OPT_FORMAT] = &image->packages };
+
+	*texts[option - OPT_FORMAT] = value;
+	if (option >= OPT_NAME)
+		image->given_build = true;
+	else
+		image->given = true;
 }
 
 static bool parse_options(int argc, char **argv, struct arguments *a)
@@ -173,6 +184,10 @@ static bool parse_options(int argc, char **argv, struct arguments *a)
 		{ "image", required_argument, NULL, OPT_IMAGE },
 		{ "format", required_argument, NULL, OPT_FORMAT },
 		{ "sha256", required_argument, NULL, OPT_SHA256 },
+		{ "name", required_argument, NULL, OPT_NAME },
+		{ "mirror", required_argument, NULL, OPT_MIRROR },
+		{ "size", required_argument, NULL, OPT_SIZE },
+		{ "packages", required_argument, NULL, OPT_PACKAGES },
 		{ 0 },
 	};
 	int option;
@@ -329,7 +344,8 @@ static int find_and_run(int argc, char **argv, struct arguments *a)
 		(a->force && !command->takes_force) || (a->log && !command->takes_log) ||
 		(a->instance.given && !command->takes_instance) ||
 		(a->instance.given_boot && !command->takes_instance && !command->takes_image) ||
-		(a->image.given && !command->takes_image))
+		(a->image.given && !command->takes_image) ||
+		(a->image.given_build && !command->takes_build))
 		return usage_error(command);
 	return run(command, a, n_args, argv + optind);
 }

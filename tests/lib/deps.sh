@@ -22,7 +22,7 @@ lint_pkgs="clang-format cppcheck shellcheck python3"
 # instruction counts; addr2line.
 test_pkgs="clang libclang-rt-14-dev dpdk-dev python3-scapy tshark isc-dhcp-client traceroute
 	python3-jsonschema qemu-system-x86 qemu-system-common qemu-utils busybox-static e2fsprogs
-	xfsprogs binutils valgrind openvswitch-switch-dpdk"
+	xfsprogs mmdebstrap binutils valgrind openvswitch-switch-dpdk"
 # dev fuzz --afl and --coverage.
 fuzz_pkgs="clang libclang-rt-14-dev llvm afl++"
 # Peers of the benchmarks; where the cycles go.

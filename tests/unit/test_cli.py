@@ -150,6 +150,9 @@ class Cli(unittest.TestCase):
             ["image", "import", "a"],
             ["image", "import", "a", "b", "--cpus", "2"],
             ["image", "list", "--format", "raw"],
+            ["image", "import", "a", "b", "--mirror", "c"],
+            ["image", "build", "windows"],
+            ["image", "build", "debian-12", "--size", "2"],
             ["instance", "bogus"],
             ["instance", "list", "x"],
             ["instance", "start"],
@@ -173,7 +176,7 @@ class Cli(unittest.TestCase):
         out, _ = self.insula("--help")
         listed = out.split("Commands:\n")[1].split("\n\n")[0].splitlines()
         names = [line[2:19].strip() for line in listed]
-        self.assertEqual(len(names), 23)
+        self.assertEqual(len(names), 24)
         for name in [*names, "instance", "image"]:
             words = name.split()
             for args in ([*words, "--help"], ["help", *words], ["-h", *words]):
@@ -200,6 +203,53 @@ class Cli(unittest.TestCase):
         self.assertEqual(err, "insula: image deb: too bad\n")
         _, err = self.insula("image", "import", "deb", "/nonexistent", status=1)
         self.assertIn("/nonexistent: No such file", err)
+
+    # By a stand-in of mmdebstrap: what it is asked for, and what becomes of what it makes.
+    @unittest.skipUnless(os.geteuid() == 0, "insula image build needs root")
+    def test_image_build(self):
+        folder = self.tmp.name + "/bin"
+        os.mkdir(folder)
+        with open(folder + "/mmdebstrap", "w") as f:
+            f.write(
+                f"#!/bin/bash\nprintf '%s\\n' \"$@\" >{self.tmp.name}/asked\n"
+                'for root; do case $root in */root) break ;; esac; done\n'
+                'mkdir -p "$root/boot"; echo kernel >"$root/boot/vmlinuz-6.1"\n'
+                'echo initrd >"$root/boot/initrd.img-6.1"\n'
+                f"exit $(cat {self.tmp.name}/status)\n"
+            )
+        os.chmod(folder + "/mmdebstrap", 0o755)
+        with open(self.tmp.name + "/status", "w") as f:
+            f.write("0")
+        tmp = self.tmp.name + "/tmp"
+        os.mkdir(tmp)
+        path = folder + ":/usr/sbin:" + os.environ["PATH"]
+        ready = {"name": "web", "state": "ready", "sha256": "12ab"}
+        self.serve(images=(200, {"images": []}), **{"images/web": (200, ready)})
+        words = ["image", "build", "debian-12", "--name", "web", "--packages", "nginx",
+                 "--mirror", "http://m/debian", "--size", "8MiB"]
+        out, err = self.insula(*words, PATH=path, TMPDIR=tmp)
+        self.assertEqual(out, "image web is ready, SHA-256 12ab\n")
+        self.assertIn("3 of 3: import", err)
+        with open(self.tmp.name + "/asked") as f:
+            asked = f.read().splitlines()
+        self.assertEqual(asked[-3::2], ["bookworm", "http://m/debian"])
+        self.assertIn("cloud-init", asked[2])
+        self.assertTrue(asked[2].endswith(",nginx"), asked[2])
+        posted = json.loads(Handler.asked[1][3])
+        self.assertEqual(posted["cmdline"], "root=/dev/vda rw console=ttyS0")
+        self.assertTrue(posted["kernel"].endswith("/root/boot/vmlinuz-6.1"), posted)
+        self.assertEqual(os.listdir(tmp), [])
+        Handler.answer["/v1/images"] = (200, {"images": [ready]})
+        _, err = self.insula(*words, status=1, PATH=path, TMPDIR=tmp)
+        self.assertIn("there is an image web already", err)
+        Handler.answer["/v1/images"] = (200, {"images": []})
+        with open(self.tmp.name + "/status", "w") as f:
+            f.write("1")
+        _, err = self.insula(*words, status=1, PATH=path, TMPDIR=tmp)
+        self.assertIn("mmdebstrap has failed", err)
+        self.assertEqual(os.listdir(tmp), [])
+        _, err = self.insula(*words, status=1, PATH="/nonexistent", TMPDIR=tmp)
+        self.assertIn("mmdebstrap is missing: apt-get install mmdebstrap", err)
 
     # Somebody takes connections and never answers.
     def test_no_answer(self):
