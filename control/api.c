@@ -63,6 +63,7 @@ static const struct changes {
 } changes[] = {
 	{ DAEMON_INSTANCES, api_post_instance, api_delete_instance },
 	{ DAEMON_IMAGES, api_post_image, api_delete_image },
+	{ DAEMON_VOLUMES, api_post_volume, api_delete_volume },
 };
 
 static int listen_on(struct api *api);
@@ -411,7 +412,7 @@ static enum MHD_Result dispatch(struct api_request *r, const char *method, const
 	return api_reply_error(r, MHD_HTTP_NOT_FOUND,
 		"no such path: %.200s; /v1/status, /v1/config, /v1/diff, /v1/stop, /v1/tenants, "
 		"/v1/networks, /v1/ports, /v1/leases, /v1/sessions, /v1/drops, /v1/uplinks, "
-		"/v1/instances, /v1/images",
+		"/v1/instances, /v1/images, /v1/volumes",
 		url);
 }
 

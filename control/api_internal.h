@@ -39,6 +39,8 @@ enum MHD_Result api_post_instance(struct api_request *r);
 enum MHD_Result api_delete_instance(struct api_request *r);
 enum MHD_Result api_post_image(struct api_request *r);
 enum MHD_Result api_delete_image(struct api_request *r);
+enum MHD_Result api_post_volume(struct api_request *r);
+enum MHD_Result api_delete_volume(struct api_request *r);
 
 // Answers with this response of JSON, which is taken.
 enum MHD_Result api_queue(struct api_request *r, unsigned status, struct MHD_Response *response);

@@ -55,7 +55,7 @@ struct cli {
 	struct cli_replay replay;
 	struct cli_instance instance;
 	struct cli_image image;
-	bool force, log; // of `instance stop`, `instance console`
+	bool force, log; // of `instance stop` and `volume`, of `instance console`
 };
 
 struct cli_command {
@@ -105,6 +105,13 @@ int cli_image_show(const struct cli *c, int n_args, char *const *args);
 int cli_image_import(const struct cli *c, int n_args, char *const *args);
 int cli_image_build(const struct cli *c, int n_args, char *const *args); // cli_image_build.c
 int cli_image_delete(const struct cli *c, int n_args, char *const *args);
+int cli_volume_list(const struct cli *c, int n_args, char *const *args); // cli_volume.c
+int cli_volume_show(const struct cli *c, int n_args, char *const *args);
+int cli_volume_create(const struct cli *c, int n_args, char *const *args);
+int cli_volume_resize(const struct cli *c, int n_args, char *const *args);
+int cli_volume_delete(const struct cli *c, int n_args, char *const *args);
+int cli_volume_attach(const struct cli *c, int n_args, char *const *args);
+int cli_volume_detach(const struct cli *c, int n_args, char *const *args);
 int cli_replay(const struct cli *c, int n_args, char *const *args); // cli_replay.c
 
 // cli_instance.c. METHOD /v1/instances/NAME[/WORD], as cli_ask.

@@ -5,7 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define KINDS "KIND is tenant, network, port, instance, image, lease, session, uplink or drops."
+#define KINDS \
+	"KIND is tenant, network, port, instance, image, volume, lease, session, uplink or drops."
 #define INSTANCE "NAME is TENANT/INSTANCE, of kind vm."
 
 static const struct cli_command commands[] = {
@@ -157,6 +158,40 @@ static const struct cli_command commands[] = {
 	{ "image delete", "NAME", 1, 1, .run = cli_image_delete, .summary = "remove an image",
 		.text = "Removes an image that no instance uses, or ends its import.",
 		.example = "sudo insula image delete debian" },
+	{ "volume list", "", 0, 0, .run = cli_volume_list, .summary = "all volumes",
+		.text = "Lists the volumes, and which instance has which.",
+		.example = "insula volume list" },
+	{ "volume show", "NAME", 1, 1, .run = cli_volume_show, .summary = "one volume",
+		.text = "Shows how large a volume is, what it takes, and who has it.",
+		.example = "insula volume show data" },
+	{ "volume create", "NAME SIZE", 2, 2, .run = cli_volume_create, .summary = "a new one",
+		.text = "Makes a volume: a raw disk full of zeroes, which takes no space before it "
+			"is "
+			"written to.\nSIZE is like 512MiB or 2GiB.",
+		.example = "sudo insula volume create data 20GiB" },
+	{ "volume attach", "NAME INSTANCE...", 2, 2, .takes_force = true, .run = cli_volume_attach,
+		.summary = "an instance's next disk",
+		.text = "Makes a volume the last disk of an instance (TENANT/INSTANCE) in the file "
+			"applied last, and\napplies that. The instance has it from its next start "
+			"on: "
+			"one that runs is refused.\n"
+			"      --force          shut it down and start it anew",
+		.example = "sudo insula volume attach data red/db" },
+	{ "volume detach", "NAME...", 1, 1, .takes_force = true, .run = cli_volume_detach,
+		.summary = "nobody's disk",
+		.text = "Takes a volume out of the disks of its instance in the file applied last, "
+			"and "
+			"applies\nthat. An instance that runs is refused.\n"
+			"      --force          shut it down and start it anew",
+		.example = "sudo insula volume detach data" },
+	{ "volume resize", "NAME SIZE", 2, 2, .run = cli_volume_resize, .summary = "make it larger",
+		.text = "Makes a volume larger; the file system on it is its guest's to grow. "
+			"While an "
+			"instance runs\nwith it, it is refused: that would not be told.",
+		.example = "sudo insula volume resize data 40GiB" },
+	{ "volume delete", "NAME", 1, 1, .run = cli_volume_delete, .summary = "remove it",
+		.text = "Removes a volume that is attached to no instance, with all that is on it.",
+		.example = "sudo insula volume delete data" },
 	{ "replay", "--policy...", 0, 0, .takes_replay = true, .run = cli_replay,
 		.summary = "captures through a policy",
 		"Sends the packets of captures (pcap or pcapng, whole Ethernet frames) through "

@@ -36,6 +36,7 @@ static const struct kind {
 	{ "image", "images",
 		{ "name", "state", "format", "disk_bytes", "bytes", "done_bytes", "total_bytes",
 			"created", "used_by", "trouble" } },
+	{ "volume", "volumes", { "name", "state", "bytes", "allocated_bytes", "attached_to" } },
 	{ "drop", "drops", { "reason", "count", "meaning" } },
 };
 
@@ -44,7 +45,8 @@ static const struct kind *find_kind(const char *word)
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
 		if (strcmp(word, kinds[i].one) == 0 || strcmp(word, kinds[i].many) == 0)
 			return &kinds[i];
-	cli_error("unknown kind \"%s\"; tenant, network, port, instance, image, lease, session, "
+	cli_error("unknown kind \"%s\"; tenant, network, port, instance, image, volume, lease, "
+		  "session, "
 		  "uplink or drops",
 		word);
 	return NULL;

@@ -63,16 +63,21 @@ static yaml_node_t *value_of(struct edit *e, const yaml_node_t *map, const char 
 	return NULL;
 }
 
-// The map in a list whose `name` it is.
-static yaml_node_t *named(struct edit *e, const yaml_node_t *list, const char *name)
+// The map in a list that has this text under the key.
+static yaml_node_t *with(struct edit *e, const yaml_node_t *list, const char *key, const char *name)
 {
 	if (!list || list->type != YAML_SEQUENCE_NODE)
 		return NULL;
 	for (yaml_node_item_t *i = list->data.sequence.items.start;
 		i < list->data.sequence.items.top; i++)
-		if (is_text(value_of(e, node_at(e, *i), "name"), name))
+		if (is_text(value_of(e, node_at(e, *i), key), name))
 			return node_at(e, *i);
 	return NULL;
+}
+
+static yaml_node_t *named(struct edit *e, const yaml_node_t *list, const char *name)
+{
+	return with(e, list, "name", name);
 }
 
 static bool is_flow(const yaml_node_t *n)
@@ -259,21 +264,22 @@ static int insert(struct edit *e, size_t at, size_t until, char **ret_yaml, size
 	return n;
 }
 
-static int add(struct edit *e, const yaml_node_t *tenant, const char *item, char **ret_yaml,
-	size_t *ret_size)
+// One more in the list under the key of a map.
+static int add(struct edit *e, const yaml_node_t *map, const char *key, const char *item,
+	char **ret_yaml, size_t *ret_size)
 {
-	const yaml_node_t *list = value_of(e, tenant, "instances");
-	int indent = (int)tenant->start_mark.column;
+	const yaml_node_t *list = value_of(e, map, key);
+	int indent = (int)map->start_mark.column;
 	size_t at;
 
-	if (!list && is_flow(tenant)) {
-		at = offset_of(e, &tenant->end_mark) - 1;
-		return insert(e, at, at, ret_yaml, ret_size, ", instances: [%s]", item);
+	if (!list && is_flow(map)) {
+		at = offset_of(e, &map->end_mark) - 1;
+		return insert(e, at, at, ret_yaml, ret_size, ", %s: [%s]", key, item);
 	}
 	if (!list) {
-		at = behind(e, tenant);
-		return insert(e, at, at, ret_yaml, ret_size, "%*sinstances:\n%*s  - %s\n", indent,
-			"", indent, "", item);
+		at = behind(e, map);
+		return insert(e, at, at, ret_yaml, ret_size, "%*s%s:\n%*s  - %s\n", indent, "", key,
+			indent, "", item);
 	}
 	if (list->type != YAML_SEQUENCE_NODE ||
 		list->data.sequence.items.start == list->data.sequence.items.top)
@@ -308,7 +314,7 @@ int config_add_instance(const char *yaml, size_t size, const char *tenant, const
 	}
 	r = find_tenant(&e, tenant, &t);
 	if (r == 0)
-		r = add(&e, t, item, ret_yaml, ret_size);
+		r = add(&e, t, "instances", item, ret_yaml, ret_size);
 	yaml_document_delete(&e.doc);
 	free(item);
 	return r;
@@ -364,6 +370,58 @@ int config_delete_instance(const char *yaml, size_t size, const char *tenant, co
 		item = named(&e, list, name);
 		if (!item)
 			r = fail(&e, -ENOENT, "there is no instance ", name);
+		else
+			r = is_flow(list) ? delete_flow(&e, item, ret_yaml, ret_size)
+					  : delete_block(&e, list, item, ret_yaml, ret_size);
+	}
+	yaml_document_delete(&e.doc);
+	return r;
+}
+
+static int find_instance(struct edit *e, const char *tenant, const char *name, yaml_node_t **ret)
+{
+	yaml_node_t *t;
+	int r = find_tenant(e, tenant, &t);
+
+	if (r < 0)
+		return r;
+	*ret = named(e, value_of(e, t, "instances"), name);
+	return *ret ? 0 : fail(e, -ENOENT, "there is no instance ", name);
+}
+
+int config_attach(const char *yaml, size_t size, const char *tenant, const char *name,
+	const char *volume, char **ret_yaml, size_t *ret_size, char *err, size_t err_size)
+{
+	struct edit e = { .yaml = yaml, .size = size, .err = err, .err_size = err_size };
+	char item[64];
+	yaml_node_t *in;
+	int r = load(&e);
+
+	if (r < 0)
+		return r;
+	r = find_instance(&e, tenant, name, &in);
+	snprintf(item, sizeof(item), "{volume: %.40s}", volume);
+	if (r == 0)
+		r = add(&e, in, "disks", item, ret_yaml, ret_size);
+	yaml_document_delete(&e.doc);
+	return r;
+}
+
+int config_detach(const char *yaml, size_t size, const char *tenant, const char *name,
+	const char *volume, char **ret_yaml, size_t *ret_size, char *err, size_t err_size)
+{
+	struct edit e = { .yaml = yaml, .size = size, .err = err, .err_size = err_size };
+	yaml_node_t *in, *list, *item;
+	int r = load(&e);
+
+	if (r < 0)
+		return r;
+	r = find_instance(&e, tenant, name, &in);
+	if (r == 0) {
+		list = value_of(&e, in, "disks");
+		item = with(&e, list, "volume", volume);
+		if (!item)
+			r = fail(&e, -ENOENT, "it has no volume ", volume);
 		else
 			r = is_flow(list) ? delete_flow(&e, item, ret_yaml, ret_size)
 					  : delete_block(&e, list, item, ret_yaml, ret_size);

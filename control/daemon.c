@@ -69,6 +69,8 @@ static int read_desired(struct daemon *d, const char *file, const char *yaml, si
 	if (r < 0)
 		return fail(ret, r, "%s", r == -EIO ? store_error(d->store) : strerror(-r));
 	r = images_resolve(d->images, *ret_desired);
+	if (r == 0)
+		r = daemon_resolve_volumes(d, *ret_desired);
 	if (r < 0) {
 		desired_free(*ret_desired);
 		return fail(ret, r, "%s", strerror(-r));

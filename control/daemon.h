@@ -25,6 +25,7 @@ enum daemon_kind {
 	DAEMON_UPLINKS,
 	DAEMON_INSTANCES,
 	DAEMON_IMAGES,
+	DAEMON_VOLUMES,
 	DAEMON_KIND_COUNT
 };
 
@@ -79,6 +80,15 @@ int daemon_instance_console(struct daemon *d, const char *name, json_t **ret);
 int daemon_image_import(struct daemon *d, const json_t *definition, json_t **ret);
 // -ENOENT; -EBUSY: it is used.
 int daemon_image_delete(struct daemon *d, const char *name, json_t **ret);
+
+// definition: {"name", "size_mib"}; the volume in *ret. -EINVAL; -EBUSY: there is one.
+int daemon_volume_create(struct daemon *d, const json_t *definition, json_t **ret);
+// word: "resize" ({"size_mib"}; the volume), "attach" ({"instance"}) or "detach", which are an
+// apply (as daemon_apply); {"restart": true}: also if the instance runs. -ENOENT; -EBUSY: not in
+// this state; -EINVAL.
+int daemon_volume_do(
+	struct daemon *d, const char *name, const char *word, const json_t *words, json_t **ret);
+int daemon_volume_delete(struct daemon *d, const char *name, json_t **ret);
 
 // {"version", "generation", "switch": {…}, "uplinks": […], "warnings": [...], "memory_kib":
 // {"switch", "control"}, …}

@@ -134,7 +134,7 @@ static void drop_lines(json_t *result, const char *file)
 	}
 }
 
-static int apply_edited(
+int daemon_apply_edited(
 	struct daemon *d, int r, char *yaml, size_t size, const char *err, json_t **ret)
 {
 	if (r < 0)
@@ -167,7 +167,7 @@ int daemon_instance_create(struct daemon *d, const json_t *definition, json_t **
 		d->has_config ? d->yaml_size : strlen("version: 1\n"), tenant, object, &yaml, &size,
 		err, sizeof(err));
 	json_decref(object);
-	return apply_edited(d, r, yaml, size, err, ret);
+	return daemon_apply_edited(d, r, yaml, size, err, ret);
 }
 
 int daemon_instance_delete(struct daemon *d, const char *full, json_t **ret)
@@ -180,5 +180,5 @@ int daemon_instance_delete(struct daemon *d, const char *full, json_t **ret)
 		return daemon_show(d, DAEMON_INSTANCES, full, ret);
 	int r = config_delete_instance(
 		d->yaml, d->yaml_size, tenant, name, &yaml, &size, err, sizeof(err));
-	return apply_edited(d, r, yaml, size, err, ret);
+	return daemon_apply_edited(d, r, yaml, size, err, ret);
 }

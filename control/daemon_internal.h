@@ -130,6 +130,14 @@ int daemon_new(const char *run_dir, const char *state_dir, bool with_state,
 // -errno with a sentence in err: a switch could not be ended, and RUN_DIR stays with it.
 int daemon_free(struct daemon *d, char *err, size_t err_size);
 
+// The file's text as edited (r < 0: it was not, with a sentence in err) is applied; takes yaml.
+int daemon_apply_edited(
+	struct daemon *d, int r, char *yaml, size_t size, const char *err, json_t **ret);
+
+// daemon_volumes.c: as flat objects; and where they are, for all disks that name one. 0 or -ENOMEM.
+void daemon_list_volumes(struct daemon *d, json_t *to);
+int daemon_resolve_volumes(const struct daemon *d, struct desired *desired);
+
 // daemon_images.c: whose an image is; arg: the daemon.
 json_t *daemon_image_users(void *arg, const struct image *image);
 

@@ -10,6 +10,7 @@
 #include "control/log.h"
 #include "control/remains.h"
 #include "control/tap.h"
+#include "control/volumes.h"
 
 static void on_link(void *arg, const char *ifname, bool gone, bool running)
 {
@@ -70,6 +71,7 @@ int daemon_new(const char *run_dir, const char *state_dir, bool with_state,
 	if (r == 0)
 		r = vhost_watch_new(d, &d->vhost_watch);
 	if (r == 0 && with_state) {
+		volumes_sweep(state_dir);
 		r = images_new(
 			d->loop, state_dir, daemon_image_users, d, &d->images, err, err_size);
 		if (r < 0)

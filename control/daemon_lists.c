@@ -11,7 +11,7 @@
 #include "vswitch/drop.h"
 
 static const char *const kind_names[DAEMON_KIND_COUNT] = { "tenants", "networks", "ports", "leases",
-	"sessions", "drops", "uplinks", "instances", "images" };
+	"sessions", "drops", "uplinks", "instances", "images", "volumes" };
 
 const char *daemon_kind_name(enum daemon_kind kind)
 {
@@ -189,6 +189,9 @@ static int list(struct daemon *d, enum daemon_kind kind, json_t *to, char *err, 
 	case DAEMON_IMAGES:
 		images_list(d->images, to);
 		return 0;
+	case DAEMON_VOLUMES:
+		daemon_list_volumes(d, to);
+		return 0;
 	case DAEMON_DROPS:
 		return switch_drops(d->client, 0, add_drop, to, err, err_size);
 	case DAEMON_LEASES: // both: daemon_stream.c
@@ -303,7 +306,7 @@ static int show_session(struct daemon *d, const char *name, json_t **ret)
 int daemon_show(struct daemon *d, enum daemon_kind kind, const char *name, json_t **ret)
 {
 	static const char *const singular[DAEMON_KIND_COUNT] = { "tenant", "network", "port",
-		"lease", "session", "drop", "uplink", "instance", "image" };
+		"lease", "session", "drop", "uplink", "instance", "image", "volume" };
 	json_t *all, *o;
 	size_t i;
 

@@ -244,8 +244,9 @@ static json_t *disks_of(const struct model_instance *m)
 		const struct model_disk *disk = &m->disks[i];
 
 		json_array_append_new(list,
-			json_sprintf("%s%s%s%s", disk->path, disk->readonly ? ":readonly" : "",
-				disk->direct ? ":direct" : "",
+			json_sprintf("%s%s%s%s%s", disk->volume[0] ? "volume " : "",
+				disk->volume[0] ? disk->volume : disk->path,
+				disk->readonly ? ":readonly" : "", disk->direct ? ":direct" : "",
 				disk->n_queues > 1 ? ":queues" : ""));
 	}
 	return list;

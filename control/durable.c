@@ -11,8 +11,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define BEGUN ".new"
-
 int durable_read(const char *path, size_t max, char **ret_text, size_t *ret_size)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -71,7 +69,7 @@ int durable_write(const char *path, const void *data, size_t size, mode_t mode)
 	char begun[512];
 	int r = 0;
 
-	if ((size_t)snprintf(begun, sizeof(begun), "%s" BEGUN, path) >= sizeof(begun))
+	if ((size_t)snprintf(begun, sizeof(begun), "%s" DURABLE_BEGUN, path) >= sizeof(begun))
 		return -ENAMETOOLONG;
 	int fd = open(begun, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
 	if (fd < 0)
@@ -95,9 +93,9 @@ void durable_sweep(const char *folder)
 	struct dirent *e;
 
 	while (dir && (e = readdir(dir)) != NULL) {
-		size_t n = strlen(e->d_name), end = strlen(BEGUN);
+		size_t n = strlen(e->d_name), end = strlen(DURABLE_BEGUN);
 
-		if (n > end && strcmp(e->d_name + n - end, BEGUN) == 0)
+		if (n > end && strcmp(e->d_name + n - end, DURABLE_BEGUN) == 0)
 			unlinkat(dirfd(dir), e->d_name, 0);
 	}
 	if (dir)

@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#define DURABLE_BEGUN ".new" // how the name of an unfinished file ends
+
 // The whole file; free() it; there is a zero behind it. -ENOENT; -EFBIG: more than max bytes.
 int durable_read(const char *path, size_t max, char **ret_text, size_t *ret_size);
 // Makes or replaces it. 0: it is on the disk, and so is its name.

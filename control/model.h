@@ -89,7 +89,8 @@ enum model_restart {
 };
 
 struct model_disk {
-	char *path; // raw file or block device
+	char *path; // raw file or block device; of a volume: its file, once it is resolved
+	char volume[POLICY_NAME_SIZE]; // instead of a path; "" = none
 	bool readonly, direct;
 	uint16_t n_queues;
 	int line;

@@ -36,17 +36,22 @@ static void check_disks(
 	for (unsigned i = 0; i < in->n_disks; i++, child = child->next) {
 		const struct model_disk *disk = &in->disks[i];
 		const struct seen_entry *twin;
-		int line = line_of(child, "path");
+		bool is_volume = disk->volume[0] != '\0';
+		int line = line_of(child, is_volume ? "volume" : "path");
 
-		if (disk->path == NULL)
+		if (child->kind == YAML_MAP && yaml_has(child, "path") == yaml_has(child, "volume"))
+			report(c->r, child->line,
+				"a disk has either a path, like /srv/db.raw, or a volume");
+		if (disk->path == NULL && !is_volume)
 			continue;
-		twin = seen_add(&c->disks, line, disk->readonly, "%.300s", disk->path);
+		twin = seen_add(&c->disks, line, disk->readonly, "%s%.300s",
+			is_volume ? "volume " : "", is_volume ? disk->volume : disk->path);
 		if (twin != NULL && !(disk->readonly && twin->index))
 			report(c->r, line,
-				"disk \"%s\" is used twice, first in line %d; one instance per "
-				"disk, "
-				"unless all have it readonly",
-				disk->path, twin->line);
+				"%s \"%s\" is used twice, first in line %d; one instance per "
+				"disk, unless all have it readonly",
+				is_volume ? "volume" : "disk",
+				is_volume ? disk->volume : disk->path, twin->line);
 	}
 }
 

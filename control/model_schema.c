@@ -156,7 +156,8 @@ static const struct object nic_object = {
 
 #define DISK(member) AT(model_disk, member)
 static const struct field disk_fields[] = {
-	{ "path", FIELD_FILE, true, DISK(path), .max = MAX_FILE },
+	{ "path", FIELD_FILE, DISK(path), .max = MAX_FILE },
+	{ "volume", FIELD_NAME, DISK(volume), .max = POLICY_NAME_SIZE },
 	{ "readonly", FIELD_SWITCH, DISK(readonly), .words = off_on },
 	{ "direct", FIELD_SWITCH, DISK(direct), .words = off_on },
 	{ "queues", FIELD_NUMBER16, DISK(n_queues), .min = 1, .max = 8 },

@@ -250,6 +250,11 @@ int vm_spec_check(const struct desired_instance *in, char *err, size_t err_size)
 	if (r == 0 && m->initrd)
 		r = check_file("initrd", m->initrd, false, err, err_size);
 	for (unsigned i = 0; r == 0 && i < m->n_disks; i++)
-		r = check_file("disk", m->disks[i].path, true, err, err_size);
+		if (m->disks[i].volume[0] && access(m->disks[i].path, F_OK) < 0)
+			r = log_reason(-errno, err, err_size,
+				"there is no volume %s; `insula volume list` shows them",
+				m->disks[i].volume);
+		else
+			r = check_file("disk", m->disks[i].path, true, err, err_size);
 	return r;
 }

@@ -204,6 +204,23 @@ bool vms_disk_is_busy(const struct vm *vm)
 	return false;
 }
 
+bool vms_disk_user(const struct vms *all, const char *path, char ret_name[DESIRED_NAME_SIZE])
+{
+	for (const struct vm *vm = all->first; vm; vm = vm->next)
+		if (vm_has_process(vm) && has_disk(&vm->started_with, path)) {
+			memcpy(ret_name, vm->name, DESIRED_NAME_SIZE);
+			return true;
+		}
+	return false;
+}
+
+bool vms_runs(const struct vms *all, uint32_t id)
+{
+	const struct vm *vm = find(all, id);
+
+	return vm && (vm_has_process(vm) || vm->phase == VM_PREPARING);
+}
+
 // --- what is desired ---
 
 // What it lacks by now blocks no change to others.

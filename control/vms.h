@@ -42,6 +42,11 @@ enum vm_action { VM_START, VM_STOP, VM_KILL, VM_RESTART, VM_PAUSE, VM_RESUME, VM
 // be stored).
 int vms_do(struct vms *all, const char *name, enum vm_action action, char *err, size_t err_size);
 
+// It has a process, if only for a moment more.
+bool vms_runs(const struct vms *all, uint32_t id);
+// Does a machine have this file open? Then its name.
+bool vms_disk_user(const struct vms *all, const char *path, char ret_name[DESIRED_NAME_SIZE]);
+
 // What list and show tell of it; into o. Nothing for instances that others run.
 void vms_describe(struct vms *all, const struct desired_instance *in, json_t *o);
 // The last lines of its console, as text made printable.

@@ -242,6 +242,36 @@ def test_disk_missing(site):
     wait("it is tried again", lambda: site.show("red")["state"] == "running")
 
 
+# A disk that goes from one to the other, and grows meanwhile.
+def test_volume(site):
+    site.run("volume", "create", "data", "8MiB")
+    assert "red/vm runs" in site.run("volume", "attach", "data", "red/vm", status=1)
+    times = site.starts("red")
+    text = site.run("volume", "attach", "--force", "data", "red/vm")
+    assert "instance red/vm: disks none -> volume data; its guest is shut down" in text, text
+    site.listens("red", times + 1)
+    site.tell("red", "disk:1", "blk-write:0:100:3", "blk-flush")
+    assert "ok disk 1 sectors 16384" in site.console("red")
+    for words in (("delete", "data"), ("resize", "data", "16MiB"), ("detach", "data")):
+        assert "red/vm" in site.run("volume", *words, status=1)
+    assert "attached to red/vm" in site.run("volume", "attach", "data", "blue/vm", status=1)
+    site.run("instance", "stop", "--force", "red/vm")
+    site.run("volume", "detach", "data")
+    site.run("volume", "resize", "data", "16MiB")
+    site.run("instance", "stop", "--force", "blue/vm")
+    site.run("volume", "attach", "data", "blue/vm")
+    times = site.starts("blue")
+    site.run("instance", "start", "blue/vm")
+    site.listens("blue", times + 1)
+    site.tell("blue", "disk:1", "blk-verify:0:100:3", "blk-is-zero:16384:100")
+    assert "ok disk 1 sectors 32768" in site.console("blue")
+    site.apply()  # a file without it
+    wait("it is let go of", lambda: "free" in site.run("volume", "list"))
+    wait("and closed", lambda: subprocess.run(
+        [site.lab.insula_program, "volume", "delete", "data"], capture_output=True,
+        check=False).returncode == 0)
+
+
 # A file system that shares blocks: no copy, no server.
 def test_reflink(site):
     errors = site.lab.stop()

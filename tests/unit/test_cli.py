@@ -152,6 +152,9 @@ class Cli(unittest.TestCase):
             ["image", "list", "--format", "raw"],
             ["image", "import", "a", "b", "--mirror", "c"],
             ["image", "build", "windows"],
+            ["volume", "create", "a", "5"],
+            ["volume", "resize", "a", "5GB"],
+            ["volume", "resize", "a", "5GiB", "--force"],
             ["image", "build", "debian-12", "--size", "2"],
             ["instance", "bogus"],
             ["instance", "list", "x"],
@@ -176,8 +179,8 @@ class Cli(unittest.TestCase):
         out, _ = self.insula("--help")
         listed = out.split("Commands:\n")[1].split("\n\n")[0].splitlines()
         names = [line[2:19].strip() for line in listed]
-        self.assertEqual(len(names), 24)
-        for name in [*names, "instance", "image"]:
+        self.assertEqual(len(names), 31)
+        for name in [*names, "instance", "image", "volume"]:
             words = name.split()
             for args in ([*words, "--help"], ["help", *words], ["-h", *words]):
                 out, _ = self.insula(*args)

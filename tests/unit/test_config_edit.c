@@ -131,6 +131,61 @@ static void deleted(void **state)
 		HEAD "- name: blue\n  instances:\n  - name: web\n- name: red\n  instances:\n");
 }
 
+static void edits_disks(bool attach, const char *before, const char *after)
+{
+	char err[256] = "", *made = NULL;
+	size_t size;
+	int r = (attach ? config_attach : config_detach)(
+		before, strlen(before), "red", "web", "data", &made, &size, err, sizeof(err));
+
+	if (r < 0)
+		fail_msg("%s", err);
+	assert_string_equal(made, after);
+	free(made);
+}
+
+// A volume comes as the last disk, and goes without a trace.
+static void disks(void **state)
+{
+	static const char *const texts[][2] = {
+		{ HEAD "- name: red\n  instances:\n  - name: web # w\n    disks:\n    - path: /a # "
+		       "a\n  "
+		       "- name: b\n",
+			HEAD "- name: red\n  instances:\n  - name: web # w\n    disks:\n    - "
+			     "path: /a # "
+			     "a\n    - {volume: data}\n  - name: b\n" },
+		{ HEAD "- name: red\n  instances: [{name: web, disks: [{path: /a}]}]\n",
+			HEAD "- name: red\n  instances: [{name: web, disks: [{path: /a}, {volume: "
+			     "data}]}]\n" },
+		{ HEAD "- name: red\n  instances:\n  - {name: web, disks: []}\n", HEAD
+			"- name: red\n  instances:\n  - {name: web, disks:  [{volume: data}]}\n" },
+	};
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		edits_disks(true, texts[i][0], texts[i][1]);
+	for (size_t i = 0; i < 2; i++)
+		edits_disks(false, texts[i][1], texts[i][0]);
+	edits_disks(true, HEAD "- name: red\n  instances:\n  - name: web\n    kind: vm\n# end\n",
+		HEAD "- name: red\n  instances:\n  - name: web\n    kind: vm\n    disks:\n      - "
+		     "{volume: data}\n# end\n");
+}
+
+static void disks_refused(void **state)
+{
+	const char text[] = HEAD "- name: red\n  instances: [{name: web}]\n";
+	char err[256], *made;
+	size_t size;
+
+	assert_int_equal(config_attach(text, strlen(text), "red", "db", "data", &made, &size, err,
+				 sizeof(err)),
+		-ENOENT);
+	assert_string_equal(err, "there is no instance db");
+	assert_int_equal(config_detach(text, strlen(text), "red", "web", "data", &made, &size, err,
+				 sizeof(err)),
+		-ENOENT);
+	assert_string_equal(err, "it has no volume data");
+}
+
 // What was added goes without a trace.
 static void and_back(void **state)
 {
@@ -161,6 +216,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(added),
 		cmocka_unit_test(added_to_nothing), cmocka_unit_test(deleted),
+		cmocka_unit_test(disks), cmocka_unit_test(disks_refused),
 		cmocka_unit_test(and_back), cmocka_unit_test(refused) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

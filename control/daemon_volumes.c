@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Volumes behind the API, see daemon.h. Attaching one edits the text of the file applied last, and
+// applies that. Main thread.
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "control/config_edit.h"
+#include "control/daemon_internal.h"
+#include "control/volumes.h"
+
+static int fail(json_t **ret, int r, const char *text)
+{
+	*ret = json_pack("{s:[s]}", "errors", text);
+	return r == -EEXIST ? -EBUSY : r;
+}
+
+// The next instance from *at on that has it; NULL: no more.
+static const struct desired_instance *next_user(
+	const struct desired *desired, const char *name, unsigned *at)
+{
+	for (; desired && *at < desired->n_instances; (*at)++) {
+		const struct model_instance *m = desired->instances[*at].instance;
+
+		for (unsigned i = 0; i < m->n_disks; i++)
+			if (strcmp(m->disks[i].volume, name) == 0)
+				return &desired->instances[(*at)++];
+	}
+	return NULL;
+}
+
+struct listing {
+	struct daemon *d;
+	json_t *to;
+};
+
+static void list_one(void *arg, const char *name)
+{
+	struct listing *l = arg;
+	const struct desired_instance *in;
+	json_t *users = json_array();
+	uint64_t bytes, allocated;
+	unsigned at = 0;
+
+	while ((in = next_user(l->d->desired, name, &at)) != NULL)
+		json_array_append_new(users, json_string(in->name));
+	if (volume_stat(l->d->state_dir, name, &bytes, &allocated, NULL, 0) == 0)
+		json_array_append_new(
+			l->to, json_pack("{s:s, s:s, s:I, s:I, s:O}", "name", name, "state",
+				       json_array_size(users) ? "attached" : "free", "bytes",
+				       (json_int_t)bytes, "allocated_bytes", (json_int_t)allocated,
+				       "attached_to", users));
+	json_decref(users);
+}
+
+void daemon_list_volumes(struct daemon *d, json_t *to)
+{
+	struct listing l = { .d = d, .to = to };
+
+	volumes_each(d->state_dir, list_one, &l);
+}
+
+int daemon_resolve_volumes(const struct daemon *d, struct desired *desired)
+{
+	struct model *m = desired->model;
+	char path[VOLUME_PATH_SIZE];
+
+	for (unsigned t = 0; t < m->n_tenants; t++)
+		for (unsigned i = 0; i < m->tenants[t].n_instances; i++) {
+			struct model_instance *in = &m->tenants[t].instances[i];
+
+			for (unsigned k = 0; k < in->n_disks; k++) {
+				if (!in->disks[k].volume[0])
+					continue;
+				volume_path(d->state_dir, in->disks[k].volume, path);
+				in->disks[k].path = strdup(path);
+				if (!in->disks[k].path)
+					return -ENOMEM;
+			}
+		}
+	return 0;
+}
+
+int daemon_volume_create(struct daemon *d, const json_t *definition, json_t **ret)
+{
+	const char *name = json_string_value(json_object_get(definition, "name"));
+	json_int_t mib = json_integer_value(json_object_get(definition, "size_mib"));
+	char err[512];
+	int r = volume_create(
+		d->state_dir, name ? name : "", mib > 0 ? (uint64_t)mib : 0, err, sizeof(err));
+
+	return r < 0 ? fail(ret, r, err) : daemon_show(d, DAEMON_VOLUMES, name, ret);
+}
+
+// While somebody has it, also one who is still about to end.
+static int check_free(
+	struct daemon *d, const char *name, const char *what, char *err, size_t err_size)
+{
+	char path[VOLUME_PATH_SIZE], user[DESIRED_NAME_SIZE];
+
+	volume_path(d->state_dir, name, path);
+	if (!vms_disk_user(d->vms, path, user))
+		return 0;
+	return log_reason(-EBUSY, err, err_size,
+		"volume %s cannot be %s: instance %s runs with it, and is not told; stop it first",
+		name, what, user);
+}
+
+static int resize(struct daemon *d, const char *name, const json_t *words, json_t **ret)
+{
+	json_int_t mib = json_integer_value(json_object_get(words, "size_mib"));
+	char err[512];
+	int r = check_free(d, name, "resized", err, sizeof(err));
+
+	if (r == 0)
+		r = volume_grow(d->state_dir, name, mib > 0 ? (uint64_t)mib : 0, err, sizeof(err));
+	return r < 0 ? fail(ret, r, err) : daemon_show(d, DAEMON_VOLUMES, name, ret);
+}
+
+int daemon_volume_delete(struct daemon *d, const char *name, json_t **ret)
+{
+	const struct desired_instance *in;
+	unsigned at = 0;
+	char err[512];
+	int r;
+
+	in = next_user(d->desired, name, &at);
+	if (in || d->held) {
+		snprintf(err, sizeof(err), "volume %.40s is attached to %s", name,
+			in ? in->name : "nobody knows whom: the stored file is not understood");
+		return fail(ret, -EBUSY, err);
+	}
+	r = check_free(d, name, "deleted", err, sizeof(err));
+	if (r == 0)
+		r = volume_delete(d->state_dir, name, err, sizeof(err));
+	if (r < 0)
+		return fail(ret, r, err);
+	*ret = json_pack("{s:s}", "deleted", name);
+	return 0;
+}
+
+// --- whose it is ---
+
+// It gets and loses disks between its stop and its start.
+static int check_stopped(struct daemon *d, const struct desired_instance *in, const json_t *words,
+	char *err, size_t err_size)
+{
+	if (!vms_runs(d->vms, in->id) || json_is_true(json_object_get(words, "restart")))
+		return 0;
+	return log_reason(-EBUSY, err, err_size,
+		"instance %s runs, and takes and gives up volumes when it is started: stop it, or "
+		"let it be shut down and started anew by --force",
+		in->name);
+}
+
+static int edit(struct daemon *d, const char *name, const struct desired_instance *in, bool attach,
+	json_t **ret)
+{
+	const char *tenant = d->desired->tenants[in->tenant].tenant->name;
+	char err[512], *yaml = NULL;
+	size_t size = 0;
+	int r = attach ? config_attach(d->yaml, d->yaml_size, tenant, in->instance->name, name,
+				 &yaml, &size, err, sizeof(err))
+		       : config_detach(d->yaml, d->yaml_size, tenant, in->instance->name, name,
+				 &yaml, &size, err, sizeof(err));
+
+	return daemon_apply_edited(d, r, yaml, size, err, ret);
+}
+
+static int attach(struct daemon *d, const char *name, const json_t *words, json_t **ret)
+{
+	const char *to = json_string_value(json_object_get(words, "instance"));
+	const struct desired_instance *in = desired_instance_by_name(d->desired, to ? to : ""),
+				      *has;
+	char err[512];
+	uint64_t bytes, allocated;
+	unsigned at = 0;
+	int r = volume_stat(d->state_dir, name, &bytes, &allocated, err, sizeof(err));
+
+	if (r < 0)
+		return fail(ret, r, err);
+	has = next_user(d->desired, name, &at);
+	if (has) {
+		snprintf(err, sizeof(err), "volume %s is attached to %s", name, has->name);
+		return fail(ret, -EBUSY, err);
+	}
+	if (!in || !in->id) {
+		snprintf(err, sizeof(err), "there is no instance '%.90s' of kind vm", to ? to : "");
+		return fail(ret, -ENOENT, err);
+	}
+	r = check_stopped(d, in, words, err, sizeof(err));
+	return r < 0 ? fail(ret, r, err) : edit(d, name, in, true, ret);
+}
+
+static int detach(struct daemon *d, const char *name, const json_t *words, json_t **ret)
+{
+	const struct desired_instance *in;
+	unsigned at = 0;
+	char err[512];
+	int r;
+
+	in = next_user(d->desired, name, &at);
+	if (!in) {
+		snprintf(err, sizeof(err), "volume %.40s is attached to no instance", name);
+		return fail(ret, -EBUSY, err);
+	}
+	r = check_stopped(d, in, words, err, sizeof(err));
+	return r < 0 ? fail(ret, r, err) : edit(d, name, in, false, ret);
+}
+
+int daemon_volume_do(
+	struct daemon *d, const char *name, const char *word, const json_t *words, json_t **ret)
+{
+	if (strcmp(word, "resize") == 0)
+		return resize(d, name, words, ret);
+	if (strcmp(word, "attach") == 0)
+		return attach(d, name, words, ret);
+	if (strcmp(word, "detach") == 0)
+		return detach(d, name, words, ret);
+	return fail(ret, -ENOENT, "no such action; resize, attach or detach");
+}
