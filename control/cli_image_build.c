@@ -19,7 +19,8 @@ enum { MAX_WORDS = 64, MAX_SOURCES = 16, SOURCE_SIZE = 512, PATH_SIZE = 512 };
 #define DEFAULT_SIZE "2GiB"
 #define PACKAGES \
 	"linux-image-cloud-amd64,initramfs-tools,systemd-sysv,systemd-resolved,udev,dbus,kmod," \
-	"cloud-init,openssh-server,ca-certificates,e2fsprogs,iproute2,iputils-ping,procps,sudo"
+	"cloud-init,openssh-server,ca-certificates,e2fsprogs,locales,iproute2,iputils-ping," \
+	"procps,sudo"
 
 static const struct distribution {
 	const char *name, *suite;

@@ -18,7 +18,7 @@ import lab as labs
 import outer
 import sandbox
 
-BUILD_S, BOOT_S = 600, 900
+BUILD_S, BOOT_S = 900, 1500
 USER_DATA = """          #cloud-config
           ssh_authorized_keys: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHHHTEST test]
           write_files:

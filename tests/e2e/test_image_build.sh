@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 # beside: yes
-# timeout: 1800
+# timeout: 2700
 # `insula image build debian-12`, and an instance of it booted to its user data in the outer
 # machine: see image_build.py. Packages come from this host's mirror. Minutes, so with --long only:
 # tests/unit/test_cli.py has the command, ../kvm/test_image.sh what becomes of an image.
