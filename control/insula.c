@@ -278,10 +278,6 @@ static int run(
 	free(c.socket);
 	free(c.run_dir);
 	free(c.state_dir);
-	if (fflush(stdout) != 0 || ferror(stdout)) { // a full disk is no success
-		cli_error("standard output cannot be written");
-		return r == CLI_OK ? CLI_FAILED : r;
-	}
 	return r;
 }
 
@@ -358,5 +354,9 @@ int main(int argc, char **argv)
 	free(a.replay.inputs);
 	free(a.instance.disks);
 	free(a.instance.networks);
+	if (fflush(stdout) != 0 || ferror(stdout)) { // a full disk is no success
+		cli_error("standard output cannot be written");
+		return r == CLI_OK ? CLI_FAILED : r;
+	}
 	return r;
 }

@@ -250,7 +250,8 @@ const char *schema_allowed(const struct field *f, char *buf, size_t size)
 	case FIELD_NETNS:
 		return "a name under /run/netns: 1 to 63 letters, digits, '-', '_' or '.'";
 	case FIELD_PATH:
-		return "an absolute path of at most 107 printable characters";
+		return "an absolute path of at most 107 printable characters, without \".\", "
+		       "\"..\", \"//\" or a / at its end";
 	case FIELD_FILE:
 		return "an absolute path without , of at most 1023 printable characters";
 	case FIELD_LINES:

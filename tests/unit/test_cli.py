@@ -410,15 +410,13 @@ class Cli(unittest.TestCase):
 
     def test_full_disk(self):
         self.serve(ports=(200, PORTS))
-        with open("/dev/full", "w") as full:
-            p = subprocess.run(
-                [INSULA, "list", "port", "--run-dir", self.run_dir],
-                stdout=full,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        self.assertEqual(p.returncode, 1)
-        self.assertIn("standard output", p.stderr)
+        for words in (["list", "port", "--run-dir", self.run_dir], ["--help"], ["--version"]):
+            with open("/dev/full", "w") as full:
+                p = subprocess.run(
+                    [INSULA, *words], stdout=full, stderr=subprocess.PIPE, text=True
+                )
+            self.assertEqual(p.returncode, 1, words)
+            self.assertIn("standard output", p.stderr)
 
     @unittest.skipUnless(os.geteuid() == 0, "insula start needs root")
     def test_start_stop(self):
