@@ -42,10 +42,12 @@ static_assert(sizeof(struct nat_mapping) == 64, "one cache line; a change is a n
 	(offsetof(struct nat_mapping, tenant) + sizeof(uint32_t) - \
 		offsetof(struct nat_mapping, in_zone))
 
-// Mappings without references wait here, longest first.
+// Mappings without references wait here, longest first. One with references: is next MADE, only
+// nat_map's maker has asked for it so far.
 struct idle_link {
 	uint32_t prev, next;
 };
+static const uint32_t MADE = MAPPING_NONE - 1;
 
 struct nat_table {
 	struct record_header *header; // in the file
@@ -170,6 +172,7 @@ static void ref_locked(struct nat_table *t, uint32_t id)
 		idle_remove(t, id);
 		set_last(&t->records[id], 0);
 	}
+	t->idle[id].next = MAPPING_NONE;
 	__atomic_store_n(&t->refs[id], t->refs[id] + 1, __ATOMIC_RELAXED);
 }
 
@@ -239,6 +242,7 @@ static int make_locked(
 	if (r < 0)
 		goto err_id;
 	__atomic_store_n(&t->refs[id], 1, __ATOMIC_RELAXED);
+	t->idle[id].next = MADE;
 	(*zone_count)++;
 	__atomic_store_n(&t->count, t->count + 1, __ATOMIC_RELAXED);
 	*ret_id = id;
@@ -303,19 +307,32 @@ void nat_ref(struct nat_table *t, uint32_t mapping)
 	spin_unlock(&t->lock);
 }
 
-void nat_unref(struct nat_table *t, uint32_t mapping, uint64_t now_ns)
+static void unref(struct nat_table *t, uint32_t mapping, uint64_t now_ns, bool in_vain)
 {
 	if (mapping >= t->ids.capacity)
 		return;
 	spin_lock(&t->lock);
 	if (t->refs[mapping] != 0) {
+		in_vain = in_vain && t->idle[mapping].next == MADE;
 		__atomic_store_n(&t->refs[mapping], t->refs[mapping] - 1, __ATOMIC_RELAXED);
 		if (t->refs[mapping] == 0) {
 			set_last(&t->records[mapping], seconds(now_ns));
 			idle_append(t, mapping);
+			if (in_vain)
+				free_locked(t, mapping);
 		}
 	}
 	spin_unlock(&t->lock);
+}
+
+void nat_unref(struct nat_table *t, uint32_t mapping, uint64_t now_ns)
+{
+	unref(t, mapping, now_ns, false);
+}
+
+void nat_cancel(struct nat_table *t, uint32_t mapping, uint64_t now_ns)
+{
+	unref(t, mapping, now_ns, true);
 }
 
 const struct nat_mapping *nat_get(const struct nat_table *t, uint32_t mapping)

@@ -45,6 +45,9 @@ int nat_map(struct nat_table *t, const struct nat_pool *pool, uint32_t in_zone, 
 void nat_ref(struct nat_table *t, uint32_t mapping);
 // Drops a reference; the last one starts the mapping's hold-down and frees it after nat_expire.
 void nat_unref(struct nat_table *t, uint32_t mapping, uint64_t now_ns);
+// The same for whom nat_map served in vain: nothing has left by the mapping. One that was made for
+// him, and asked for by nobody else since, is gone at once, without a hold-down.
+void nat_cancel(struct nat_table *t, uint32_t mapping, uint64_t now_ns);
 // NULL when there is no such mapping.
 const struct nat_mapping *nat_get(const struct nat_table *t, uint32_t mapping);
 // An inbound packet that misses the sessions: who is behind this external endpoint? MAPPING_NONE

@@ -98,6 +98,8 @@ static enum drop_reason snat(
 
 	if (!has_port_id(m))
 		return DROP_POLICY_DENY;
+	if (!session_may_begin(w->sw, p))
+		return DROP_SESSION_FULL;
 	if (nat_map(w->sw->mappings, &pool, p->zone, p->proto, src, p->src_port, b->now_ns,
 		    &mapping) < 0)
 		return DROP_NAT_EXHAUSTED;

@@ -84,8 +84,11 @@ static bool hit(
 		return false;
 	nexthop = __atomic_load_n(&rec->d.nexthop[found->dir], __ATOMIC_RELAXED);
 	nh = nexthop_get(w->sw->nexthops, nexthop);
-	// A bridged next hop is this MAC and no other; what is stale is resolved again.
-	if (!nh || (nh->kind == NEXTHOP_BRIDGED && !mac_equal(&nh->mac, &packet_eth(m)->dst)))
+	// A bridged next hop is this MAC and no other, while it is known where that is; what is
+	// stale is resolved again.
+	if (!nh || (nh->kind == NEXTHOP_BRIDGED &&
+			   (!mac_equal(&nh->mac, &packet_eth(m)->dst) ||
+				   !atomic_load_explicit(&nh->where, memory_order_relaxed))))
 		nexthop = NEXTHOP_NONE;
 	p->session = found->id;
 	p->nexthop = nexthop;
@@ -159,6 +162,17 @@ static bool describe(
 	return true;
 }
 
+static bool tenant_is_full(struct switch_ *sw, uint32_t zone)
+{
+	return atomic_load_explicit(tenant_count(sw, zone), memory_order_relaxed) >=
+	       sw->cfg.sessions_per_tenant;
+}
+
+bool session_may_begin(struct switch_ *sw, const struct packet *p)
+{
+	return !tenant_is_full(sw, p->zone) && session_has_room(sw->sessions, p->in_port);
+}
+
 static enum drop_reason new_session(struct worker *w, struct burst *b, struct rte_mbuf *m)
 {
 	struct packet *p = packet_of(m);
@@ -169,8 +183,7 @@ static enum drop_reason new_session(struct worker *w, struct burst *b, struct rt
 
 	if (!(p->flags & PACKET_NEW_SESSION))
 		return DROP_NONE;
-	if (atomic_load_explicit(tenant_count(w->sw, p->zone), memory_order_relaxed) >=
-		w->sw->cfg.sessions_per_tenant)
+	if (tenant_is_full(w->sw, p->zone))
 		r = -EDQUOT;
 	else if (!describe(w, b, m, &d))
 		r = -EINVAL;
@@ -180,7 +193,7 @@ static enum drop_reason new_session(struct worker *w, struct burst *b, struct rt
 	if (r == 0)
 		session_counted(w->sw, rec);
 	if (r < 0 && p->mapping != MAPPING_NONE)
-		nat_unref(w->sw->mappings, p->mapping, b->now_ns);
+		nat_cancel(w->sw->mappings, p->mapping, b->now_ns);
 	if (r == -EEXIST && (d.flags & SESSION_F_SNAT) && !(rec->d.flags & SESSION_F_SNAT))
 		return DROP_SESSION_TAKEN;
 	if (r < 0 && r != -EEXIST)

@@ -26,6 +26,9 @@ static inline bool session_key_of(struct rte_mbuf *m, struct session_key *ret_ke
 // A session was made / was removed, by whomever: the tenant's count and the NAT mapping follow.
 void session_counted(struct switch_ *sw, const struct session_record *rec);
 void session_released(struct switch_ *sw, const struct session_record *rec, uint64_t now_ns);
+// Is there room for another session of this packet's tenant and port? What there is no room for
+// takes no external port: the mapping of a refused flow would be held down from all others.
+bool session_may_begin(struct switch_ *sw, const struct packet *p);
 // Removes a session and gives back its mapping; harmless if another worker was first.
 void session_end(struct switch_ *sw, uint32_t id, uint64_t now_ns);
 // A session that was decided under other revisions: is it allowed today? Updates or ends it.

@@ -307,6 +307,14 @@ void session_set_port_quota(struct session_table *t, uint32_t max_per_port)
 	__atomic_store_n(&t->port_quota, max_per_port, __ATOMIC_RELAXED);
 }
 
+bool session_has_room(const struct session_table *t, uint32_t port)
+{
+	uint32_t quota = __atomic_load_n(&t->port_quota, __ATOMIC_RELAXED);
+
+	return session_count(t) < t->ids.capacity &&
+	       (quota == 0 || __atomic_load_n(&t->ports[port].source, __ATOMIC_RELAXED) < quota);
+}
+
 uint32_t session_port_count(const struct session_table *t, uint32_t port)
 {
 	if (port > SESSION_PORT_MAX)

@@ -145,6 +145,8 @@ bool session_next(struct session_table *t, uint32_t *cursor, uint32_t end, uint3
 uint32_t session_count(const struct session_table *t);
 // max_per_port: sessions that name it as source; 0 = no limit.
 void session_set_port_quota(struct session_table *t, uint32_t max_per_port);
+// Is there room for one more that names it as source (at most SESSION_PORT_MAX), as it looks now?
+bool session_has_room(const struct session_table *t, uint32_t port);
 // Sessions that name this port at either end: its id is not reused before this is 0.
 uint32_t session_port_count(const struct session_table *t, uint32_t port);
 

@@ -219,6 +219,30 @@ static void hold_down(void **state)
 	table_free(&x);
 }
 
+// What was mapped for a flow that was refused has been used by nobody.
+static void cancelled(void **state)
+{
+	struct table x = table_new(64);
+	struct nat_pool p = pool(40000, 40000);
+	uint32_t a = must_map(&x, p, RED, IPPROTO_TCP, 5000), id;
+
+	nat_cancel(x.t, a, SECOND);
+	assert_null(nat_get(x.t, a));
+	assert_int_equal(nat_count(x.t), 0);
+	nat_cancel(x.t, a, SECOND);
+	a = must_map(&x, p, BLUE, IPPROTO_TCP, 5000);
+	assert_int_equal(must_map(&x, p, BLUE, IPPROTO_TCP, 5000), a);
+	nat_cancel(x.t, a, SECOND); // one of two
+	assert_non_null(nat_get(x.t, a));
+	nat_cancel(x.t, a, SECOND); // another flow may have used it
+	assert_int_equal(nat_get(x.t, a)->last_s, 1);
+	assert_int_equal(map(&x, p, RED, IPPROTO_TCP, 5000, &id), -ENOSPC);
+	assert_int_equal(must_map(&x, p, BLUE, IPPROTO_TCP, 5000), a); // from its hold-down
+	nat_cancel(x.t, a, SECOND);
+	assert_non_null(nat_get(x.t, a));
+	table_free(&x);
+}
+
 static void expiry_in_order_within_budget(void **state)
 {
 	struct table x = table_new(64);
@@ -394,6 +418,7 @@ int main(void)
 		cmocka_unit_test(parity_gives_way),
 		cmocka_unit_test(whole_range),
 		cmocka_unit_test(hold_down),
+		cmocka_unit_test(cancelled),
 		cmocka_unit_test(expiry_in_order_within_budget),
 		cmocka_unit_test(quota),
 		cmocka_unit_test(table_full_gives_port_back),

@@ -330,6 +330,32 @@ static void a_tenant_cannot_fill_the_table(void **state)
 	assert_non_null(fixture_received(BLUE_2, NULL));
 }
 
+// Nor the uplink's ports: a flow that there is no room for takes none, also where room ends in the
+// middle of a burst.
+static void a_refused_flow_takes_no_port(void **state)
+{
+	struct datagram d;
+	uint32_t before;
+
+	out_through_snat(BLUE_1, blue_gw, 1);
+	nat_set_quota(fx.sw->mappings, 0);
+	before = nat_count(fx.sw->mappings);
+	for (uint16_t i = 0; i < 300; i++) {
+		struct wire_port *wire = wires[RED_1];
+
+		d = udp(mac_of(RED_1), red_gw, "10.0.0.11", (uint16_t)(1000 + i), "203.0.113.9",
+			53);
+		memcpy(wire->in[wire->n_in], &d, sizeof(d));
+		wire->in_size[wire->n_in++] = sizeof(d);
+		if (i % 3 == 2) { // 128 is no multiple of 3
+			fixture_round();
+			fixture_clear();
+		}
+	}
+	assert_int_equal(fixture_drops(RED_1, DROP_SESSION_FULL), 300 - 128);
+	assert_int_equal(nat_count(fx.sw->mappings), before + 128);
+}
+
 // Whoever scans a subnet behind the gateway makes no entries that stay.
 static void scanning_makes_no_nexthops(void **state)
 {
@@ -477,6 +503,7 @@ int main(void)
 		T(sessions_outlive_the_switch),
 		T(neighbours_are_forgotten_with_their_port),
 		T(a_tenant_cannot_fill_the_table),
+		T(a_refused_flow_takes_no_port),
 		T(scanning_makes_no_nexthops),
 		T(a_neighbour_is_not_hijacked),
 		T(an_announcement_is_no_answer),

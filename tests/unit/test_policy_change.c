@@ -313,20 +313,47 @@ static struct policy_part *two_uplinks(uint64_t revision)
 	return ret;
 }
 
+static void from_trunk(const struct datagram *d)
+{
+	uint8_t tagged[sizeof(*d) + 4];
+
+	memcpy(tagged, d, 12);
+	memcpy(tagged + 12, (uint8_t[]){ 0x81, 0, 0, 10 }, 4);
+	memcpy(tagged + 16, (const uint8_t *)d + 12, sizeof(*d) - 12);
+	fixture_send(TRUNK, tagged, sizeof(tagged));
+}
+
+// Whom nobody has heard of since is asked for behind it, also within a session.
+static void a_trunk_that_moves(void **state)
+{
+	struct datagram to = udp(mac_of(RED_1), world, "10.0.0.11", 2, "10.0.0.50", 1),
+			from = udp(world, mac_of(RED_1), "10.0.0.50", 1, "10.0.0.11", 2);
+
+	from_trunk(&from);
+	send_udp(RED_1, &to);
+	send_udp(RED_1, &to); // by the next hop that it has now
+	fixture_clear();
+	add_held(TRUNK);
+	fixture_publish(2, 1);
+	send_udp(RED_1, &to);
+	assert_non_null(fixture_received(TRUNK, NULL));
+	from_trunk(&from);
+	fixture_clear();
+	send_udp(RED_1, &to);
+	assert_non_null(fixture_received(TRUNK, NULL));
+	assert_int_equal(session_count(fx.sw->sessions), 1);
+}
+
 // What was bridged through a trunk ends when its port is an uplink.
 static void a_trunk_that_becomes_an_uplink(void **state)
 {
 	struct datagram d = udp(mac_of(RED_1), mac_of(RED_2), "10.0.0.11", 1, "10.0.0.12", 2);
 	struct policy_part *parts[3] = { two_uplinks(2), tenant_part(RED, 10, 1),
 		tenant_part(BLUE, 20, 1) };
-	uint8_t tagged[sizeof(d) + 4];
 
 	send_udp(RED_1, &d); // another's session, which stays
 	d = udp(world, mac_of(RED_1), "10.0.0.50", 1, "10.0.0.11", 2);
-	memcpy(tagged, &d, 12);
-	memcpy(tagged + 12, (uint8_t[]){ 0x81, 0, 0, 10 }, 4);
-	memcpy(tagged + 16, (uint8_t *)&d + 12, sizeof(d) - 12);
-	fixture_send(TRUNK, tagged, sizeof(tagged));
+	from_trunk(&d);
 	assert_int_equal(session_count(fx.sw->sessions), 2);
 	add_held(TRUNK);
 	publish_parts(2, parts);
@@ -487,6 +514,7 @@ int main(void)
 		T(sessions_end_with_their_tenant),
 		T(gateways_leave_the_fdb),
 		T(port_made_anew),
+		T(a_trunk_that_moves),
 		T(a_trunk_that_becomes_an_uplink),
 		T(a_held_port_waits_for_its_policy),
 		T(uplinks_announce_themselves),
