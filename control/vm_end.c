@@ -15,7 +15,7 @@
 #define POWERED_OFF "the guest has powered off"
 
 enum {
-	LAST_LINES = 8, // of its console, in the log
+	LAST_LINES = 48, // of its console, in the log: what a kernel says when it panics
 	LINE_SIZE = 160,
 	STEADY_S = 60, // it has run for so long: the next failure is the first again
 	FIRST_DELAY_MS = 200,

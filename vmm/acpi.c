@@ -54,18 +54,34 @@ static void plug_write(void *arg, uint64_t offset, unsigned int size, uint64_t v
 			a->eject(a->arg, slot);
 }
 
+static uint64_t panic_read(void *arg, uint64_t offset, unsigned int size)
+{
+	return ACPI_PANICKED;
+}
+
+static void panic_write(void *arg, uint64_t offset, unsigned int size, uint64_t value)
+{
+	struct acpi *a = arg;
+
+	if (value & ACPI_PANICKED && a->panicked)
+		a->panicked(a->arg);
+}
+
 int acpi_init(
 	struct acpi *a, struct bus *pio, struct irqs *irqs, void (*power_off)(void *arg), void *arg)
 {
 	const struct bus_range sleep = { ACPI_SLEEP_PORT, 2, sleep_read, sleep_write, a };
 	const struct bus_range event = { ACPI_EVENT_PORT, 4, event_read, NULL, a };
 	const struct bus_range plug = { ACPI_PLUG_PORT, 12, plug_read, plug_write, a };
+	const struct bus_range panic = { ACPI_PANIC_PORT, 1, panic_read, panic_write, a };
 	int err;
 
 	*a = (struct acpi){ .irqs = irqs, .power_off = power_off, .arg = arg };
 	err = bus_add(pio, &sleep);
 	if (err == 0)
 		err = bus_add(pio, &event);
+	if (err == 0)
+		err = bus_add(pio, &panic);
 	return err < 0 ? err : bus_add(pio, &plug);
 }
 

@@ -15,6 +15,7 @@ enum {
 	ACPI_SLEEP_PORT = 0x600, // control; status behind it
 	ACPI_EVENT_PORT = 0x610,
 	ACPI_PLUG_PORT = 0x620, // slots plugged, slots to be let go of; slots let go of
+	ACPI_PANIC_PORT = 0x505, // pvpanic's usual one
 	ACPI_RESET_PORT = 0xcf9,
 	ACPI_RESET_VALUE = 6, // what is written there
 	ACPI_RESET_NOW = 4, // the bit of it that does it
@@ -24,6 +25,10 @@ enum {
 // What the event register tells; the DSDT's _EVT has the same bits.
 enum { ACPI_EVENT_POWER_BUTTON = 1 << 0, ACPI_EVENT_PCI = 1 << 1 };
 
+// What a guest's kernel says by the panic port, and reads there that it may (QEMU's
+// docs/specs/pvpanic). The other bit is of one that has a crash kernel, which goes on.
+enum { ACPI_PANICKED = 1 << 0 };
+
 struct acpi {
 	struct irqs *irqs;
 	uint32_t events; // not yet read by the guest, as the next two
@@ -31,6 +36,7 @@ struct acpi {
 	// The guest lets go of a slot, asked or not; on a vCPU's thread.
 	void (*eject)(void *arg, unsigned int slot);
 	void (*power_off)(void *arg);
+	void (*panicked)(void *arg); // the guest's kernel has; as power_off
 	void *arg;
 };
 

@@ -125,6 +125,17 @@ DefinitionBlock ("", "DSDT", 2, "INSULA", "INSULAVM", 1)
 			})
 		}
 
+		// Where the guest's kernel says that it has panicked: QEMU's pvpanic
+		Device (PEVT)
+		{
+			Name (_HID, "QEMU0001")
+			Name (_UID, 0)
+			Name (_CRS, ResourceTemplate ()
+			{
+				IO (Decode16, 0x0505, 0x0505, 1, 1)
+			})
+		}
+
 		Device (PWRB)
 		{
 			Name (_HID, EisaId ("PNP0C0C"))

@@ -78,6 +78,11 @@ static void power_off(void *arg)
 	machine_end_by_guest(arg, MACHINE_POWERED_OFF);
 }
 
+static void panicked(void *arg)
+{
+	machine_end_by_guest(arg, MACHINE_PANICKED);
+}
+
 static void reset_control(void *arg, uint8_t value)
 {
 	if (value & ACPI_RESET_NOW)
@@ -98,6 +103,7 @@ static int add_devices(struct machine *m)
 	if (err == 0)
 		err = serial_init(&m->serial, &m->pio, &m->irqs, ignore, m);
 	m->acpi.eject = machine_eject;
+	m->acpi.panicked = panicked;
 	m->pci.reset_control = reset_control;
 	m->pci.arg = m;
 	return err;

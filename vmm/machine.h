@@ -28,7 +28,7 @@ struct machine_config {
 };
 
 // What the guest, or KVM, has come to; told once by `ended`.
-enum machine_end { MACHINE_POWERED_OFF, MACHINE_RESET, MACHINE_BROKEN };
+enum machine_end { MACHINE_POWERED_OFF, MACHINE_RESET, MACHINE_PANICKED, MACHINE_BROKEN };
 
 struct machine;
 

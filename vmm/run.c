@@ -72,6 +72,10 @@ static void on_end(void *arg, enum machine_end end, const struct error *error)
 			machine_run(&r->machine);
 		}
 		break;
+	case MACHINE_PANICKED: // who started this process decides whether it is started again
+		tell("the guest's kernel has panicked");
+		leave_told(r, 1);
+		break;
 	case MACHINE_BROKEN:
 		tell(error->text);
 		leave_told(r, 1);

@@ -84,6 +84,10 @@ def check_guest(checks, host):
     lines, status = host.run("fault", "--no-reboot")
     checks.expect("an exception is told", status == 0 and any(
         line.startswith("fail exception vector 6 ") and "ring 3" in line for line in lines), lines)
+    lines, status = host.run("panic", stderr=subprocess.STDOUT)
+    checks.expect("a panic ends it", status == 1 and lines[1:] == [
+        "ok panic begins, offered 1", "insula-vmm: the guest's kernel has panicked"],
+        (status, lines))
     lines, status = host.run("triple-fault", "--no-reboot")
     checks.expect("a triple fault is a reset",
                   status == 0 and lines == ["guest: ready", "ok triple-fault begins"], lines)

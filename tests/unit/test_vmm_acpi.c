@@ -17,7 +17,7 @@ enum { RAM = 2 << 20, HEADER = 36 };
 static struct bus pio;
 static struct irqs irqs;
 static struct acpi acpi;
-static unsigned int n_off;
+static unsigned int n_off, n_panics;
 static struct guest_memory memory;
 
 static void power_off(void *arg)
@@ -25,10 +25,15 @@ static void power_off(void *arg)
 	n_off++;
 }
 
+static void panicked(void *arg)
+{
+	n_panics++;
+}
+
 static int setup(void **state)
 {
 	memset(&fake, 0, sizeof(fake));
-	pio.n = n_off = 0;
+	pio.n = n_off = n_panics = 0;
 	assert_int_equal(acpi_init(&acpi, &pio, &irqs, power_off, NULL), 0);
 	return guest_memory_init(&memory, RAM, false, NULL);
 }
@@ -64,6 +69,18 @@ static void events(void **state)
 	assert_int_equal(fake.n_rises[ACPI_EVENT_IRQ], 2);
 	assert_int_equal(bus_read(&pio, ACPI_EVENT_PORT, 4), ACPI_EVENT_POWER_BUTTON | 1 << 5);
 	assert_int_equal(bus_read(&pio, ACPI_EVENT_PORT, 4), 0);
+}
+
+// Of pvpanic's bits, the one that is offered.
+static void panic(void **state)
+{
+	assert_int_equal(bus_read(&pio, ACPI_PANIC_PORT, 1), ACPI_PANICKED);
+	bus_write(&pio, ACPI_PANIC_PORT, 1, ACPI_PANICKED); // nobody listens
+	acpi.panicked = panicked;
+	bus_write(&pio, ACPI_PANIC_PORT, 1, 0xff & ~ACPI_PANICKED);
+	assert_int_equal(n_panics, 0);
+	bus_write(&pio, ACPI_PANIC_PORT, 1, ACPI_PANICKED);
+	assert_int_equal(n_panics, 1);
 }
 
 static const uint8_t *at(uint64_t address, uint32_t size)
@@ -194,6 +211,7 @@ int main(void)
 	const struct CMUnitTest tests[] = { cmocka_unit_test_setup_teardown(
 						    only_soft_off, setup, teardown),
 		cmocka_unit_test_setup_teardown(events, setup, teardown),
+		cmocka_unit_test_setup_teardown(panic, setup, teardown),
 		cmocka_unit_test_setup_teardown(tables, setup, teardown),
 		cmocka_unit_test_setup_teardown(tables_that_do_not_fit, setup, teardown) };
 

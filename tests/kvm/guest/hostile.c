@@ -7,6 +7,8 @@
 #include "run_lists.h"
 
 enum { DEFAULT_MS = 50, ETHTYPE_EXPERIMENTAL = 0x88b5 };
+// QEMU's docs/specs/pvpanic
+enum { PANIC_PORT = 0x505, PANICKED = 1 << 0, PANIC_LOADED = 1 << 1 };
 
 #define MS_NS 1000000ull
 
@@ -115,6 +117,18 @@ static bool run_triple_fault(const struct arguments *args)
 	cpu_triple_fault();
 }
 
+// panic: as the driver of pvpanic says it
+static bool run_panic(const struct arguments *args)
+{
+	const uint8_t offered = in8(PANIC_PORT);
+
+	say("ok panic begins, offered %u", offered);
+	out8(PANIC_PORT, PANIC_LOADED); // of a crash kernel, that would go on
+	out8(PANIC_PORT, PANICKED);
+	say("fail panic goes on");
+	return false;
+}
+
 // exit-storm:MS: of reads from a port that nothing is behind
 static bool run_exit_storm(const struct arguments *args)
 {
@@ -140,6 +154,7 @@ static bool run_serial_flood(const struct arguments *args)
 const struct command commands_hostile[] = {
 	{ "hostile", 1, 3, run_hostile },
 	{ "triple-fault", 0, 0, run_triple_fault },
+	{ "panic", 0, 0, run_panic },
 	{ "exit-storm", 1, 1, run_exit_storm },
 	{ "serial-flood", 1, 1, run_serial_flood },
 	{ 0 },
