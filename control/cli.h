@@ -135,6 +135,8 @@ uint64_t cli_parse_size(const char *text);
 
 // cli_apply.c. {"changes", "generation", "warnings"} as `insula apply` prints it.
 void cli_print_applied(json_t *applied);
+// The same in whichever form the user asks for; the reply is freed.
+int cli_tell_applied(const struct cli *c, struct cli_reply *r);
 // The whole file, "-" for standard input; free() it. NULL after saying why.
 char *cli_read_file(const char *name, size_t *ret_size);
 

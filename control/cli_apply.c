@@ -112,6 +112,16 @@ void cli_print_applied(json_t *applied)
 	print_warnings(json_object_get(applied, "warnings"));
 }
 
+int cli_tell_applied(const struct cli *c, struct cli_reply *r)
+{
+	if (c->output == CLI_TABLE)
+		cli_print_applied(r->json);
+	else
+		cli_print_object(c, r->json);
+	cli_reply_free(r);
+	return CLI_OK;
+}
+
 int cli_apply(const struct cli *c, int n_args, char *const *args)
 {
 	struct cli_reply r;
@@ -122,13 +132,7 @@ int cli_apply(const struct cli *c, int n_args, char *const *args)
 			cli_error("nothing has been changed");
 		return CLI_FAILED;
 	}
-	if (c->output != CLI_TABLE) {
-		cli_print_object(c, r.json);
-	} else {
-		cli_print_applied(r.json);
-	}
-	cli_reply_free(&r);
-	return CLI_OK;
+	return cli_tell_applied(c, &r);
 }
 
 int cli_diff(const struct cli *c, int n_args, char *const *args)

@@ -113,10 +113,5 @@ int cli_instance_delete(const struct cli *c, int n_args, char *const *args)
 
 	if (!cli_instance_ask(c, "DELETE", args[0], "", &r))
 		return CLI_FAILED;
-	if (c->output == CLI_TABLE)
-		cli_print_applied(r.json);
-	else
-		cli_print_object(c, r.json);
-	cli_reply_free(&r);
-	return CLI_OK;
+	return cli_tell_applied(c, &r);
 }

@@ -100,12 +100,7 @@ static int change(const struct cli *c, const char *name, const char *word, json_
 		json_object_set_new(words, "restart", json_true());
 	if (!ask(c, "POST", name, word, words, &r))
 		return CLI_FAILED;
-	if (c->output == CLI_TABLE)
-		cli_print_applied(r.json);
-	else
-		cli_print_object(c, r.json);
-	cli_reply_free(&r);
-	return CLI_OK;
+	return cli_tell_applied(c, &r);
 }
 
 int cli_volume_attach(const struct cli *c, int n_args, char *const *args)

@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "control/log.h"
+#include "control/qcow2.h"
 
 enum { PIECE = 1 << 20, SECTOR = 512, ZEROES = 64 << 10 };
 
@@ -168,20 +169,7 @@ int image_clone(const char *from, const char *to, unsigned mode)
 
 // --- what it is ---
 
-struct qcow2_header {
-	uint32_t magic, version;
-	uint64_t backing_file_offset;
-	uint32_t backing_file_size, cluster_bits;
-	uint64_t size;
-	uint32_t crypt_method, l1_size;
-	uint64_t l1_table_offset, refcount_table_offset;
-	uint32_t refcount_table_clusters, nb_snapshots;
-	uint64_t snapshots_offset;
-	uint64_t incompatible_features; // version 3 on
-} __attribute__((packed));
-
 enum {
-	QCOW2_MAGIC = 0x514649fb, // "QFI\xfb"
 	DATA_FILE = 1 << 2,
 	KNOWN = 1 << 3 | 1 << 4, // compression type, extended L2 entries
 };

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include "control/qcow2.h"
 
 enum {
 	CLUSTER_BITS = 16,
@@ -18,24 +19,8 @@ enum {
 	AT_L1,
 	// bytes
 	L2_ENTRIES = CLUSTER / 8,
-	HEADER_SIZE = 104,
 	REFCOUNT_ORDER = 4, // 16 bits each
 };
-
-struct header { // names are the specification's
-	uint32_t magic, version;
-	uint64_t backing_file_offset;
-	uint32_t backing_file_size, cluster_bits;
-	uint64_t size;
-	uint32_t crypt_method, l1_size;
-	uint64_t l1_table_offset, refcount_table_offset;
-	uint32_t refcount_table_clusters, nb_snapshots;
-	uint64_t snapshots_offset, incompatible_features, compatible_features, autoclear_features;
-	uint32_t refcount_order, header_length;
-	uint64_t end_of_extensions;
-} __attribute__((packed));
-
-_Static_assert(sizeof(struct header) == HEADER_SIZE + 8, "as the specification has it");
 
 static int put(int fd, const void *data, size_t size, uint64_t at)
 {
@@ -46,7 +31,7 @@ static int put(int fd, const void *data, size_t size, uint64_t at)
 
 static int write_all(int fd, uint64_t disk_bytes, uint64_t l1_size, unsigned l1_clusters)
 {
-	const struct header h = { .magic = htobe32(0x514649fb), // "QFI\xfb"
+	const struct qcow2_header h = { .magic = htobe32(QCOW2_MAGIC),
 		.version = htobe32(3),
 		.cluster_bits = htobe32(CLUSTER_BITS),
 		.size = htobe64(disk_bytes),
@@ -55,7 +40,7 @@ static int write_all(int fd, uint64_t disk_bytes, uint64_t l1_size, unsigned l1_
 		.refcount_table_offset = htobe64((uint64_t)AT_REFCOUNT_TABLE * CLUSTER),
 		.refcount_table_clusters = htobe32(1),
 		.refcount_order = htobe32(REFCOUNT_ORDER),
-		.header_length = htobe32(HEADER_SIZE) };
+		.header_length = htobe32(QCOW2_HEADER_SIZE) };
 	const uint64_t block = htobe64((uint64_t)AT_REFCOUNT_BLOCK * CLUSTER);
 	unsigned n = AT_L1 + l1_clusters;
 	uint16_t *counts = malloc(n * sizeof(*counts));
