@@ -73,6 +73,8 @@
 	X(NAT_NO_UPLINK, "nat_no_uplink", "no uplink, or it has no address") \
 	/* route and forward */ \
 	X(ROUTE_NO_ROUTE, "route_no_route", "no route to the destination") \
+	X(ROUTE_FROM_TRUNK, "route_from_trunk", \
+		"who is behind a trunk is no configured host: nothing could be routed back") \
 	X(ROUTE_TTL, "route_ttl", "TTL ran out at the gateway") \
 	X(ROUTE_MULTICAST, "route_multicast", \
 		"multicast or broadcast to the gateway is not routed") \

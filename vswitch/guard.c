@@ -104,6 +104,7 @@ static enum drop_reason guard_trunk(
 	case FDB_LIMIT:
 	case FDB_FULL:
 		return DROP_GUARD_MAC_LIMIT;
+	case FDB_LEARNED: // perhaps again, elsewhere
 	case FDB_MOVED: // sessions follow through their next hop
 		id = nexthop_find_bridged(w->sw->nexthops, segment, src);
 		nh = nexthop_get(w->sw->nexthops, id);
@@ -112,7 +113,6 @@ static enum drop_reason guard_trunk(
 				&nh->where, nexthop_pack(prt->p->id, src), memory_order_relaxed);
 		break;
 	case FDB_KNOWN:
-	case FDB_LEARNED:
 		break;
 	}
 	if (p->flags & PACKET_ARP) {

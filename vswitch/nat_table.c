@@ -42,12 +42,13 @@ static_assert(sizeof(struct nat_mapping) == 64, "one cache line; a change is a n
 	(offsetof(struct nat_mapping, tenant) + sizeof(uint32_t) - \
 		offsetof(struct nat_mapping, in_zone))
 
-// Mappings without references wait here, longest first. One with references: is next MADE, only
-// nat_map's maker has asked for it so far.
+// Mappings without references wait here, longest first. One with references: is next MADE, nothing
+// has left by it yet, as far as nat_cancel was told.
 struct idle_link {
 	uint32_t prev, next;
 };
 static const uint32_t MADE = MAPPING_NONE - 1;
+static const uint32_t CANCELLED = UINT32_MAX; // last_s: it goes at the next look
 
 struct nat_table {
 	struct record_header *header; // in the file
@@ -140,6 +141,16 @@ static void idle_append(struct nat_table *t, uint32_t id)
 	t->idle_tail = id;
 }
 
+static void idle_prepend(struct nat_table *t, uint32_t id)
+{
+	t->idle[id] = (struct idle_link){ .prev = MAPPING_NONE, .next = t->idle_head };
+	if (t->idle_head == MAPPING_NONE)
+		t->idle_tail = id;
+	else
+		t->idle[t->idle_head].prev = id;
+	t->idle_head = id;
+}
+
 static void idle_remove(struct nat_table *t, uint32_t id)
 {
 	struct idle_link l = t->idle[id];
@@ -168,11 +179,14 @@ static uint32_t seconds(uint64_t now_ns)
 
 static void ref_locked(struct nat_table *t, uint32_t id)
 {
+	uint32_t next = MAPPING_NONE;
+
 	if (t->refs[id] == 0) {
+		next = t->records[id].last_s == CANCELLED ? MADE : MAPPING_NONE;
 		idle_remove(t, id);
 		set_last(&t->records[id], 0);
 	}
-	t->idle[id].next = MAPPING_NONE;
+	t->idle[id].next = next;
 	__atomic_store_n(&t->refs[id], t->refs[id] + 1, __ATOMIC_RELAXED);
 }
 
@@ -316,10 +330,11 @@ static void unref(struct nat_table *t, uint32_t mapping, uint64_t now_ns, bool i
 		in_vain = in_vain && t->idle[mapping].next == MADE;
 		__atomic_store_n(&t->refs[mapping], t->refs[mapping] - 1, __ATOMIC_RELAXED);
 		if (t->refs[mapping] == 0) {
-			set_last(&t->records[mapping], seconds(now_ns));
-			idle_append(t, mapping);
+			set_last(&t->records[mapping], in_vain ? CANCELLED : seconds(now_ns));
 			if (in_vain)
-				free_locked(t, mapping);
+				idle_prepend(t, mapping);
+			else
+				idle_append(t, mapping);
 		}
 	}
 	spin_unlock(&t->lock);
@@ -376,9 +391,10 @@ uint32_t nat_expire(struct nat_table *t, uint64_t now_ns, uint32_t hold_s, uint3
 		t->hold_unknown = false;
 	}
 	while (n < budget && t->idle_head != MAPPING_NONE) {
-		int32_t idle_s = (int32_t)(now_s - t->records[t->idle_head].last_s);
+		uint32_t last_s = t->records[t->idle_head].last_s;
+		int32_t idle_s = (int32_t)(now_s - last_s);
 
-		if (idle_s < 0 || (uint32_t)idle_s < hold_s)
+		if (last_s != CANCELLED && (idle_s < 0 || (uint32_t)idle_s < hold_s))
 			break;
 		free_locked(t, t->idle_head);
 		if (++n % EXPIRE_BATCH == 0) {

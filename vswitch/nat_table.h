@@ -24,7 +24,9 @@ struct nat_mapping {
 	be16 in_port, out_port; // ICMP echo: identifier
 	uint8_t proto;
 	uint8_t pad[3];
-	uint32_t last_s; // when the last session left (RFC 6888 REQ-8 hold); 0 while one is there
+	// When the last session left (RFC 6888 REQ-8 hold); 0 while one is there, UINT32_MAX: none
+	// ever was.
+	uint32_t last_s;
 	uint32_t tenant; // zone that pays; quota and exhaustion name it
 } __attribute__((aligned(64)));
 
@@ -46,7 +48,8 @@ void nat_ref(struct nat_table *t, uint32_t mapping);
 // Drops a reference; the last one starts the mapping's hold-down and frees it after nat_expire.
 void nat_unref(struct nat_table *t, uint32_t mapping, uint64_t now_ns);
 // The same for whom nat_map served in vain: nothing has left by the mapping. One that was made for
-// him, and asked for by nobody else since, is gone at once, without a hold-down.
+// him, and asked for by nobody else since, goes at the next nat_expire, without a hold-down; not at
+// once, as its id would be of no use until the next tables_reclaim, whoever it is that floods.
 void nat_cancel(struct nat_table *t, uint32_t mapping, uint64_t now_ns);
 // NULL when there is no such mapping.
 const struct nat_mapping *nat_get(const struct nat_table *t, uint32_t mapping);

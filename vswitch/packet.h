@@ -25,6 +25,7 @@ enum packet_flags {
 	PACKET_NEW_SESSION = 1 << 12, // policy allowed it; the session stage must create one
 	PACKET_FLOOD = 1 << 14, // to every port of the segment but the one it came from
 	PACKET_REVERSE = 1 << 13, // matched its session in the reverse direction
+	PACKET_TAKEN = 1 << 15, // its tuple is that of a session of another kind, not translated
 };
 
 enum packet_gso { // values of virtio_net_hdr.gso_type without the ECN bit

@@ -98,6 +98,8 @@ static enum drop_reason snat(
 
 	if (!has_port_id(m))
 		return DROP_POLICY_DENY;
+	if (p->flags & PACKET_TAKEN)
+		return DROP_SESSION_TAKEN;
 	if (!session_may_begin(w->sw, p))
 		return DROP_SESSION_FULL;
 	if (nat_map(w->sw->mappings, &pool, p->zone, p->proto, src, p->src_port, b->now_ns,
@@ -115,6 +117,8 @@ static enum drop_reason route_new(struct worker *w, struct burst *b, struct rte_
 	const struct policy_prt *up;
 	enum drop_reason r;
 
+	if (policy_port(b->policy, p->in_port)->p->mode == POLICY_PORT_TRUNK)
+		return DROP_ROUTE_FROM_TRUNK;
 	if (ntohl(ip->dst) >= 0xe0000000u) // 224/4 multicast, 240/4 reserved, broadcast
 		return DROP_ROUTE_MULTICAST;
 	r = to_host(w, b, p, p->zone, ip->dst);

@@ -79,9 +79,12 @@ static bool hit(
 	bool routed = session_is_routed(b, m);
 	uint32_t nexthop;
 
-	if (!session_is_allowed(w, b, found->id, rec) ||
-		routed != !!(rec->d.flags & SESSION_F_ROUTED))
+	if (!session_is_allowed(w, b, found->id, rec))
 		return false;
+	if (routed != !!(rec->d.flags & SESSION_F_ROUTED)) {
+		p->flags |= rec->d.flags & SESSION_F_SNAT ? 0 : PACKET_TAKEN;
+		return false;
+	}
 	nexthop = __atomic_load_n(&rec->d.nexthop[found->dir], __ATOMIC_RELAXED);
 	nh = nexthop_get(w->sw->nexthops, nexthop);
 	// A bridged next hop is this MAC and no other, while it is known where that is; what is

@@ -107,7 +107,7 @@ def other_kind():
 
 @capture
 def other_kind_later():
-    # The port that was taken for the session that could not be is free again at once.
+    # No port was taken for the session that could not be.
     yield udp(RED_WEB, RED_DB, WEB_IP, SERVER_IP)
     yield udp(RED_WEB, GATEWAY, WEB_IP, SERVER_IP)
     yield udp(RED_WEB, GATEWAY, WEB_IP, SERVER_IP, sport=4002)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Tags: access ports, trunks, native VLAN, QinQ, and what tries to escape by them.
 from lib import (APP_IP, BROADCAST, DB_IP, GATEWAY, RED_DB, RED_WEB, ROUTER, SERVER_IP, UPLINK,
-                 UPLINK_IP, WEB_IP, At, Dot1AD, Dot1Q, Ether, arp, capture, ping, udp)
+                 UPLINK_IP, WEB_IP, At, Dot1AD, Dot1Q, Ether, arp, capture, ping, tcp, udp)
 
 LAB = "02:1a:b0:00:00:01"  # behind a trunk
 
@@ -269,6 +269,36 @@ def learned_web():
     yield At(0.1)
     yield udp(RED_WEB, LAB, WEB_IP, "10.0.0.77", sport=5000, dport=4000)
     yield udp(RED_WEB, LAB, WEB_IP, "10.0.0.77", sport=7)
+
+
+# A connection that idles for longer than a MAC is remembered, whose far end then is elsewhere.
+def with_lab(flags, back=False):
+    if back:
+        return tcp(LAB, RED_WEB, "10.0.0.77", WEB_IP, flags, sport=80, dport=5000)
+    return tcp(RED_WEB, LAB, WEB_IP, "10.0.0.77", flags, sport=5000)
+
+
+@capture
+def aged_lab():
+    yield lab_to(RED_WEB, WEB_IP, Dot1Q(vlan=10))
+    yield At(0.2)
+    yield tagged(with_lab("SA", back=True), Dot1Q(vlan=10))
+
+
+@capture
+def aged_web():
+    yield At(0.1)
+    yield with_lab("S")
+    yield At(0.3)
+    yield with_lab("A")
+    yield At(312)
+    yield with_lab("PA")
+
+
+@capture
+def aged_native():
+    yield At(311)
+    yield with_lab("A", back=True)
 
 
 @capture

@@ -20,9 +20,9 @@ lint_pkgs="clang-format cppcheck shellcheck python3"
 # Fuzzers; generators and readers of captures (scapy, tshark); peers of the network tests (testpmd,
 # dhclient, Open vSwitch); guests, their disks and the outer machine of kinds kvm and e2e;
 # instruction counts; addr2line.
-test_pkgs="clang libclang-rt-14-dev dpdk-dev ethtool curl python3-scapy tshark isc-dhcp-client traceroute
-	python3-jsonschema qemu-system-x86 qemu-system-common qemu-utils busybox-static e2fsprogs
-	xfsprogs mmdebstrap binutils valgrind openvswitch-switch-dpdk"
+test_pkgs="clang libclang-rt-14-dev dpdk-dev ethtool curl python3-scapy tshark isc-dhcp-client
+	traceroute python3-jsonschema qemu-system-x86 qemu-system-common qemu-utils
+	busybox-static e2fsprogs xfsprogs mmdebstrap binutils valgrind openvswitch-switch-dpdk"
 # dev fuzz --afl and --coverage.
 fuzz_pkgs="clang libclang-rt-14-dev llvm afl++"
 # Peers of the benchmarks; where the cycles go.

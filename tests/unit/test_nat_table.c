@@ -227,6 +227,10 @@ static void cancelled(void **state)
 	uint32_t a = must_map(&x, p, RED, IPPROTO_TCP, 5000), id;
 
 	nat_cancel(x.t, a, SECOND);
+	assert_int_equal(must_map(&x, p, RED, IPPROTO_TCP, 5000), a); // once more, in vain
+	nat_cancel(x.t, a, SECOND);
+	assert_int_equal(nat_count(x.t), 1); // its tenant's
+	assert_int_equal(nat_expire(x.t, SECOND, HOLD_S, 64), 1);
 	assert_null(nat_get(x.t, a));
 	assert_int_equal(nat_count(x.t), 0);
 	nat_cancel(x.t, a, SECOND);
@@ -239,7 +243,7 @@ static void cancelled(void **state)
 	assert_int_equal(map(&x, p, RED, IPPROTO_TCP, 5000, &id), -ENOSPC);
 	assert_int_equal(must_map(&x, p, BLUE, IPPROTO_TCP, 5000), a); // from its hold-down
 	nat_cancel(x.t, a, SECOND);
-	assert_non_null(nat_get(x.t, a));
+	assert_int_equal(nat_expire(x.t, SECOND, HOLD_S, 64), 0);
 	table_free(&x);
 }
 

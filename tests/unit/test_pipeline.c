@@ -353,7 +353,21 @@ static void a_refused_flow_takes_no_port(void **state)
 		}
 	}
 	assert_int_equal(fixture_drops(RED_1, DROP_SESSION_FULL), 300 - 128);
+	assert_int_equal(nat_expire(fx.sw->mappings, fx.now_ns, 120, 1024), 1); // the third's
 	assert_int_equal(nat_count(fx.sw->mappings), before + 128);
+}
+
+// A tuple that a bridged session has is known before a port is taken for it.
+static void a_taken_tuple_takes_no_port(void **state)
+{
+	struct datagram d = udp(mac_of(RED_1), mac_of(RED_2), "10.0.0.11", 1, "203.0.113.9", 53);
+	uint32_t before = nat_count(fx.sw->mappings);
+
+	send_udp(RED_1, &d);
+	d = udp(mac_of(RED_1), red_gw, "10.0.0.11", 1, "203.0.113.9", 53);
+	send_udp(RED_1, &d);
+	assert_int_equal(fixture_drops(RED_1, DROP_SESSION_TAKEN), 1);
+	assert_int_equal(nat_count(fx.sw->mappings), before);
 }
 
 // Whoever scans a subnet behind the gateway makes no entries that stay.
@@ -504,6 +518,7 @@ int main(void)
 		T(neighbours_are_forgotten_with_their_port),
 		T(a_tenant_cannot_fill_the_table),
 		T(a_refused_flow_takes_no_port),
+		T(a_taken_tuple_takes_no_port),
 		T(scanning_makes_no_nexthops),
 		T(a_neighbour_is_not_hijacked),
 		T(an_announcement_is_no_answer),
