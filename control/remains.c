@@ -136,7 +136,7 @@ static bool mark_used(struct notes *l, const struct ports *ports)
 		key_of(port_spec_of(p), &key);
 		if (port_spec_of(p)->kind == PROTO_PORT_PACKET)
 			link_note_key(p->ifindex, key.key);
-		n = bsearch(&key, l->v, l->n, sizeof(key), by_key);
+		n = l->n ? bsearch(&key, l->v, l->n, sizeof(key), by_key) : NULL;
 		if (n)
 			n->used = true;
 		else if (port_spec_of(p)->kind == PROTO_PORT_PACKET)

@@ -48,6 +48,20 @@ static void drop(struct client *c)
 	c->fd = -1;
 }
 
+// What a guest does not take is lost, as on a wire. False: there is nothing more; *ret_n is
+// recv's answer.
+static bool take_input(struct client *c, ssize_t *ret_n)
+{
+	char bytes[1024];
+	ssize_t n = recv(c->fd, bytes, sizeof(bytes), MSG_DONTWAIT), put = 0;
+
+	if (n > 0)
+		put = write(c->console->in, bytes, (size_t)n);
+	(void)put;
+	*ret_n = n;
+	return n > 0;
+}
+
 // As much as it takes; who is slow misses what the ring has lost meanwhile.
 static void push(struct client *c)
 {
@@ -65,7 +79,9 @@ static void push(struct client *c)
 		} else if (done < 0 && (errno == EAGAIN || errno == EINTR)) {
 			loop_rearm(c->console->loop, c->source, EPOLLIN | EPOLLOUT);
 			return;
-		} else {
+		} else { // gone, perhaps with words for the guest
+			while (take_input(c, &done))
+				;
 			drop(c);
 			return;
 		}
@@ -107,23 +123,17 @@ static void on_pause_over(void *arg)
 	loop_rearm(c->loop, c->source, EPOLLIN | EPOLLONESHOT);
 }
 
-// What a guest does not take is lost, as on a wire.
 static void on_client(void *arg, uint32_t events)
 {
 	struct client *c = arg;
-	char bytes[1024];
-	ssize_t n = 1, put = 0;
+	ssize_t n;
 
 	if (events & EPOLLOUT)
 		push(c);
 	if (c->fd < 0 || !(events & ~(uint32_t)EPOLLOUT))
 		return;
-	n = recv(c->fd, bytes, sizeof(bytes), MSG_DONTWAIT);
-	if (n > 0)
-		put = write(c->console->in, bytes, (size_t)n);
-	else if (n == 0 || (errno != EAGAIN && errno != EINTR))
+	if (!take_input(c, &n) && (n == 0 || (errno != EAGAIN && errno != EINTR)))
 		drop(c);
-	(void)put;
 }
 
 static void refuse(int fd)
