@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # A guest's root file system in memory: busybox, an init script, and the kernel modules it names,
-# as a gzipped cpio archive (the kernel's Documentation/driver-api/early-userspace/buffer-format).
+# as a cpio archive, gzipped or not (the kernel's Documentation/driver-api/early-userspace/
+# buffer-format).
 import gzip
 import os
 import shutil
@@ -20,21 +21,26 @@ def _entry(number, name, mode, data):
     return head + bytes(-len(head) % 4) + data + bytes(-len(data) % 4)
 
 
-def write(path, kernel, modules, files):
+# `files`: by name, a program's text or bytes; "init" as text is a script, for which the modules are
+# loaded, as bytes a program that does so: their paths are in /modules.
+def write(path, kernel, modules, files, packed=True):
     entries = [(name, 0o040755, b"") for name in ("bin", "dev", "proc", "sys", "lib")]
     with open(shutil.which("busybox"), "rb") as file:
         entries.append(("bin/busybox", 0o100755, file.read()))
-    load = ""
+    paths = []
     for source in _modules(kernel, modules):
+        paths.append("/lib/" + os.path.basename(source))
         with open(source, "rb") as file:
-            entries.append(("lib/" + os.path.basename(source), 0o100644, file.read()))
-        load += f"insmod /lib/{os.path.basename(source)}\n"
+            entries.append((paths[-1][1:], 0o100644, file.read()))
+    entries.append(("modules", 0o100644, "".join(f"{name}\n" for name in paths).encode()))
     begin = ("#!/bin/busybox sh\n/bin/busybox --install -s /bin\nmount -t proc proc /proc\n"
              "mount -t sysfs sys /sys\nmount -t devtmpfs dev /dev\n")
-    for name, text in files.items():
-        text = begin + load + text if name == "init" else text
-        entries.append((name, 0o100755, text.encode()))
+    begin += "".join(f"insmod {name}\n" for name in paths)
+    for name, what in files.items():
+        if isinstance(what, str):
+            what = (begin + what if name == "init" else what).encode()
+        entries.append((name, 0o100755, what))
     entries.append(("TRAILER!!!", 0, b""))
-    with gzip.open(path, "wb", compresslevel=1) as out:
+    with gzip.open(path, "wb", compresslevel=1) if packed else open(path, "wb") as out:
         for number, entry in enumerate(entries, 1):
             out.write(_entry(number, *entry))
