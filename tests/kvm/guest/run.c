@@ -39,7 +39,7 @@ static const struct command commands_base[] = {
 
 static const struct command *const command_lists[] = { commands_base, commands_net, commands_blk,
 	commands_hostile, commands_circulate, commands_exchange, commands_plug,
-	commands_hostile_disk, commands_probe, commands_vsock };
+	commands_hostile_disk, commands_probe, commands_vsock, commands_journal };
 
 uint64_t argument_number(const struct arguments *args, unsigned nth, uint64_t otherwise)
 {

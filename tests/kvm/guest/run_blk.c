@@ -17,7 +17,7 @@ static bool opened[MAX_DISKS];
 static unsigned current;
 static uint8_t expected[BLK_MAX_SECTORS * BLK_SECTOR];
 
-static struct blk *disk_current(void)
+struct blk *disk_current(void)
 {
 	int r = current < MAX_DISKS ? 0 : -1;
 
