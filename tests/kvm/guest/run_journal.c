@@ -20,7 +20,7 @@ enum {
 struct journal {
 	struct blk *blk;
 	uint64_t n_slots, next, written, done; // done: bit i for written + i
-	uint64_t flushing, flushed; // all below it were answered before the flush began; are flushed
+	uint64_t flushing, flushed; // all below it: answered before the flush began; flushed
 	const struct blk_request *flush;
 	uint64_t number_of[BLK_N_REQUESTS];
 };
