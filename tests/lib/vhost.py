@@ -67,8 +67,8 @@ class Testpmd:
         if listens and os.path.exists(path):
             os.unlink(path)  # of one that was killed; virtio-user does not replace it
         # No hugepages: without them DPDK's memory is one memfd, which can be shared just as well.
-        command = ["dpdk-testpmd", "--no-pci", "--no-huge", "--no-shconf", "-m", "128"]
-        command += ["--lcores", "0,1@0-1"]
+        command = ["stdbuf", "-oL", "dpdk-testpmd", "--no-pci", "--no-huge", "--no-shconf"]
+        command += ["-m", "128", "--lcores", "0,1@0-1"]
         command += [f"--vdev=net_virtio_user0,path={path}" + (",server=1" if listens else "")]
         command += [f"--vdev=net_tap0,iface={self.space.interface},mac={mac}"]
         command += ["--", "--auto-start", "--forward-mode=io", "--total-num-mbufs=4096",
