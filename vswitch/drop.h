@@ -90,7 +90,8 @@
 	X(NO_MEMORY, "no_memory", "packet buffers ran out") \
 	/* transmit */ \
 	X(TX_VLAN, "tx_vlan", "VLAN is not carried on the way out") \
-	X(TX_NO_PORT, "tx_no_port", "the port of the next hop is gone or down") \
+	X(TX_NO_PORT, "tx_no_port", \
+		"the port it was to leave by is gone or down, or has no guest") \
 	X(TX_FULL, "tx_full", "the receiver's queue is full") \
 	X(TX_MTU, "tx_mtu", "frame is larger than the receiver's MTU") \
 	X(TX_OFFLOAD, "tx_offload", "super-frame could not be segmented for the receiver")

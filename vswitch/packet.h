@@ -23,8 +23,8 @@ enum packet_flags {
 	PACKET_DATA_VALID = 1 << 10, // VIRTIO_NET_HDR_F_DATA_VALID
 	PACKET_ICMP_ERROR = 1 << 11,
 	PACKET_NEW_SESSION = 1 << 12, // policy allowed it; the session stage must create one
-	PACKET_FLOOD = 1 << 14, // to every port of the segment but the one it came from
 	PACKET_REVERSE = 1 << 13, // matched its session in the reverse direction
+	PACKET_FLOOD = 1 << 14, // to every port of the segment but the one it came from
 	PACKET_TAKEN = 1 << 15, // its tuple is that of a session of another kind, not translated
 };
 

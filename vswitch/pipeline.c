@@ -11,7 +11,7 @@ const struct stage pipeline[] = {
 	{ "vlan_ingress", stage_vlan_ingress, false }, // port -> segment, zone; tags off
 	{ "guard", stage_guard, false }, // source MAC, addresses, ARP belong to the port
 	{ "service", stage_service, false }, // ARP, DHCP, ICMP to the gateway: answered here
-	{ "session", stage_session, false }, // one lookup: a hit passes by the next four
+	{ "session", stage_session, false }, // one lookup: a hit passes by all that decides
 	{ "icmp_error", stage_icmp_error, true }, // belongs to the session it quotes
 	{ "policy", stage_policy, true }, // may this begin?
 	{ "route", stage_route, false }, // through the gateway: SNAT, next hop

@@ -45,6 +45,12 @@ struct port_params {
 	char arg[256];
 };
 
+// What became of packets that were to be sent.
+struct port_sent {
+	uint64_t bytes; // of those that the far end accepted
+	enum drop_reason why; // the others were not
+};
+
 struct port_ops {
 	const char *name;
 	// The caller has filled id, params (a copy of *params) and n_queues. Fills port->priv and
@@ -61,11 +67,12 @@ struct port_ops {
 	uint16_t (*rx)(struct worker *w, struct port *p, uint16_t queue, struct rte_mbuf **ret_pkts,
 		uint16_t n, uint64_t now_ns);
 	// Sends n packets of offloads the port takes; takes ownership of all. Returns how many the
-	// far end accepted; the rest were freed and are counted by the caller as TX_FULL. `queue`
-	// is chosen by the caller (worker index modulo n_queues); a kind whose queues are not
-	// thread-safe for several workers locks for itself.
+	// far end accepted, and their bytes in *sent; the rest were freed, and sent->why, TX_FULL
+	// as the caller has set it, becomes TX_NO_PORT where nobody is there. `queue` is chosen by
+	// the caller (worker index modulo n_queues); a kind whose queues are not thread-safe for
+	// several workers locks for itself.
 	uint16_t (*tx)(struct worker *w, struct port *p, uint16_t queue, struct rte_mbuf **pkts,
-		uint16_t n);
+		uint16_t n, struct port_sent *sent);
 	// The fd that becomes readable when the queue has packets, or -1 (then the port must be
 	// polled: with arm == NULL the worker cannot sleep).
 	int (*event_fd)(struct port *p, uint16_t queue);

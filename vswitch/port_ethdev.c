@@ -484,8 +484,8 @@ static void offloads_out(struct rte_mbuf *m)
 	m->l4_len = (uint8_t)pk->l4_hdr_size;
 }
 
-static uint16_t ethdev_tx(
-	struct worker *w, struct port *p, uint16_t queue, struct rte_mbuf **pkts, uint16_t n)
+static uint16_t ethdev_tx(struct worker *w, struct port *p, uint16_t queue, struct rte_mbuf **pkts,
+	uint16_t n, struct port_sent *sent)
 {
 	struct ethdev *e = p->priv;
 	uint16_t n_ready = 0, n_sent;
@@ -499,12 +499,18 @@ static uint16_t ethdev_tx(
 		else
 			pkts[n_ready++] = m;
 	}
+	for (uint16_t i = 0; i < n_ready; i++)
+		sent->bytes += pkts[i]->pkt_len; // what is sent is no more ours
 	rte_spinlock_lock(&e->queues[queue].tx_lock);
 	// Brings the pseudo header into the form the device wants; refuses what it cannot do.
 	n_sent = rte_eth_tx_prepare(e->dev, queue, pkts, n_ready);
 	n_sent = rte_eth_tx_burst(e->dev, queue, pkts, n_sent);
 	rte_spinlock_unlock(&e->queues[queue].tx_lock);
+	for (uint16_t i = n_sent; i < n_ready; i++)
+		sent->bytes -= pkts[i]->pkt_len;
 	rte_pktmbuf_free_bulk(pkts + n_sent, n_ready - n_sent);
+	if (!atomic_load_explicit(&p->up, memory_order_relaxed))
+		sent->why = DROP_TX_NO_PORT;
 	return n_sent;
 }
 

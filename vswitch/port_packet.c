@@ -177,8 +177,8 @@ static int send_frame(const struct port *p, uint16_t queue, struct rte_mbuf *m)
 	return n < 0 ? -errno : 0;
 }
 
-static uint16_t port_packet_tx(
-	struct worker *w, struct port *p, uint16_t queue, struct rte_mbuf **pkts, uint16_t n)
+static uint16_t port_packet_tx(struct worker *w, struct port *p, uint16_t queue,
+	struct rte_mbuf **pkts, uint16_t n, struct port_sent *sent)
 {
 	uint16_t accepted = 0;
 
@@ -187,7 +187,9 @@ static uint16_t port_packet_tx(
 
 		if (r == 0) {
 			accepted++;
+			sent->bytes += pkts[i]->pkt_len;
 		} else if (r == -ENETDOWN || r == -ENXIO) {
+			sent->why = DROP_TX_NO_PORT;
 			check_gone(p, p->params.fds[queue]);
 			break;
 		} else if (r == -EAGAIN || r == -ENOBUFS || r == -ENOMEM) {

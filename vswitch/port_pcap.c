@@ -138,30 +138,32 @@ static uint16_t port_pcap_rx(struct worker *w, struct port *p, uint16_t queue,
 	return count;
 }
 
-static uint16_t port_pcap_tx(
-	struct worker *w, struct port *p, uint16_t queue, struct rte_mbuf **pkts, uint16_t n)
+static uint16_t port_pcap_tx(struct worker *w, struct port *p, uint16_t queue,
+	struct rte_mbuf **pkts, uint16_t n, struct port_sent *sent)
 {
 	struct pcap_port *pp = p->priv;
 	uint64_t now = atomic_load_explicit(&pp->now_ns, memory_order_relaxed);
 	uint16_t accepted = 0;
 
 	rte_spinlock_lock(&pp->lock);
-	for (uint16_t i = 0; i < n && pp->out != NULL; i++) {
+	for (uint16_t i = 0; i < n; i++) {
 		uint32_t size = pkts[i]->pkt_len;
 		struct pcap_pkthdr hdr = { .caplen = size, .len = size };
 		const uint8_t *data;
 
 		if (size > MAX_FRAME)
 			continue;
+		accepted++;
+		sent->bytes += size;
+		if (pp->out == NULL)
+			continue;
 		hdr.ts.tv_sec = (time_t)(now / SECOND_NS);
 		hdr.ts.tv_usec = (suseconds_t)(now % SECOND_NS);
 		data = rte_pktmbuf_read(pkts[i], 0, size, pp->frame);
 		pcap_dump((uint8_t *)pp->out, &hdr, data);
-		accepted++;
 	}
-	if (pp->out == NULL)
-		accepted = n;
-	else if (ferror(pcap_dump_file(pp->out))) // disk full: say so instead of counting on
+	if (pp->out != NULL &&
+		ferror(pcap_dump_file(pp->out))) // disk full: say so instead of counting on
 		port_fd_set_dead(p);
 	rte_spinlock_unlock(&pp->lock);
 	rte_pktmbuf_free_bulk(pkts, n);

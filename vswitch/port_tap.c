@@ -136,8 +136,8 @@ static ssize_t write_frame(int fd, const struct rte_mbuf *m, const struct packet
 	return n < 0 ? -errno : 0;
 }
 
-static uint16_t port_tap_tx(
-	struct worker *w, struct port *p, uint16_t queue, struct rte_mbuf **pkts, uint16_t n)
+static uint16_t port_tap_tx(struct worker *w, struct port *p, uint16_t queue,
+	struct rte_mbuf **pkts, uint16_t n, struct port_sent *sent)
 {
 	int fd = p->params.fds[queue];
 	uint16_t accepted = 0;
@@ -145,16 +145,18 @@ static uint16_t port_tap_tx(
 	for (uint16_t i = 0; i < n; i++) {
 		ssize_t r = write_frame(fd, pkts[i], packet_of(pkts[i]));
 
-		if (r == 0)
+		if (r == 0) {
 			accepted++;
-		// EIO means "not IFF_UP" here, which mends itself; a frame the kernel finds fault
-		// with (EINVAL) says nothing of the next one; only a full queue ends the burst.
-		else if (r == -EAGAIN || r == -ENOBUFS || r == -ENOMEM || r == -EIO)
+			sent->bytes += pkts[i]->pkt_len;
+		} else if (r == -EAGAIN || r == -ENOBUFS || r == -ENOMEM) {
+			break; // a full queue
+		} else if (is_fatal(r)) {
+			// EIO means "not IFF_UP" here, which mends itself.
+			sent->why = DROP_TX_NO_PORT;
+			if (r != -EIO)
+				port_fd_set_dead(p);
 			break;
-		else if (is_fatal(r)) {
-			port_fd_set_dead(p);
-			break;
-		}
+		} // else the kernel finds fault with this frame only (EINVAL)
 	}
 	rte_pktmbuf_free_bulk(pkts, n);
 	return accepted;

@@ -99,12 +99,13 @@ static void answer_asks(struct replay *r)
 	r->n_asks = 0;
 }
 
-static uint16_t port_tx(
-	struct worker *w, struct port *p, uint16_t queue, struct rte_mbuf **pkts, uint16_t n)
+static uint16_t port_tx(struct worker *w, struct port *p, uint16_t queue, struct rte_mbuf **pkts,
+	uint16_t n, struct port_sent *sent)
 {
 	struct replay *r = (struct replay *)w->watch;
 
 	for (uint16_t i = 0; i < n; i++) {
+		sent->bytes += pkts[i]->pkt_len;
 		replay_note_sent(r, p->id, pkts[i]);
 		note_ask(r, p->id, pkts[i]);
 		if (r->out && r->several && put_late(r, p->id, pkts[i]) == 0)

@@ -14,18 +14,16 @@ struct out {
 static void flush(struct worker *w, struct out *o)
 {
 	struct port_counters *c = o->port->counters[w->index];
-	uint64_t bytes = 0;
-	uint16_t sent;
+	struct port_sent sent = { .why = DROP_TX_FULL };
+	uint16_t n;
 
 	if (o->n == 0)
 		return;
-	for (uint16_t i = 0; i < o->n; i++)
-		bytes += o->pkts[i]->pkt_len;
-	sent = o->port->ops->tx(
-		w, o->port, (uint16_t)(w->index % o->port->n_queues), o->pkts, o->n);
-	c->tx_packets += sent;
-	c->tx_bytes += bytes; // offered; the lost ones are counted below
-	c->drops[DROP_TX_FULL] += (uint64_t)(o->n - sent);
+	n = o->port->ops->tx(
+		w, o->port, (uint16_t)(w->index % o->port->n_queues), o->pkts, o->n, &sent);
+	c->tx_packets += n;
+	c->tx_bytes += sent.bytes;
+	c->drops[sent.why] += (uint64_t)(o->n - n);
 	o->n = 0;
 }
 

@@ -81,8 +81,8 @@ static unsigned tx_queue(const struct vhost_port *vp, unsigned queue)
 	return (unsigned)__builtin_ctz(tx) / 2;
 }
 
-static uint16_t vhost_tx(
-	struct worker *w, struct port *p, uint16_t queue, struct rte_mbuf **pkts, uint16_t n)
+static uint16_t vhost_tx(struct worker *w, struct port *p, uint16_t queue, struct rte_mbuf **pkts,
+	uint16_t n, struct port_sent *sent)
 {
 	struct vhost_port *vp = p->priv;
 	unsigned q = tx_queue(vp, queue);
@@ -92,9 +92,11 @@ static uint16_t vhost_tx(
 	// Another worker holds it for at most a burst.
 	rte_spinlock_lock(&ring->lock);
 	if (likely(ring->on)) {
-		n_sent = virtq_tx(&ring->q, pkts, n);
+		n_sent = virtq_tx(&ring->q, pkts, n, &sent->bytes);
 		if (unlikely(!is_good(vp, &ring->q)))
 			report_fault(w, p, 2 * q);
+	} else if (!atomic_load_explicit(&p->up, memory_order_relaxed)) {
+		sent->why = DROP_TX_NO_PORT;
 	}
 	rte_spinlock_unlock(&ring->lock);
 	rte_pktmbuf_free_bulk(pkts, n); // copied or refused: ours no more

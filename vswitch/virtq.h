@@ -92,10 +92,11 @@ const char *virtq_fault_text(enum virtq_fault fault);
 uint16_t virtq_rx(struct virtq *q, struct rte_mempool *pool, struct rte_mbuf **ret_pkts, uint16_t n,
 	uint64_t drops[DROP_COUNT]);
 
-// What the guest receives, n <= BURST_MAX: returns how many it got. The mbufs stay the caller's; a
+// What the guest receives, n <= BURST_MAX: returns how many it got; their bytes are added to
+// *bytes. The mbufs stay the caller's; a
 // partial checksum that the guest does not take is completed in place, a super-frame it does not
 // take is not delivered (H-24).
-uint16_t virtq_tx(struct virtq *q, struct rte_mbuf **pkts, uint16_t n);
+uint16_t virtq_tx(struct virtq *q, struct rte_mbuf **pkts, uint16_t n, uint64_t *bytes);
 
 // Asks the guest to notify of what it makes available, and not to (a hint: with event index it may
 // still do so once in a while). After asking, look with virtq_waiting: who finds nothing will be

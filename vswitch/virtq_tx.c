@@ -188,7 +188,7 @@ static void prefetch(struct virtq *q, uint16_t n)
 	}
 }
 
-uint16_t virtq_tx(struct virtq *q, struct rte_mbuf **pkts, uint16_t n)
+uint16_t virtq_tx(struct virtq *q, struct rte_mbuf **pkts, uint16_t n, uint64_t *bytes)
 {
 	struct gathering g;
 	uint16_t n_sent = 0;
@@ -212,10 +212,12 @@ uint16_t virtq_tx(struct virtq *q, struct rte_mbuf **pkts, uint16_t n)
 			copy_all(&g);
 			result = gather(&g, pkts[i]);
 		}
-		if (likely(result == GOOD))
+		if (likely(result == GOOD)) {
 			n_sent++;
-		else if (result != NO_ROOM)
+			*bytes += pkts[i]->pkt_len;
+		} else if (result != NO_ROOM) {
 			break;
+		}
 	}
 	copy_all(&g);
 	virtq_return(q, g.n_taken);

@@ -59,6 +59,7 @@ static void burst(struct guest *g)
 	static uint8_t frame[40000];
 	static uint64_t drops[DROP_COUNT];
 	struct rte_mbuf *pkts[BURST_MAX];
+	uint64_t bytes = 0;
 	uint16_t n = virtq_rx(&g->q, eal_fixture_small, pkts, BURST_MAX, drops);
 
 	CHECK(n <= BURST_MAX && g->used->idx == g->q.next);
@@ -72,7 +73,7 @@ static void burst(struct guest *g)
 	g->q.fault = VIRTQ_FAULT_NONE;
 	for (unsigned i = 0; i < 3; i++)
 		pkts[i] = eal_fixture_mbuf(frame, sizes[i], 1000);
-	CHECK(virtq_tx(&g->q, pkts, 3) <= 3 && g->used->idx == g->q.next);
+	CHECK(virtq_tx(&g->q, pkts, 3, &bytes) <= 3 && bytes <= 41574 && g->used->idx == g->q.next);
 	rte_pktmbuf_free_bulk(pkts, 3);
 	g->q.fault = VIRTQ_FAULT_NONE;
 }

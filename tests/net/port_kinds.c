@@ -112,6 +112,14 @@ static struct rte_mbuf *outgoing(uint32_t proto, bool partial, uint8_t gso_type,
 	return m;
 }
 
+static struct port_sent sent; // what the last transmit() said
+
+static uint16_t transmit(struct port *p, struct rte_mbuf **pkts, uint16_t n)
+{
+	sent = (struct port_sent){ .why = DROP_TX_FULL };
+	return p->ops->tx(NULL, p, 0, pkts, n, &sent);
+}
+
 // The next frame of p from our MAC; the kernel may send of its own. NULL after WAIT_MS.
 static struct rte_mbuf *receive(struct port *p)
 {
@@ -142,7 +150,8 @@ static void pass(struct port *from, struct port *to, uint32_t proto, bool partia
 	struct rte_mbuf *m = outgoing(proto, partial, gso_type, gso_size);
 	struct packet *pkt;
 
-	assert_int_equal(from->ops->tx(NULL, from, 0, &m, 1), 1);
+	assert_int_equal(transmit(from, &m, 1), 1);
+	assert_int_equal(sent.bytes, f.size);
 	m = receive(to);
 	assert_non_null(m);
 	rte_mbuf_sanity_check(m, 1);
@@ -217,7 +226,7 @@ static void test_burst(void **state)
 		frame_build(&f, 0, 4, FRAME_UDP, i, false);
 		out[i] = outgoing(FRAME_UDP, false, 0, 0);
 	}
-	assert_int_equal(pkt_port.ops->tx(NULL, &pkt_port, 0, out, BURST_MAX), BURST_MAX);
+	assert_int_equal(transmit(&pkt_port, out, BURST_MAX), BURST_MAX);
 	for (unsigned i = 0; i < BURST_MAX; i++) {
 		in = receive(&tap);
 		assert_non_null(in);
@@ -235,11 +244,15 @@ static void test_link_down(void **state)
 	frame_build(&f, 0, 4, FRAME_UDP, 10, false);
 	run("ip link set tap0 down");
 	m = outgoing(FRAME_UDP, false, 0, 0);
-	assert_int_equal(tap.ops->tx(NULL, &tap, 0, &m, 1), 0);
+	assert_int_equal(transmit(&tap, &m, 1), 0);
+	assert_int_equal(sent.why, DROP_TX_NO_PORT);
+	assert_int_equal(sent.bytes, 0);
 	assert_int_equal(tap.ops->rx(NULL, &tap, 0, &m, 1, 0), 0);
 	assert_int_equal(atomic_load(&tap.dead), 0);
 	m = outgoing(FRAME_UDP, false, 0, 0);
-	assert_int_equal(pkt_port.ops->tx(NULL, &pkt_port, 0, &m, 1), 0);
+	assert_int_equal(transmit(&pkt_port, &m, 1), 0);
+	assert_int_equal(sent.why, DROP_TX_NO_PORT);
+	assert_int_equal(sent.bytes, 0);
 	assert_int_equal(pkt_port.ops->rx(NULL, &pkt_port, 0, &m, 1, 0), 0);
 	assert_int_equal(atomic_load(&pkt_port.up), 0);
 	assert_int_equal(atomic_load(&pkt_port.dead), 0);
@@ -257,10 +270,10 @@ static void test_link_deleted(void **state)
 	assert_null(receive(&tap));
 	assert_int_equal(atomic_load(&tap.dead), 1);
 	m = outgoing(FRAME_UDP, false, 0, 0);
-	assert_int_equal(tap.ops->tx(NULL, &tap, 0, &m, 1), 0);
+	assert_int_equal(transmit(&tap, &m, 1), 0);
 	assert_null(receive(&pkt_port));
 	m = outgoing(FRAME_UDP, false, 0, 0);
-	assert_int_equal(pkt_port.ops->tx(NULL, &pkt_port, 0, &m, 1), 0);
+	assert_int_equal(transmit(&pkt_port, &m, 1), 0);
 	assert_int_equal(atomic_load(&pkt_port.dead), 1);
 }
 

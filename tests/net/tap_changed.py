@@ -6,6 +6,7 @@
 # change. Runs in a sandbox.
 import copy
 import os
+import subprocess
 import sys
 import time
 
@@ -219,6 +220,11 @@ def test_set_down(lab):
     wait_for_log(lab, f"port {GUEST}: its tap was set down", mark)
     assert port(lab)["state"] == "down" and not lab.warnings()
     assert "UP" not in netns.ip(SPACE, "-br", "link", "show", "eth0").split()[2]
+    full = labs.drops(lab, GUEST)["tx_full"]
+    labs.new_drops(lab, GUEST, "tx_no_port", 1, lambda: subprocess.run(
+        ["ip", "netns", "exec", "red-2", "ping", "-b", "-c1", "-w1", "255.255.255.255"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False))
+    assert labs.drops(lab, GUEST)["tx_full"] == full, "its queue is not full"
     netns.ip(SPACE, "link", "set", "eth0", "up")
     check_whole(lab)
     enter_again(lab)

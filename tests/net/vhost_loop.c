@@ -98,6 +98,7 @@ static unsigned forward(struct loop *l, int from, uint16_t queue)
 	struct port *in = &l->ports[from], *out = &l->ports[l->echo ? from : !from];
 	int to = l->echo ? from : !from;
 	struct rte_mbuf *pkts[BURST_MAX];
+	struct port_sent sent = { .why = DROP_TX_FULL };
 	uint16_t n = in->ops->rx(&l->worker, in, queue, pkts, BURST_MAX, 0), n_sent, n_good = 0;
 
 	if (n == 0)
@@ -121,8 +122,9 @@ static unsigned forward(struct loop *l, int from, uint16_t queue)
 		rte_pktmbuf_free_bulk(pkts, n);
 		return n;
 	}
-	n_sent = out->ops->tx(&l->worker, out, (uint16_t)(queue % out->n_queues), pkts, n);
+	n_sent = out->ops->tx(&l->worker, out, (uint16_t)(queue % out->n_queues), pkts, n, &sent);
 	l->counters[to].tx_packets += n_sent;
+	l->counters[to].tx_bytes += sent.bytes;
 	l->lost[to] += (uint64_t)(n - n_sent);
 	return n;
 }

@@ -49,7 +49,7 @@ static bool pass(struct port *a, struct port *b, bool parse)
 			rte_pktmbuf_free(pkts[i]);
 	}
 	if (kept > 0)
-		b->ops->tx(NULL, b, 0, pkts, kept);
+		b->ops->tx(NULL, b, 0, pkts, kept, &(struct port_sent){ 0 });
 	return n > 0;
 }
 

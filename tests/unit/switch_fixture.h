@@ -84,14 +84,15 @@ static uint16_t wire_rx(struct worker *w, struct port *p, uint16_t queue, struct
 	return i;
 }
 
-static uint16_t wire_tx(
-	struct worker *w, struct port *p, uint16_t queue, struct rte_mbuf **pkts, uint16_t n)
+static uint16_t wire_tx(struct worker *w, struct port *p, uint16_t queue, struct rte_mbuf **pkts,
+	uint16_t n, struct port_sent *sent)
 {
 	struct wire_port *wire = p->priv;
 
 	for (uint16_t i = 0; i < n; i++) {
 		assert_true(wire->n_out < 64);
 		wire->out_size[wire->n_out] = pkts[i]->pkt_len;
+		sent->bytes += pkts[i]->pkt_len;
 		assert_non_null(rte_pktmbuf_linearize(pkts[i]) == 0 ? pkts[i] : NULL);
 		memcpy(wire->out[wire->n_out++], rte_pktmbuf_mtod(pkts[i], void *),
 			pkts[i]->pkt_len);

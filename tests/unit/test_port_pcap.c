@@ -105,6 +105,7 @@ static void test_due(void **state)
 static void test_out(void **state)
 {
 	static const uint32_t want_head[6] = { (uint32_t)MAGIC_NS, 2 | 4 << 16, 0, 0, 262144, 1 };
+	struct port_sent sent = { 0 };
 	struct rte_mbuf *m[2];
 	uint32_t head[6], rec[4];
 	FILE *file;
@@ -113,7 +114,8 @@ static void test_out(void **state)
 	assert_int_equal(rx(m, 2, 7000000123), 0);
 	m[0] = eal_fixture_mbuf(frame, 100, 100);
 	m[1] = eal_fixture_mbuf(frame, 9000, 300);
-	assert_int_equal(port_pcap_ops.tx(NULL, &port, 0, m, 2), 2);
+	assert_int_equal(port_pcap_ops.tx(NULL, &port, 0, m, 2, &sent), 2);
+	assert_int_equal(sent.bytes, 9100);
 	port_pcap_ops.destroy(&port);
 	file = fopen(path("out"), "r");
 	assert_non_null(file);

@@ -48,6 +48,8 @@ static struct rte_mbuf *mbuf(uint32_t size)
 	return eal_fixture_mbuf(frame, size, 1000);
 }
 
+static uint64_t bytes; // that virtq_tx said were sent
+
 // Sends frames of these sizes in one burst.
 static uint16_t tx(const uint32_t *sizes, uint16_t n)
 {
@@ -56,7 +58,8 @@ static uint16_t tx(const uint32_t *sizes, uint16_t n)
 
 	for (uint16_t i = 0; i < n; i++)
 		pkts[i] = mbuf(sizes[i]);
-	n_sent = virtq_tx(&g.q, pkts, n);
+	bytes = 0;
+	n_sent = virtq_tx(&g.q, pkts, n, &bytes);
 	rte_pktmbuf_free_bulk(pkts, n);
 	return n_sent;
 }
@@ -148,6 +151,7 @@ static void test_legacy(void **state)
 	offer(0, GUEST_DATA, 210);
 	offer(1, GUEST_DATA + 0x1000, 210);
 	assert_int_equal(tx((uint32_t[]){ 201, 200, 2000, 150 }, 4), 2);
+	assert_int_equal(bytes, 350);
 	assert_memory_equal(g.data + 10, frame, 200);
 	assert_memory_equal(g.data + 0x1000 + 10, frame, 150);
 	end(2);
@@ -178,7 +182,7 @@ static void test_many_pieces(void **state)
 		offer(i, GUEST_DATA + i * STEP, STEP);
 	for (unsigned i = 0; i < 4; i++)
 		pkts[i] = mbuf(26988); // 450 buffers each
-	assert_int_equal(virtq_tx(&g.q, pkts, 4), 4);
+	assert_int_equal(virtq_tx(&g.q, pkts, 4, &bytes), 4);
 	for (unsigned i = 0; i < 4; i++) {
 		assert_int_equal(header(i * 27000).num_buffers, 450);
 		assert_memory_equal(g.data + i * 27000 + 12, frame, 26988);
@@ -216,7 +220,7 @@ static uint16_t tx_offloads(uint64_t features, uint8_t gso_type)
 
 	begin_with(GUEST_FEATURE(VIRTIO_F_VERSION_1) | features);
 	offer(0, GUEST_DATA, 4096);
-	n_sent = virtq_tx(&g.q, &m, 1);
+	n_sent = virtq_tx(&g.q, &m, 1, &bytes);
 	rte_pktmbuf_free(m);
 	return n_sent;
 }
@@ -342,7 +346,7 @@ static void test_h27_empty_buffers(void **state)
 	assert_int_equal(guest_begin(&g, GUEST_FEATURES, SIZE, 0), 0);
 	for (unsigned i = 0; i < SIZE; i++)
 		offer(i, GUEST_DATA, 0);
-	assert_int_equal(virtq_tx(&g.q, &m, 1), 0);
+	assert_int_equal(virtq_tx(&g.q, &m, 1, &bytes), 0);
 	assert_int_equal(g.q.fault, VIRTQ_FAULT_NONE);
 	assert_int_equal(g.used->ring[VIRTQ_BURST_DESCS].id, 0);
 	assert_int_equal(g.used->ring[VIRTQ_BURST_DESCS - 1].id, VIRTQ_BURST_DESCS - 1);
@@ -605,7 +609,7 @@ static void test_h21_flips(void **state)
 		g.q.next++;
 		for (n = 0; n < 8; n++)
 			pkts[n] = mbuf(n * 400U + 60);
-		n_sent += virtq_tx(&g.q, pkts, n);
+		n_sent += virtq_tx(&g.q, pkts, n, &bytes);
 		rte_pktmbuf_free_bulk(pkts, n);
 		n_faults += g.q.fault != VIRTQ_FAULT_NONE;
 		g.q.fault = VIRTQ_FAULT_NONE;

@@ -74,10 +74,11 @@ static uint16_t source_rx(struct worker *w, struct port *p, uint16_t queue, stru
 	return 1;
 }
 
-static uint16_t source_tx(
-	struct worker *w, struct port *p, uint16_t queue, struct rte_mbuf **pkts, uint16_t n)
+static uint16_t source_tx(struct worker *w, struct port *p, uint16_t queue, struct rte_mbuf **pkts,
+	uint16_t n, struct port_sent *sent)
 {
 	atomic_fetch_add_explicit(&received[p->id], n, memory_order_relaxed);
+	sent->bytes += 60ull * n;
 	rte_pktmbuf_free_bulk(pkts, n);
 	return n;
 }
