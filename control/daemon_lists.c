@@ -8,6 +8,7 @@
 #include "control/daemon_internal.h"
 #include "control/describe.h"
 #include "control/tap_care.h"
+#include "control/vhost_watch.h"
 #include "vswitch/drop.h"
 
 static const char *const kind_names[DAEMON_KIND_COUNT] = { "tenants", "networks", "ports", "leases",
@@ -59,22 +60,26 @@ static void take_up(void *arg, const struct proto_port_entry *e)
 	p->sleepless = e->sleepless && !d->proc.settings.poll;
 }
 
-// What is no trouble, but good to know of a port that the switch has; NULL: nothing.
-static const char *note_of(const struct port *p)
+// What is no trouble, but good to know of a port that the switch has, in text if it takes more than
+// a constant; NULL: nothing.
+static const char *note_of(const struct daemon *d, const struct port *p, char *text, size_t size)
 {
 	if (p->sleepless)
 		return "its driver has no rx interrupts: a worker polls it all the time, and takes "
 		       "a processor";
-	if (p->in_switch && !p->up && port_spec_of(p)->kind == PROTO_PORT_VHOST)
-		return "no guest runs behind its socket yet";
-	return NULL;
+	if (!p->in_switch || p->up || port_spec_of(p)->kind != PROTO_PORT_VHOST)
+		return NULL;
+	return vhost_watch_blocked(d->vhost_watch, p, text, size)
+		       ? text
+		       : "no guest runs behind its socket yet";
 }
 
 // heard: the switch answered.
-static void put_runtime(
-	json_t *o, const struct port *p, const struct proto_stats_entry *stats, bool heard)
+static void put_runtime(const struct daemon *d, json_t *o, const struct port *p,
+	const struct proto_stats_entry *stats, bool heard)
 {
-	char device[300];
+	char device[300], text[600];
+	const char *note;
 
 	json_object_set_new(o, "state",
 		json_string(!p || p->broken           ? "broken"
@@ -95,8 +100,9 @@ static void put_runtime(
 		json_object_set_new(o, "trouble", json_string("insula-switch does not answer"));
 	if (p && !p->broken && p->fallback[0])
 		json_object_set_new(o, "reason", json_string(p->fallback));
-	if (p && !p->broken && heard && note_of(p))
-		json_object_set_new(o, "note", json_string(note_of(p)));
+	note = p && !p->broken && heard ? note_of(d, p, text, sizeof(text)) : NULL;
+	if (note)
+		json_object_set_new(o, "note", json_string(note));
 	if (stats)
 		json_object_update_new(
 			o, json_pack("{s:I, s:I, s:I, s:I, s:I}", "rx_packets",
@@ -124,7 +130,7 @@ static int list_ports(struct daemon *d, bool uplinks_only, json_t *list, char *e
 		json_t *o = describe_port(d->desired, p, d->run.path);
 		if (p->nat && p->uplink->mode != MODEL_UPLINK_NAT)
 			describe_fallback_to_nat(o, p);
-		put_runtime(o, d->ports->by_id[p->id], stats->by_id[p->id], heard);
+		put_runtime(d, o, d->ports->by_id[p->id], stats->by_id[p->id], heard);
 		json_array_append_new(list, o);
 	}
 	for (uint32_t id = 0; id <= POLICY_MAX_PORT_ID; id++)

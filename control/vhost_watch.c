@@ -130,14 +130,52 @@ static bool is_watched(const struct port *p)
 	return p->in_switch && s->kind == PROTO_PORT_VHOST && !(s->flags & PROTO_PORT_VHOST_SERVER);
 }
 
-static void let_switch_in(struct vhost_watch *w, const struct port *p)
+// The user that the switch became: it was given its own folder.
+static bool switch_user(const struct vhost_watch *w, struct stat *ret_st)
 {
 	char folder[sizeof(w->d->run.path) + 8];
+
+	snprintf(folder, sizeof(folder), "%s/vhost", w->d->run.path);
+	return stat(folder, ret_st) == 0;
+}
+
+static bool may_enter(const char *folder, const struct stat *user)
+{
 	struct stat st;
 
-	// The switch gave its own folder to the user it became.
-	snprintf(folder, sizeof(folder), "%s/vhost", w->d->run.path);
-	if (stat(folder, &st) < 0 || runtime_dir_holds(&w->d->run, "", port_spec_of(p)->arg))
+	if (stat(folder, &st) < 0 || getxattr(folder, ACL_NAME, NULL, 0) > 0)
+		return true;
+	return st.st_mode & (st.st_uid == user->st_uid          ? S_IXUSR
+				    : st.st_gid == user->st_gid ? S_IXGRP
+								: S_IXOTH);
+}
+
+bool vhost_watch_blocked(const struct vhost_watch *w, const struct port *p, char *text, size_t size)
+{
+	char folder[sizeof(port_spec_of(p)->arg)];
+	struct stat user;
+
+	if (!is_watched(p) || !switch_user(w, &user) || user.st_uid == 0)
+		return false;
+	for (const char *at = port_spec_of(p)->arg; (at = strchr(at + 1, '/')) != NULL;) {
+		snprintf(folder, sizeof(folder), "%.*s", (int)(at - port_spec_of(p)->arg),
+			port_spec_of(p)->arg);
+		if (may_enter(folder, &user))
+			continue;
+		snprintf(text, size,
+			"the switch's user, %u, may not enter %s: `chmod o+x %s`, or have the "
+			"socket elsewhere",
+			user.st_uid, folder, folder);
+		return true;
+	}
+	return false;
+}
+
+static void let_switch_in(struct vhost_watch *w, const struct port *p)
+{
+	struct stat st;
+
+	if (!switch_user(w, &st) || runtime_dir_holds(&w->d->run, "", port_spec_of(p)->arg))
 		return; // insulad's own sockets are nobody else's
 	int r = let_in(port_spec_of(p)->arg, st.st_uid);
 	if (r < 0 && log_limit_pass(&w->limit, 5))

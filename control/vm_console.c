@@ -20,6 +20,7 @@ enum {
 	PER_ROUND = 64 << 10, // as much as a FIFO holds
 	// A guest that writes byte by byte wakes insulad no more often than so.
 	PAUSE_NS = 5000000,
+	LAST_INPUT = 256, // KiB that a client who has gone may leave; a socket holds less
 	HISTORY_LINES = 24,
 	HISTORY_SIZE = 4 << 10,
 };
@@ -80,7 +81,7 @@ static void push(struct client *c)
 			loop_rearm(c->console->loop, c->source, EPOLLIN | EPOLLOUT);
 			return;
 		} else { // gone, perhaps with words for the guest
-			while (take_input(c, &done))
+			for (unsigned i = 0; i < LAST_INPUT && take_input(c, &done); i++)
 				;
 			drop(c);
 			return;

@@ -99,7 +99,7 @@ if [ "$build" = 1 ]; then
 	"$root/dev" deps demo 9<&-
 	/usr/bin/python3 "$root/tests/demo/demo.py" --check "$@" 9<&- # before minutes of building
 	[ -x "$root/build/control/insula" ] ||
-		echo "building (about two minutes the first time) ..."
+		echo "building (a minute or two the first time) ..."
 	"$root/dev" build --quiet 9<&-
 fi
 exec /usr/bin/python3 "$root/tests/demo/demo.py" "$@"

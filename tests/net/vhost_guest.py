@@ -111,6 +111,13 @@ def test_switch_connects(lab, clients):
     assert vhost.port(lab, GUEST)["type"] == "vhost-user"
     assert vhost.port(lab, GUEST)["state"] == "down", "a port without a front end is not up"
     assert vhost.port(lab, GUEST)["note"] == "no guest runs behind its socket yet"
+    before = vhost.port(lab, GUEST)
+    space = next(i.netns for i in lab.policy.instances if i.name == NEIGHBOUR)
+    labs.new_drops(lab, before["name"], "tx_no_port", 1, lambda: subprocess.run(
+        [*netns.inside(space), "ping", "-q", "-b", "-c1", "-w1", "255.255.255.255"], check=False))
+    assert labs.drops(lab, before["name"])["tx_full"] == 0, "nobody's queue is full"
+    now = vhost.port(lab, GUEST)
+    assert now["tx_bytes"] == before["tx_bytes"], f"bytes that nobody got: {now}"
     guest = vhost.Testpmd(lab, GUEST)
     vhost.wait_state(lab, GUEST, "up")
     assert "note" not in vhost.port(lab, GUEST)
@@ -176,9 +183,9 @@ def test_switch_listens(lab, clients):
     vhost.until("the socket is gone", lambda: not os.path.exists(path))
 
 
-# Runs in a process of the other user: one front end that listens or connects, until stdin ends.
-def front_end(path, listens):
-    user = pwd.getpwnam(OTHER_USER)
+# Runs in a process of that user: one front end that listens or connects, until stdin ends.
+def front_end(path, listens, name=OTHER_USER):
+    user = pwd.getpwnam(name)
     os.setgroups([])
     os.setresgid(*[user.pw_gid] * 3)
     os.setresuid(*[user.pw_uid] * 3)
@@ -220,6 +227,28 @@ def test_front_end_of_another_user(lab, _clients):
         vhost.wait_state(lab, GUEST, "down")
 
 
+# A front end that listens where the switch's user may not go: the port says so, and what to do.
+def test_folder_that_is_closed(lab, _clients):
+    nobody = pwd.getpwnam("nobody")
+    outer = os.path.join(lab.directory, "closed")
+    os.makedirs(os.path.join(outer, "inner"))
+    os.chmod(outer, 0o700)
+    path = os.path.join(outer, "inner", "socket")
+    vhost.write_policy(lab.policy_file, {GUEST: {"socket": path}})
+    lab.apply(lab.policy_file)
+    note = vhost.port(lab, GUEST)["note"]
+    command = note.split("`")[1]
+    assert f"user, {nobody.pw_uid}, may not enter {outer}:" in note, note
+    with netns.popen([sys.executable, __file__, "front-end", path, "1", "root"],
+                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        netns.run(*command.split())
+        assert process.stdout.readline() == "attached\n", "the front end failed"
+        vhost.wait_state(lab, GUEST, "up")
+        assert "note" not in vhost.port(lab, GUEST)
+        process.stdin.close()
+    assert process.returncode == 0, process.returncode
+
+
 # Nobody but root and the switch may put a socket beside those of other tenants.
 def test_default_folder_is_closed(lab, _clients):
     vhost.write_policy(lab.policy_file, {GUEST: {}})
@@ -242,6 +271,6 @@ def main():
 
 
 if len(sys.argv) > 1 and sys.argv[1] == "front-end":
-    front_end(sys.argv[2], sys.argv[3] != "")
+    front_end(sys.argv[2], sys.argv[3] != "", *sys.argv[4:])
 else:
     main()
