@@ -177,6 +177,7 @@ static void forget(struct vm *vm)
 		closedir(dir);
 	remove_sockets(&vm->started_with);
 	vm_storage_forget(vm);
+	cgroup_remove(&vm->all->cgroups, vm->id);
 	if (rmdir(vm->dir) < 0 && errno != ENOENT)
 		log_warning("instance %s: %s: %m", vm->name, vm->dir);
 	vm_set_want(vm, VM_STARTED, "");
@@ -320,7 +321,7 @@ static void own_disk(const struct vm *vm, char *words, size_t size)
 static int start_process(struct vm *vm, char *err, size_t err_size)
 {
 	char path[160], disk[VM_DISK_PATH_SIZE + 32];
-	int in, out, r;
+	int in, out, cgroup, r;
 
 	snprintf(path, sizeof(path), "%s/spec", vm->dir);
 	r = vm_spec_write(&vm->spec, path);
@@ -335,7 +336,13 @@ static int start_process(struct vm *vm, char *err, size_t err_size)
 	vm->console_began = vm_ring_end(vm_console_ring(vm->console));
 	vm_log_clear(vm->log);
 	own_disk(vm, disk, sizeof(disk));
-	r = vm_proc_start(&vm->proc, vm->dir, &vm->spec, disk, in, out, err, err_size);
+	cgroup = cgroup_get(&vm->all->cgroups, vm->id, &vm->limits, err, err_size);
+	r = cgroup < 0 ? cgroup
+		       : vm_proc_start(&vm->proc, vm->dir, &vm->spec, disk, in, out, cgroup, err,
+				 err_size);
+	vm->oom_kills = cgroup_oom_kills(&vm->all->cgroups, vm->id);
+	if (cgroup > 0)
+		close(cgroup);
 	close(in);
 	close(out);
 	return r;
@@ -414,6 +421,7 @@ void vm_on_storage_end(struct vm *vm, bool unexpected)
 			process_signal(vm->proc.pidfd, SIGKILL);
 		return;
 	}
+	cgroup_remove(&all->cgroups, vm->id);
 	if (vm->phase == VM_PREPARING) {
 		loop_timer_disarm(vm->timer);
 		if (unexpected)

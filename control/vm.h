@@ -2,6 +2,7 @@
 // One machine and what it is doing; for vm.c, vm_end.c and vms.c only. Main thread.
 #pragma once
 
+#include "control/cgroup.h"
 #include "control/daemon_internal.h"
 #include "control/vm_api.h"
 #include "control/vm_console.h"
@@ -46,6 +47,7 @@ struct vm {
 	uint64_t prepare_until_ns; // PREPARING
 	enum model_restart restart;
 	uint32_t stop_timeout_s;
+	struct cgroup_limits limits; // as desired
 	enum vm_want want;
 	bool again; // stopped to be started
 
@@ -61,6 +63,7 @@ struct vm {
 	uint64_t console_began; // where in its ring this process' part begins; 0 = not known
 	struct vm_log *log;
 	unsigned failures; // in a row
+	unsigned oom_kills; // in its cgroup when it was started
 	unsigned restarts; // by policy, since insulad began
 	uint64_t next_try_ns; // WAITING
 	char trouble[400]; // why it does not run; "" = none
@@ -71,6 +74,7 @@ struct vms {
 	struct daemon *d;
 	struct vm *first;
 	struct vm_logs *logs;
+	struct cgroups cgroups;
 	bool held, ending;
 	void (*done)(void *arg); // when ending, and all are off
 	void *arg;

@@ -150,19 +150,22 @@ static void powered_off(struct vm *vm)
 		vm_set_want(vm, VM_STOPPED, "");
 }
 
-static void crashed(struct vm *vm, const char *how, pid_t pid, uint64_t lived_s)
+// oom: the kernel ended it, and all of its group, for want of memory.
+static void crashed(struct vm *vm, const char *how, pid_t pid, uint64_t lived_s, bool oom)
 {
 	const char *last = vm_log_last(vm->log);
 	char why[400];
 
-	if (vm->storage.trouble[0])
+	if (oom)
+		last = "its cgroup had no memory left";
+	else if (vm->storage.trouble[0])
 		last = "";
 	snprintf(why, sizeof(why), "insula-vmm (pid %d) %s after %llu s%s%s", pid, how,
 		(unsigned long long)lived_s, last[0] ? ": " : "", last);
 	bool spoke = vm_ring_end(vm_console_ring(vm->console)) > vm->console_began;
 	log_error("instance %s: %s%s", vm->name, why, spoke ? "; the end of its console:" : "");
 	log_console(vm);
-	if (vm->storage.trouble[0])
+	if (vm->storage.trouble[0] && !oom)
 		memcpy(why, vm->storage.trouble, sizeof(why));
 	vm_failed(vm, why);
 }
@@ -184,6 +187,7 @@ void vm_on_end(void *arg, uint32_t events)
 	uint64_t lived_s = (loop_now_ns() - vm->proc.started_ns) / SECOND_NS;
 	char how[96];
 	int status;
+	bool oom;
 
 	vm_api_cancel(vm->call);
 	vm->call = NULL;
@@ -194,6 +198,8 @@ void vm_on_end(void *arg, uint32_t events)
 	vm_log_drain(vm->log);
 	vm_storage_end(vm);
 	status = vm_proc_reap(&vm->proc, how, sizeof(how));
+	oom = cgroup_oom_kills(&all->cgroups, vm->id) > vm->oom_kills;
+	cgroup_remove(&all->cgroups, vm->id);
 	vm->is_paused = false;
 	if (lived_s >= STEADY_S)
 		vm->failures = 0;
@@ -202,7 +208,7 @@ void vm_on_end(void *arg, uint32_t events)
 	else if (status == 0 || (status < 0 && strcmp(vm_log_last(vm->log), POWERED_OFF) == 0))
 		powered_off(vm);
 	else
-		crashed(vm, how, pid, lived_s);
+		crashed(vm, how, pid, lived_s, oom);
 	vm_console_tell(vm->console, "\r\n[the instance has ended]\r\n");
 	vms_step_all(all); // others may have waited for its disks
 	vms_look_done(all);

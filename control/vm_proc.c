@@ -115,15 +115,17 @@ static void become(const struct vm_child *c, int log)
 // In a PID namespace it is all there is: nothing it could name but itself.
 static int spawn(struct vm_proc *p, const struct vm_child *c, int log)
 {
+	const uint64_t always = CLONE_PIDFD | (c->cgroup ? CLONE_INTO_CGROUP : 0);
 	int pidfd = -1;
-	struct clone_args args = { .flags = CLONE_PIDFD | CLONE_NEWPID |
+	struct clone_args args = { .flags = always | CLONE_NEWPID |
 					    (c->apart ? CLONE_NEWNET | CLONE_NEWIPC : 0),
 		.pidfd = (uintptr_t)&pidfd,
-		.exit_signal = SIGCHLD };
+		.exit_signal = SIGCHLD,
+		.cgroup = (uint64_t)c->cgroup };
 	long pid = syscall(SYS_clone3, &args, sizeof(args));
 
 	if (pid < 0 && (errno == EPERM || errno == ENOSPC || errno == EINVAL)) {
-		args.flags = CLONE_PIDFD;
+		args.flags = always;
 		pid = syscall(SYS_clone3, &args, sizeof(args));
 	}
 	if (pid == 0)
@@ -157,7 +159,7 @@ int vm_proc_spawn(struct vm_proc *p, const char *dir, const struct vm_child *chi
 }
 
 int vm_proc_start(struct vm_proc *p, const char *dir, const struct vm_spec *spec, const char *disk,
-	int in, int out, char *err, size_t err_size)
+	int in, int out, int cgroup, char *err, size_t err_size)
 {
 	char program[320], *argv[VM_SPEC_WORDS];
 	const char *words[VM_SPEC_WORDS];
@@ -172,7 +174,9 @@ int vm_proc_start(struct vm_proc *p, const char *dir, const struct vm_spec *spec
 		if (!argv[i])
 			break;
 	}
-	const struct vm_child child = { .program = program, .argv = words, .in = in, .out = out };
+	const struct vm_child child = {
+		.program = program, .argv = words, .in = in, .out = out, .cgroup = cgroup
+	};
 	return vm_proc_spawn(p, dir, &child, err, err_size);
 }
 

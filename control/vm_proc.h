@@ -24,6 +24,7 @@ struct vm_child {
 	int in, out; // -1: /dev/null; the log
 	const int *fds; // which it has as 3, 4, ...
 	unsigned n_fds;
+	int cgroup; // where it begins; 0: where insulad is
 	uint32_t user; // and group; 0: what insulad is
 	bool apart; // in network and IPC namespaces of its own, too, and without new privileges
 };
@@ -33,9 +34,10 @@ struct vm_child {
 int vm_proc_spawn(struct vm_proc *p, const char *dir, const struct vm_child *child, char *err,
 	size_t err_size);
 // The machine: starts it, in a PID namespace of its own where that can be had, with these for
-// standard input and output. disk: the words for its own disk, or NULL. As vm_proc_spawn.
+// standard input and output. disk: the words for its own disk, or NULL; cgroup as in vm_child. As
+// vm_proc_spawn.
 int vm_proc_start(struct vm_proc *p, const char *dir, const struct vm_spec *spec, const char *disk,
-	int in, int out, char *err, size_t err_size);
+	int in, int out, int cgroup, char *err, size_t err_size);
 // The one that is there. 0; -ESRCH: there is none; -errno with a sentence in err.
 int vm_proc_adopt(struct vm_proc *p, const char *dir, char *err, size_t err_size);
 // After its death, as process_reap.

@@ -278,7 +278,13 @@ static int spawn(struct vm *vm, const int fds[N_FDS], char *err, size_t err_size
 		return r;
 	path_of(vm, "own/ready", ready, sizeof(ready));
 	snprintf(dir, sizeof(dir), "%s.disk", vm->dir);
-	return vm_proc_spawn(&vm->storage.proc, dir, &child, err, err_size);
+	child.cgroup = cgroup_get(&vm->all->cgroups, vm->id, &vm->limits, err, err_size);
+	if (child.cgroup < 0)
+		return child.cgroup;
+	r = vm_proc_spawn(&vm->storage.proc, dir, &child, err, err_size);
+	if (child.cgroup > 0)
+		close(child.cgroup);
+	return r;
 }
 
 int vm_storage_start(struct vm *vm, char *err, size_t err_size)

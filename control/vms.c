@@ -138,6 +138,7 @@ int vms_new(struct daemon *d, struct vms **ret_vms, char *err, size_t err_size)
 		return log_reason(-ENOMEM, err, err_size, "out of memory");
 	all->d = d;
 	all->held = true; // until it is known what is desired
+	cgroups_open(&all->cgroups, d->run.path);
 	r = vm_logs_new(d->loop, &all->logs);
 	if (r < 0)
 		log_reason(r, err, err_size, "inotify: %s", strerror(-r));
@@ -316,6 +317,8 @@ static void take_desired(
 	vm->user_data = in->instance->user_data ? strdup(in->instance->user_data) : NULL;
 	vm->restart = in->instance->restart;
 	vm->stop_timeout_s = in->instance->stop_timeout_s;
+	vm->limits = (struct cgroup_limits){ .cpus = in->instance->cpus,
+		.memory_mib = in->instance->memory_mib };
 	vm->has_own_disk = in->instance->image[0] != '\0';
 	vm->desired = spec.text && !in->instance->user_data == !vm->user_data;
 }

@@ -26,7 +26,7 @@ void vms_describe(struct vms *all, const struct desired_instance *in, json_t *o)
 {
 	static const char *const wants[VM_WANT_COUNT] = { "started", "stopped", "paused" };
 	const struct vm *vm = in->id ? find(all, in->id) : NULL;
-	char path[160];
+	char path[448];
 
 	if (!vm) {
 		json_object_set_new(o, "state", json_string(in->id ? "failed" : "external"));
@@ -48,6 +48,9 @@ void vms_describe(struct vms *all, const struct desired_instance *in, json_t *o)
 		json_object_set_new(o, "trouble", json_string(vm->trouble));
 	else if (vm->last_failure[0])
 		json_object_set_new(o, "last_failure", json_string(vm->last_failure));
+	cgroup_path(&all->cgroups, vm->id, path, sizeof(path));
+	if (path[0] && vm_has_process(vm))
+		json_object_set_new(o, "cgroup", json_string(path));
 	snprintf(path, sizeof(path), "%s/console.sock", vm->dir);
 	json_object_set_new(o, "console", json_string(path));
 	json_object_set_new(o, "terminals", json_integer(vm_console_n_clients(vm->console)));

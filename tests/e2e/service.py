@@ -12,7 +12,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import outer
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-EXPECTED = ["started: insulad 1, switch 1", "killed: insulad 2, switch 1",
+GUESTS = "guests: cpu io memory pids, 0 in it, sleep beside them"
+EXPECTED = ["started: insulad 1, switch 1", GUESTS, "killed: insulad 2, switch 1", GUESTS,
             "stopped: insulad none, switch 1", "started again: insulad 3, switch 1",
             "insula stop: insulad none, switch none"]
 

@@ -13,11 +13,16 @@ begin()
 	mount -t cgroup2 cgroup2 /sys/fs/cgroup
 	sed "s#^ExecStart=.*#ExecStart=$build/control/insulad#" "$build/control/insulad.service" \
 		>/run/systemd/system/insulad.service
+	cp "$build/../control/insula-guests.service" /run/systemd/system/
+	mkdir -p /run/systemd/system/insula-guests.service.d
+	printf '[Unit]\nDefaultDependencies=no\n' \
+		>/run/systemd/system/insula-guests.service.d/lab.conf
 	# What else a machine starts first is not what this is about.
 	cat >/run/systemd/system/insulad.service.d/lab.conf <<-EOF
 		[Unit]
 		DefaultDependencies=no
 		Wants=
+		Wants=insula-guests.service
 		[Service]
 		Environment=INSULA_SWITCH=$build/vswitch/insula-switch
 		Environment=INSULA_RUN_DIR=$INSULA_RUN_DIR INSULA_STATE_DIR=$INSULA_STATE_DIR
@@ -56,6 +61,15 @@ tell()
 	echo "$text, switch $nth"
 }
 
+# What insulad gives to the groups of guests, and who else is there.
+guests()
+{
+	local group=/sys/fs/cgroup/system.slice/insula-guests.service
+	echo "guests: $(tr ' ' '\n' <$group/cgroup.subtree_control | sort | xargs)," \
+		"$(wc -l <$group/cgroup.procs) in it," \
+		"$(ps -o comm= -p "$(xargs <$group/keeper/cgroup.procs)") beside them"
+}
+
 # Waits until insulad answers and has a switch that runs.
 answers()
 {
@@ -69,9 +83,11 @@ lab()
 	systemctl start insulad
 	answers
 	tell started
+	guests
 	kill -9 "$(systemctl show -p MainPID --value insulad)"
 	answers
 	tell killed
+	guests
 	systemctl stop insulad
 	tell stopped
 	systemctl start insulad
