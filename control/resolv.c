@@ -13,6 +13,12 @@ static bool is_loopback(be32 a)
 	return (ntohl(a) >> 24) == 127;
 }
 
+// RFC 1122 §3.2.1.3: not "this network", multicast, reserved or broadcast.
+static bool is_host(be32 a)
+{
+	return ntohl(a) >> 24 != 0 && ntohl(a) >> 28 < 0xe;
+}
+
 // One line without its end.
 static void parse_line(
 	const char *line, size_t size, be32 dns[POLICY_MAX_DNS], unsigned *n, bool *stub)
@@ -36,7 +42,7 @@ static void parse_line(
 	text[k] = 0;
 	if (strcmp(text, "::1") == 0)
 		*stub = true;
-	if (inet_pton(AF_INET, text, &a) != 1 || a == 0)
+	if (inet_pton(AF_INET, text, &a) != 1 || !is_host(a))
 		return;
 	if (is_loopback(a)) {
 		*stub = true;
@@ -69,7 +75,7 @@ static unsigned read_file(const char *path, be32 ret_dns[POLICY_MAX_DNS], bool *
 {
 	char text[16384];
 	size_t size = 0;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); // it may be a FIFO
 
 	*ret_stub = false;
 	if (fd < 0)
@@ -81,6 +87,9 @@ static unsigned read_file(const char *path, be32 ret_dns[POLICY_MAX_DNS], bool *
 		size += (size_t)n;
 	}
 	close(fd);
+	if (size == sizeof(text)) // of a longer one, whole lines
+		while (size > 0 && text[size - 1] != '\n')
+			size--;
 	return resolv_parse(text, size, ret_dns, ret_stub);
 }
 

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
 #include "control/resolv.h"
@@ -32,6 +33,7 @@ static void test_lines(void **state)
 	assert_int_equal(parse("nameserver"), 0);
 	assert_int_equal(parse("nameserver \n"), 0);
 	assert_int_equal(parse("nameserver 0.0.0.0\nnameserver 300.1.1.1\n"), 0);
+	assert_int_equal(parse("nameserver 224.0.0.1\nnameserver 255.255.255.255\n"), 0);
 }
 
 static void test_loopback_is_never_given(void **state)
@@ -67,12 +69,34 @@ static void test_behind_the_stub(void **state)
 	unlink(upstream);
 }
 
+// What is no file of lines is none; of one that is too long, no line is cut short.
+static void test_odd_files(void **state)
+{
+	char conf[] = "/tmp/insula-resolv-XXXXXX", fifo[] = "/tmp/insula-resolv-XXXXXX";
+	static char text[16384 + 32];
+	const char server[] = "\nnameserver 10.1.1.123\n";
+
+	memset(text, '#', sizeof(text));
+	memcpy(text, "nameserver 192.0.2.8\n", 21);
+	memcpy(text + 16384 - sizeof(server) + 4, server, sizeof(server));
+	write_file(conf, text);
+	assert_int_equal(resolv_host(conf, conf, dns), 1);
+	assert_int_equal(dns[0], inet_addr("192.0.2.8"));
+	unlink(conf);
+	assert_int_equal(close(mkstemp(fifo)), 0);
+	assert_int_equal(unlink(fifo), 0);
+	assert_int_equal(mkfifo(fifo, 0600), 0);
+	assert_int_equal(resolv_host(fifo, fifo, dns), 0);
+	unlink(fifo);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_lines),
 		cmocka_unit_test(test_loopback_is_never_given),
 		cmocka_unit_test(test_behind_the_stub),
+		cmocka_unit_test(test_odd_files),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
