@@ -139,15 +139,19 @@ static bool switch_user(const struct vhost_watch *w, struct stat *ret_st)
 	return stat(folder, ret_st) == 0;
 }
 
-static bool may_enter(const char *folder, const struct stat *user)
+// What lets the user into the folder, as chmod has it; NULL: it may, or an ACL has to be asked.
+static const char *way_in(const char *folder, const struct stat *user)
 {
 	struct stat st;
 
-	if (stat(folder, &st) < 0 || getxattr(folder, ACL_NAME, NULL, 0) > 0)
-		return true;
-	return st.st_mode & (st.st_uid == user->st_uid          ? S_IXUSR
-				    : st.st_gid == user->st_gid ? S_IXGRP
-								: S_IXOTH);
+	if (stat(folder, &st) < 0 || !S_ISDIR(st.st_mode) ||
+		getxattr(folder, ACL_NAME, NULL, 0) > 0)
+		return NULL;
+	if (st.st_uid == user->st_uid)
+		return st.st_mode & S_IXUSR ? NULL : "u+x";
+	if (st.st_gid == user->st_gid)
+		return st.st_mode & S_IXGRP ? NULL : "g+x";
+	return st.st_mode & S_IXOTH ? NULL : "o+x";
 }
 
 bool vhost_watch_blocked(const struct vhost_watch *w, const struct port *p, char *text, size_t size)
@@ -160,12 +164,13 @@ bool vhost_watch_blocked(const struct vhost_watch *w, const struct port *p, char
 	for (const char *at = port_spec_of(p)->arg; (at = strchr(at + 1, '/')) != NULL;) {
 		snprintf(folder, sizeof(folder), "%.*s", (int)(at - port_spec_of(p)->arg),
 			port_spec_of(p)->arg);
-		if (may_enter(folder, &user))
+		const char *way = way_in(folder, &user);
+		if (!way)
 			continue;
 		snprintf(text, size,
-			"the switch's user, %u, may not enter %s: `chmod o+x %s`, or have the "
-			"socket elsewhere",
-			user.st_uid, folder, folder);
+			"the switch's user, %u, may not enter %s: `chmod %s %s`, or have "
+			"the socket elsewhere",
+			user.st_uid, folder, way, folder);
 		return true;
 	}
 	return false;
