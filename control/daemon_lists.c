@@ -7,6 +7,7 @@
 #include <string.h>
 #include "control/daemon_internal.h"
 #include "control/describe.h"
+#include "control/packet_socket.h"
 #include "control/tap_care.h"
 #include "control/vhost_watch.h"
 #include "vswitch/drop.h"
@@ -60,6 +61,21 @@ static void take_up(void *arg, const struct proto_port_entry *e)
 	p->sleepless = e->sleepless && !d->proc.settings.poll;
 }
 
+// A packet port's interface, whatever has passed lately; NULL: it is well, or of another kind.
+static const char *why_down(const struct port *p)
+{
+	return port_spec_of(p)->kind == PROTO_PORT_PACKET && p->n_fds
+		       ? packet_socket_why_down(p->fds[0])
+		       : NULL;
+}
+
+static bool is_up(const struct port *p)
+{
+	if (port_spec_of(p)->kind == PROTO_PORT_PACKET)
+		return !why_down(p);
+	return p->up && !p->set_down;
+}
+
 // What is no trouble, but good to know of a port that the switch has, in text if it takes more than
 // a constant; NULL: nothing.
 static const char *note_of(const struct daemon *d, const struct port *p, char *text, size_t size)
@@ -67,6 +83,8 @@ static const char *note_of(const struct daemon *d, const struct port *p, char *t
 	if (p->sleepless)
 		return "its driver has no rx interrupts: a worker polls it all the time, and takes "
 		       "a processor";
+	if (why_down(p))
+		return why_down(p);
 	if (!p->in_switch || p->up || port_spec_of(p)->kind != PROTO_PORT_VHOST)
 		return NULL;
 	return vhost_watch_blocked(d->vhost_watch, p, text, size)
@@ -84,7 +102,7 @@ static void put_runtime(const struct daemon *d, json_t *o, const struct port *p,
 	json_object_set_new(o, "state",
 		json_string(!p || p->broken           ? "broken"
 			    : !p->in_switch || !heard ? "waiting"
-			    : p->up && !p->set_down   ? "up"
+			    : is_up(p)                ? "up"
 						      : "down"));
 	if (p && p->n_want) {
 		port_spec_describe(port_spec_of(p), device, sizeof(device));

@@ -7,6 +7,7 @@
 #include <linux/if_packet.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include "control/log.h"
@@ -186,4 +187,16 @@ int packet_socket_ifname(int fd, char ret_ifname[IFNAMSIZ])
 	if (r < 0)
 		return r;
 	return if_indextoname((unsigned)ifindex, ret_ifname) ? 0 : -ENODEV;
+}
+
+const char *packet_socket_why_down(int fd)
+{
+	struct ifreq request = { 0 };
+
+	// The switch's own socket would say so only when it has something to send.
+	if (packet_socket_ifname(fd, request.ifr_name) < 0 || ioctl(fd, SIOCGIFFLAGS, &request) < 0)
+		return "its interface is gone";
+	if (!(request.ifr_flags & IFF_UP))
+		return "its interface is set down";
+	return request.ifr_flags & IFF_RUNNING ? NULL : "its interface has no carrier";
 }

@@ -37,6 +37,9 @@ bool packet_link_parse(const char *text, struct packet_link *ret_link);
 
 // The interface of a packet socket. 0 or -errno, as below.
 int packet_socket_ifindex(int fd, int *ret_ifindex);
+// Whether the interface of a packet socket is set up, and hears somebody at the other end: then
+// NULL, else what it is instead.
+const char *packet_socket_why_down(int fd);
 // The name that the interface of a packet socket has now. 0, -ENODEV when it was deleted or moved
 // away, or another -errno.
 int packet_socket_ifname(int fd, char ret_ifname[IFNAMSIZ]);

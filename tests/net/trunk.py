@@ -322,6 +322,27 @@ def test_moved_trunk(bench):
     assert labs.drops(bench.lab, "lab")["vlan_not_allowed"] > before
 
 
+# What the interface is, whether or not anything has passed since: nothing does here.
+def test_link(bench):
+    far = "insdemo-far-metro"
+
+    def shown():
+        row = next(p for p in bench.lab.list("port") if p["name"] == "metro")
+        return row["state"], row.get("note", "")
+
+    quiet = ("sysctl", "-q", "net.ipv6.conf.all.disable_ipv6=1")
+    netns.run(*quiet)
+    netns.run(*netns.inside(far), *quiet)
+    assert shown() == ("up", ""), shown()
+    netns.ip(far, "link", "set", "eth0", "down")
+    assert shown() == ("down", "its interface has no carrier"), shown()
+    netns.ip(far, "link", "set", "eth0", "up")
+    netns.ip("", "link", "set", "ins-metro", "down")
+    assert shown() == ("down", "its interface is set down"), shown()
+    netns.ip("", "link", "set", "ins-metro", "up")
+    assert shown() == ("up", ""), shown()
+
+
 def main():
     with TrunkLab() as lab:
         return labs.run_cases(globals(), Bench(lab))
