@@ -25,8 +25,9 @@ test_pkgs="clang libclang-rt-14-dev dpdk-dev ethtool curl python3-scapy tshark i
 	busybox-static e2fsprogs xfsprogs mmdebstrap binutils valgrind openvswitch-switch-dpdk"
 # dev fuzz --afl and --coverage.
 fuzz_pkgs="clang libclang-rt-14-dev llvm afl++"
-# Peers of the benchmarks; where the cycles go.
-bench_pkgs="dpdk-dev ethtool openvswitch-switch-dpdk kea-dhcp4-server kea-admin binutils linux-perf"
+# Peers of the benchmarks, the outer machine; where the cycles go.
+bench_pkgs="dpdk-dev ethtool openvswitch-switch-dpdk kea-dhcp4-server kea-admin binutils linux-perf
+	qemu-system-x86 qemu-system-data busybox-static"
 
 policy=/usr/sbin/policy-rc.d
 mark="# insula-dev-deps: removed when the installation ends"

@@ -13,6 +13,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(HERE), "lib"))
 
 # pylint: disable=wrong-import-position
 import figures_apply
+import figures_boot
 import figures_dhcp
 import figures_replay
 import figures_tap
@@ -25,7 +26,7 @@ import netns
 with open(os.path.join(HERE, "goals.json"), encoding="ascii") as goals:
     GOALS = json.load(goals)
 MODULES = (figures_vhost, figures_tap, figures_wake, figures_apply, figures_dhcp, figures_replay,
-           figures_vmm)
+           figures_vmm, figures_boot)
 
 
 class Bench:
