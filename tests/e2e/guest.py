@@ -117,16 +117,20 @@ class Guest(Agent):
             self._socket = None
             time.sleep(0.1)
 
-    # Its boot's id and its uptime in s; None if it does not answer.
+    # Its boot's id, its uptime in s, its processors and its nic's rings; None if it is silent.
     def about(self, seconds=3):
         found = self.start("about")(seconds)
-        return found and (found[0], float(found[1]))
+        return found and (found[0], float(found[1]), int(found[2]), int(found[3]))
 
     # Waits until it answers, in another boot than `former`, and has its lease.
     def wait_boot(self, former=None):
         boot = wait(f"{self.name} is up", lambda: (a := self.about()) and a[0] != former and a, 120)
         wait(f"{self.name} has its address", self.lease)
         return boot[0]
+
+    # What it said so far is of a boot that ends.
+    def forget(self):
+        self.lines = []
 
     def lease(self):
         found = [m[1].split() for m in map(LEASE.search, self.lines) if m]

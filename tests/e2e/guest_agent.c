@@ -283,6 +283,7 @@ static const struct verb {
 	{ "probe", 4, probe },
 	{ "seen", 1, tell_seen },
 	{ "send", 4, guest_send },
+	{ "stop", 1, guest_stop },
 	{ "got", 1, guest_got },
 	{ "offloads", 1, guest_offloads },
 	{ "about", 0, guest_about },

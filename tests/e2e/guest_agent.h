@@ -35,8 +35,12 @@ void guest_serve(uint16_t port, void *(*run)(void *));
 
 void *guest_hear_streams(void *arg); // a thread's
 
-// "send ADDRESS LABEL KIB RATE": RATE KiB/s at most. Answers "BYTES HASH", or why it broke.
+// "send ADDRESS LABEL KIB RATE": at most RATE KiB/s, until there are KIB or it is stopped. Answers
+// "BYTES HASH", or why it broke.
 void guest_send(const char *number, char *const *words);
+
+// "stop LABEL": one that is sent. Answers at once.
+void guest_stop(const char *number, char *const *words);
 
 // "got LABEL": what has come: "BYTES HASH PEER STATE", STATE open, whole, broken or none.
 void guest_got(const char *number, char *const *words);
@@ -53,7 +57,7 @@ int guest_lease(const char *event);
 // "offloads 0|1": eth0's, off or on, as far as they go. Answers which are on.
 void guest_offloads(const char *number, char *const *words);
 
-// "about": answers "BOOT UPTIME".
+// "about": answers "BOOT UPTIME PROCESSORS RINGS".
 void guest_about(const char *number, char *const *words);
 
 // "reboot", "off", "panic": no answer.

@@ -31,7 +31,7 @@ static int ask_link(unsigned long request, const char *name, void *what)
 	if (request == SIOCETHTOOL)
 		r.ifr_data = what;
 	else if (request == SIOCSIFFLAGS)
-		r.ifr_flags = IFF_UP | IFF_RUNNING;
+		r.ifr_flags = what ? *(short *)what : IFF_UP | IFF_RUNNING;
 	else
 		memcpy(&r.ifr_addr, what, sizeof(r.ifr_addr));
 	int status = ioctl(fd, request, &r);
@@ -187,23 +187,47 @@ static void first_word(const char *path, char *ret_word)
 		fclose(f);
 }
 
+static int rings_of_nic(void)
+{
+	DIR *dir = opendir("/sys/class/net/" NIC "/queues");
+	int n = 0;
+
+	for (struct dirent *e; dir && (e = readdir(dir)) != NULL;)
+		n += e->d_name[0] != '.';
+	if (dir)
+		closedir(dir);
+	return n;
+}
+
 void guest_about(const char *number, char *const *words)
 {
 	char boot[64], uptime[64];
 
 	first_word("/proc/sys/kernel/random/boot_id", boot);
 	first_word("/proc/uptime", uptime);
-	guest_say("@%s %s %s", number, boot, uptime);
+	guest_say("@%s %s %s %ld %d", number, boot, uptime, sysconf(_SC_NPROCESSORS_ONLN),
+		rings_of_nic());
+}
+
+// The NIC goes down first, as in any distribution. Linux that breaks its virtio rings at its end
+// and lacks "virtio_ring: fix infinite loop in virtnet_poll_cleantx when device is broken"
+// (0d0eff39ceb3; 6.1.192 does) may else lock up: the loop waits for what a broken ring never gives.
+static void end(int how)
+{
+	short down = 0;
+
+	ask_link(SIOCSIFFLAGS, NIC, &down);
+	reboot(how);
 }
 
 void guest_reboot(const char *number, char *const *words)
 {
-	reboot(RB_AUTOBOOT);
+	end(RB_AUTOBOOT);
 }
 
 void guest_off(const char *number, char *const *words)
 {
-	reboot(RB_POWER_OFF);
+	end(RB_POWER_OFF);
 }
 
 void guest_panic(const char *number, char *const *words)

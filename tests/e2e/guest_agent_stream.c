@@ -24,7 +24,10 @@ static struct stream {
 	const char *state;
 } streams[MAX_STREAMS]; // each its thread's; told of as they are
 static unsigned n_streams;
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; // of n_streams
+static char stopped[MAX_STREAMS][GUEST_WORD];
+static unsigned n_stopped;
+// Of the two numbers; what is below them stays.
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 // FNV-1a, 64 bits.
 static uint64_t hash_of(uint64_t hash, const uint8_t *b, size_t n)
@@ -83,16 +86,37 @@ void guest_got(const char *number, char *const *words)
 		(unsigned long long)s.hash, s.peer[0] ? s.peer : "-", s.state);
 }
 
-// At most RATE KiB/s. Each block is random anew; a stream that arrives in another order, or a part
-// of it twice, has another hash.
-static bool pour(int fd, int64_t kib, int64_t rate, uint64_t *ret_bytes, uint64_t *ret_hash)
+void guest_stop(const char *number, char *const *words)
 {
+	pthread_mutex_lock(&lock);
+	if (n_stopped < MAX_STREAMS)
+		snprintf(stopped[n_stopped++], GUEST_WORD, "%s", words[0]);
+	pthread_mutex_unlock(&lock);
+	guest_say("@%s", number);
+}
+
+static bool is_stopped(const char *label)
+{
+	bool found = false;
+
+	pthread_mutex_lock(&lock);
+	for (unsigned i = 0; i < n_stopped; i++)
+		found |= strcmp(stopped[i], label) == 0;
+	pthread_mutex_unlock(&lock);
+	return found;
+}
+
+// Each block is random anew: what arrives in another order, or a part of it twice, has another
+// hash.
+static bool pour(
+	int fd, const char *label, char *const *limits, uint64_t *ret_bytes, uint64_t *ret_hash)
+{
+	int64_t kib = atoll(limits[0]), rate = atoll(limits[1]), begin = guest_now_ms();
 	uint8_t *b = malloc(BLOCK);
-	int64_t begin = guest_now_ms();
 	bool good = true;
 
 	*ret_hash = HASH_BEGIN;
-	while (good && (int64_t)*ret_bytes < kib * 1024) {
+	while (good && (int64_t)*ret_bytes < kib * 1024 && !is_stopped(label)) {
 		int64_t early = begin + (int64_t)*ret_bytes * 1000 / 1024 / rate - guest_now_ms();
 
 		if (early > 0)
@@ -119,8 +143,8 @@ void guest_send(const char *number, char *const *words)
 	// The far end closes when it has read everything.
 	if (connect(fd, (struct sockaddr *)&to, sizeof(to)) == 0 &&
 		send(fd, label, sizeof(label), MSG_NOSIGNAL) == sizeof(label) &&
-		pour(fd, atoll(words[2]), atoll(words[3]), &bytes, &hash) &&
-		shutdown(fd, SHUT_WR) == 0 && recv(fd, &end, 1, 0) == 0)
+		pour(fd, label, words + 2, &bytes, &hash) && shutdown(fd, SHUT_WR) == 0 &&
+		recv(fd, &end, 1, 0) == 0)
 		guest_say("@%s %llu %016llx", number, (unsigned long long)bytes,
 			(unsigned long long)hash);
 	else

@@ -18,7 +18,7 @@ import outer
 MODULES = ("virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci",
            "failover", "net_failover", "virtio_net", "pvpanic", "pvpanic-mmio", "evdev", "button")
 GUEST_MIB, GUESTS = 128, 4
-SECONDS = 300
+SECONDS = 480
 
 
 # Unpacked, in hugepages: a guest is up after 10 s instead of 40, under emulation in emulation.

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 # beside: yes
-# timeout: 420
+# timeout: 600
 # See instances.py and instances_inside.py.
 set -euo pipefail
 cd "$(dirname "$0")"

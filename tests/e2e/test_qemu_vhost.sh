@@ -18,4 +18,4 @@ busybox --list 2>/dev/null | grep -x insmod >/dev/null ||
 	skip "busybox with insmod is missing: apt-get install busybox-static"
 kernel=$("$here/../lib/guest_kernel.sh") || skip "$kernel"
 exec /usr/bin/python3 "$here/../lib/sandbox.py" \
-	/usr/bin/python3 "$here/linux_guest.py" "$kernel" qemu
+	/usr/bin/python3 "$here/linux_guest.py" "$kernel"
