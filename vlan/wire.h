@@ -130,9 +130,27 @@ struct icmp_hdr {
 	be16 seq;
 } WIRE_PACKED;
 
+// All of it in one word: the low 48 bits, as it lies in memory on a little-endian machine.
+static inline uint64_t mac_bits(const struct mac *m)
+{
+	uint32_t head;
+	uint16_t tail;
+
+	memcpy(&head, m->b, sizeof(head));
+	memcpy(&tail, m->b + sizeof(head), sizeof(tail));
+	return head | (uint64_t)tail << 32;
+}
+
 static inline bool mac_equal(const struct mac *a, const struct mac *b)
 {
-	return memcmp(a, b, sizeof(*a)) == 0;
+	uint32_t head_a, head_b;
+	uint16_t tail_a, tail_b;
+
+	memcpy(&head_a, a->b, sizeof(head_a));
+	memcpy(&head_b, b->b, sizeof(head_b));
+	memcpy(&tail_a, a->b + sizeof(head_a), sizeof(tail_a));
+	memcpy(&tail_b, b->b + sizeof(head_b), sizeof(tail_b));
+	return ((head_a ^ head_b) | (uint32_t)(tail_a ^ tail_b)) == 0;
 }
 
 static inline bool mac_is_multicast(const struct mac *m)
@@ -147,7 +165,12 @@ static inline bool mac_is_broadcast(const struct mac *m)
 
 static inline bool mac_is_zero(const struct mac *m)
 {
-	return (m->b[0] | m->b[1] | m->b[2] | m->b[3] | m->b[4] | m->b[5]) == 0;
+	uint32_t head;
+	uint16_t tail;
+
+	memcpy(&head, m->b, sizeof(head));
+	memcpy(&tail, m->b + sizeof(head), sizeof(tail));
+	return (head | tail) == 0;
 }
 
 static inline uint32_t ipv4_mask(unsigned prefix_len)
@@ -216,14 +239,20 @@ static inline be16 csum_finish(uint32_t sum)
 // Whether the checksum of a header without options is right.
 static inline bool ipv4_csum_is_right(const struct ipv4_hdr *ip)
 {
-	uint32_t w[5];
-	uint64_t sum;
+	uint64_t sum = (uint64_t)ip->src + ip->dst;
+	uint32_t w;
 
-	static_assert(sizeof(w) == sizeof(*ip), "all of it is summed");
-	memcpy(w, ip, sizeof(w));
-	sum = (uint64_t)w[0] + w[1] + w[2] + w[3] + w[4];
-	sum = (sum & 0xffff) + (sum >> 16);
-	return csum_finish((uint32_t)sum) == 0;
+	static_assert(offsetof(struct ipv4_hdr, src) == 3 * sizeof(w), "all of it is summed");
+	for (size_t at = 0; at < 3 * sizeof(w); at += sizeof(w)) {
+		memcpy(&w, (const uint8_t *)ip + at, sizeof(w));
+		sum += w;
+	}
+	// At any width the carry comes round (RFC 1071 §2). Each half is added to the other: the
+	// upper one gets the carry of the lower, and its own is the lower's.
+	sum += sum >> 32 | sum << 32;
+	w = (uint32_t)(sum >> 32);
+	w += w >> 16 | w << 16;
+	return w >> 16 == 0xffff; // no header sums up to nothing but zeros
 }
 
 // RFC 1624, equation 3: the checksum after 16 bits changed from `from` to `to`.

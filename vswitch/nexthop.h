@@ -62,8 +62,8 @@ static inline struct nexthop *nexthop_get(struct nexthop_table *t, uint32_t id)
 	uint32_t i = id & NEXTHOP_INDEX_MASK;
 
 	// acquire: pairs with the release in make(), an id read from a session may be newer than we
-	// are
-	if (id == NEXTHOP_NONE || (id & ~(uint32_t)NEXTHOP_INDEX_MASK) != t->epoch ||
+	// are. NEXTHOP_NONE has an index that no entry has.
+	if ((id & ~(uint32_t)NEXTHOP_INDEX_MASK) != t->epoch ||
 		i >= atomic_load_explicit(&t->n, memory_order_acquire))
 		return NULL;
 	return &t->entries[i];
@@ -85,14 +85,21 @@ void nexthop_each(struct nexthop_table *t, void (*fn)(void *arg, struct nexthop 
 
 static inline uint64_t nexthop_pack(uint32_t port, const struct mac *mac)
 {
-	uint64_t w = 0;
+	return mac_bits(mac) | (uint64_t)port << 48;
+}
 
-	memcpy(&w, mac, sizeof(*mac)); // little-endian: the low 48 bits
-	return w | (uint64_t)port << 48;
+static inline uint16_t nexthop_port(uint64_t where)
+{
+	return (uint16_t)(where >> 48);
+}
+
+static inline bool nexthop_is_mac(uint64_t where, const struct mac *mac)
+{
+	return (where ^ mac_bits(mac)) << 16 == 0;
 }
 
 static inline void nexthop_unpack(uint64_t where, uint32_t *ret_port, struct mac *ret_mac)
 {
-	memcpy(ret_mac, &where, sizeof(*ret_mac));
+	memcpy(ret_mac, &where, sizeof(*ret_mac)); // little-endian: the low 48 bits
 	*ret_port = (uint32_t)(where >> 48);
 }

@@ -7,25 +7,26 @@
 #include "vswitch/session_table.h"
 
 const struct stage pipeline[] = {
-	{ "parse", stage_parse, false }, // walk the headers once, check every length
-	{ "vlan_ingress", stage_vlan_ingress, false }, // port -> segment, zone; tags off
-	{ "guard", stage_guard, false }, // source MAC, addresses, ARP belong to the port
-	{ "service", stage_service, false }, // ARP, DHCP, ICMP to the gateway: answered here
-	{ "session", stage_session, false }, // one lookup: a hit passes by all that decides
-	{ "icmp_error", stage_icmp_error, true }, // belongs to the session it quotes
-	{ "policy", stage_policy, true }, // may this begin?
-	{ "route", stage_route, false }, // through the gateway: SNAT, next hop
-	{ "forward", stage_forward, true }, // inside the segment: forwarding database
-	{ "new_session", stage_new_session, true }, // remember the verdict
-	{ "rewrite", stage_rewrite, false }, // NAT, TTL, MACs
-	{ "vlan_egress", stage_vlan_egress, false }, // tags on
-	{ "tx", stage_tx, false }, // offloads the far end lacks; send
+	{ "parse", stage_parse, STAGE_ALL }, // walk the headers once, check every length
+	{ "vlan_ingress", stage_vlan_ingress, STAGE_ALL }, // port -> segment, zone; tags off
+	{ "guard", stage_guard, STAGE_ALL }, // source MAC, addresses, ARP belong to the port
+	{ "service", stage_service, STAGE_ALL }, // ARP, DHCP, ICMP to the gateway: answered here
+	{ "session", stage_session, STAGE_ALL }, // one lookup: a hit passes by all that decides
+	{ "icmp_error", stage_icmp_error, STAGE_UNDECIDED }, // belongs to the session it quotes
+	{ "policy", stage_policy, STAGE_UNDECIDED }, // may this begin?
+	{ "route", stage_route, STAGE_ROUTED }, // through the gateway: SNAT, next hop
+	{ "forward", stage_forward, STAGE_UNDECIDED }, // inside the segment: forwarding database
+	{ "new_session", stage_new_session, STAGE_UNDECIDED }, // remember the verdict
+	{ "rewrite", stage_rewrite, STAGE_ROUTED }, // NAT, TTL, MACs
+	{ "vlan_egress", stage_vlan_egress, STAGE_ALL }, // tags on
+	{ "tx", stage_tx, STAGE_ALL }, // offloads the far end lacks; send
 };
 const unsigned pipeline_n_stages = sizeof(pipeline) / sizeof(pipeline[0]);
 
 void pipeline_run(struct worker *w, struct burst *b)
 {
 	b->settled = false;
+	b->routed = false;
 	for (unsigned i = 0; i < pipeline_n_stages; i++)
 		if (stage_concerns(&pipeline[i], b))
 			pipeline[i].run(w, b);

@@ -11,14 +11,21 @@ struct burst {
 	const struct policy *policy; // in force for this burst
 	uint64_t now_ns;
 	bool settled; // sessions decided every packet, and know where it goes
+	bool routed; // and take some through the gateway
 	uint16_t n;
 	struct rte_mbuf *pkts[BURST_MAX];
+};
+
+enum stage_scope { // which packets it does something to
+	STAGE_ALL,
+	STAGE_UNDECIDED, // those that no session has decided
+	STAGE_ROUTED, // those, and what goes through the gateway
 };
 
 struct stage {
 	const char *name;
 	void (*run)(struct worker *w, struct burst *b);
-	bool decides; // does nothing to a packet whose session has decided it
+	enum stage_scope scope;
 };
 
 extern const struct stage pipeline[];
@@ -27,7 +34,8 @@ extern const unsigned pipeline_n_stages;
 // Whether the stage has anything to do: a burst of nothing but hits passes by those that decide.
 static inline bool stage_concerns(const struct stage *s, const struct burst *b)
 {
-	return b->n && !(s->decides && b->settled);
+	return b->n &&
+	       (!b->settled || s->scope == STAGE_ALL || (s->scope == STAGE_ROUTED && b->routed));
 }
 
 // Runs a burst through every stage; all its packets are gone afterwards.
@@ -59,18 +67,18 @@ typedef enum drop_reason (*packet_fn)(struct worker *w, struct burst *b, struct 
 static inline __attribute__((always_inline)) void burst_filter(
 	struct worker *w, struct burst *b, packet_fn check)
 {
-	uint16_t n = b->n, kept = 0;
+	size_t n = b->n, kept = 0;
 
-	for (uint16_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < n; i++) {
 		struct rte_mbuf *m = b->pkts[i];
 		enum drop_reason r = check(w, b, m);
 
-		if (r == DROP_NONE)
+		if (likely(r == DROP_NONE))
 			b->pkts[kept++] = m;
 		else if (r != PACKET_CONSUMED)
 			worker_drop(w, m, r);
 	}
-	b->n = kept;
+	b->n = (uint16_t)kept;
 }
 
 static inline struct eth_hdr *packet_eth(struct rte_mbuf *m)

@@ -106,14 +106,11 @@ static enum drop_reason to_nexthop(struct worker *w, struct burst *b, struct rte
 	enum drop_reason r = DROP_NONE;
 	uint64_t where, src;
 	uint32_t port;
-	struct mac mac;
 
 	if (!nh)
-		return p->flags & PACKET_ROUTED ? DROP_TX_NO_PORT : DROP_NONE;
-	if (p->flags & PACKET_ROUTED) {
-		src = atomic_load_explicit(&nh->src_mac, memory_order_relaxed);
-		nexthop_unpack(src, &port, &packet_eth(m)->src);
-	}
+		return DROP_TX_NO_PORT;
+	src = atomic_load_explicit(&nh->src_mac, memory_order_relaxed);
+	nexthop_unpack(src, &port, &packet_eth(m)->src);
 	if (nh->kind == NEXTHOP_NEIGHBOUR) {
 		p->out_port = (uint16_t)nh->domain;
 		p->segment = POLICY_NO_SEGMENT;
@@ -123,10 +120,8 @@ static enum drop_reason to_nexthop(struct worker *w, struct burst *b, struct rte
 	where = atomic_load_explicit(&nh->where, memory_order_relaxed);
 	if (!where)
 		return DROP_TX_NO_PORT;
-	nexthop_unpack(where, &port, &mac);
+	nexthop_unpack(where, &port, &packet_eth(m)->dst);
 	p->out_port = (uint16_t)port;
-	if (p->flags & PACKET_ROUTED)
-		packet_eth(m)->dst = mac;
 	if (nh->kind == NEXTHOP_HOST) {
 		const struct policy_prt *prt = policy_port(b->policy, port);
 
@@ -139,20 +134,17 @@ static enum drop_reason to_nexthop(struct worker *w, struct burst *b, struct rte
 
 static enum drop_reason rewrite(struct worker *w, struct burst *b, struct rte_mbuf *m)
 {
-	struct packet *p = packet_of(m);
+	const struct packet *p = packet_of(m);
+	const struct session_record *rec;
 
-	if (p->flags & PACKET_FLOOD)
+	if (!(p->flags & PACKET_ROUTED)) // goes as it came, where session or forward said
 		return DROP_NONE;
-	if (p->flags & PACKET_ROUTED) {
-		const struct session_record *rec;
-
-		if (p->session == SESSION_NONE)
-			return DROP_POLICY_DENY;
-		rec = session_get(w->sw->sessions, p->session);
-		if ((rec->d.flags & SESSION_F_SNAT) && !(p->flags & PACKET_ICMP_ERROR))
-			translate(m, &rec->d);
-		decrement_ttl(packet_l3(m));
-	}
+	if (p->session == SESSION_NONE)
+		return DROP_POLICY_DENY;
+	rec = session_get(w->sw->sessions, p->session);
+	if ((rec->d.flags & SESSION_F_SNAT) && !(p->flags & PACKET_ICMP_ERROR))
+		translate(m, &rec->d);
+	decrement_ttl(packet_l3(m));
 	return to_nexthop(w, b, m);
 }
 

@@ -4,6 +4,9 @@
 // force is decided again here, in its original direction, once. Workers.
 #include <errno.h>
 #include "vswitch/session.h"
+#include "vswitch/session_lookup.h"
+
+#define SECOND 1000000000ull
 
 static _Atomic uint32_t *tenant_count(struct switch_ *sw, uint32_t zone)
 {
@@ -69,55 +72,69 @@ bool session_decide_again(
 	return true;
 }
 
+// Whether the packet can go there, and for a bridged one, where. A bridged next hop is this MAC and
+// no other, while it is known where that is; what is stale is resolved again.
+static inline bool leads_on(const struct nexthop *nh, struct rte_mbuf *m)
+{
+	uint64_t where;
+
+	if (!nh || nh->kind != NEXTHOP_BRIDGED)
+		return nh;
+	where = atomic_load_explicit(&nh->where, memory_order_relaxed);
+	packet_of(m)->out_port = nexthop_port(where);
+	return where && nexthop_is_mac(where, &packet_eth(m)->dst);
+}
+
 // Whether the session decides the packet, and knows where it goes.
-static bool hit(
-	struct worker *w, struct burst *b, struct rte_mbuf *m, const struct session_found *found)
+static inline bool hit(struct worker *w, struct burst *b, struct rte_mbuf *m,
+	const struct session_found *found, uint32_t now_s)
 {
 	struct session_record *rec = found->record;
 	struct packet *p = packet_of(m);
-	const struct nexthop *nh;
-	bool routed = session_is_routed(b, m);
+	bool routed = session_is_routed(b, m), settled;
 	uint32_t nexthop;
 
 	if (!session_is_allowed(w, b, found->id, rec))
 		return false;
-	if (routed != !!(rec->d.flags & SESSION_F_ROUTED)) {
+	if (unlikely(routed != !!(rec->d.flags & SESSION_F_ROUTED))) {
 		p->flags |= rec->d.flags & SESSION_F_SNAT ? 0 : PACKET_TAKEN;
 		return false;
 	}
 	nexthop = __atomic_load_n(&rec->d.nexthop[found->dir], __ATOMIC_RELAXED);
-	nh = nexthop_get(w->sw->nexthops, nexthop);
-	// A bridged next hop is this MAC and no other, while it is known where that is; what is
-	// stale is resolved again.
-	if (!nh || (nh->kind == NEXTHOP_BRIDGED &&
-			   (!mac_equal(&nh->mac, &packet_eth(m)->dst) ||
-				   !atomic_load_explicit(&nh->where, memory_order_relaxed))))
-		nexthop = NEXTHOP_NONE;
+	settled = leads_on(nexthop_get(w->sw->nexthops, nexthop), m);
 	p->session = found->id;
-	p->nexthop = nexthop;
-	p->flags |= PACKET_HIT | (found->dir == SESSION_REVERSE ? PACKET_REVERSE : 0) |
-		    (routed ? PACKET_ROUTED : 0);
-	session_touch(rec, found->dir, p->tcp_flags, m->pkt_len, b->now_ns);
-	return nexthop != NEXTHOP_NONE;
+	p->nexthop = settled ? nexthop : NEXTHOP_NONE;
+	p->flags |= (uint16_t)(PACKET_HIT | found->dir * PACKET_REVERSE | routed * PACKET_ROUTED);
+	b->routed |= routed;
+	session_touch(rec, found->dir, p->tcp_flags, m->pkt_len, now_s);
+	return settled;
 }
 
 void stage_session(struct worker *w, struct burst *b)
 {
-	struct session_key keys[BURST_MAX];
-	struct session_found found[BURST_MAX];
-	struct rte_mbuf *pkt_of[BURST_MAX];
-	unsigned n = 0, n_settled = 0;
+	const struct session_table *t = w->sw->sessions;
+	uint32_t now_s = (uint32_t)(b->now_ns / SECOND);
+	struct {
+		struct session_search search;
+		struct rte_mbuf *m;
+	} asked[BURST_MAX], *end = asked;
+	unsigned n_settled = 0;
 
-	for (uint16_t i = 0; i < b->n; i++) {
-		if (session_key_of(b->pkts[i], &keys[n]))
-			pkt_of[n++] = b->pkts[i];
+	for (unsigned i = 0; i < b->n; i++) {
+		if (!session_key_of(b->pkts[i], &end->search.key))
+			continue;
+		session_search_begin(t, &end->search);
+		end->m = b->pkts[i];
+		end++;
 	}
-	if (n == 0)
-		return;
-	session_lookup_bulk(w->sw->sessions, keys, n, found);
-	for (unsigned i = 0; i < n; i++)
-		if (found[i].record)
-			n_settled += hit(w, b, pkt_of[i], &found[i]);
+	for (typeof(end) a = asked; a < end; a++)
+		session_search_record(t, &a->search);
+	for (typeof(end) a = asked; a < end; a++) {
+		struct session_found found;
+
+		if (session_search_end(t, &a->search, &found))
+			n_settled += hit(w, b, a->m, &found, now_s);
+	}
 	b->settled = n_settled == b->n;
 }
 
@@ -202,7 +219,8 @@ static enum drop_reason new_session(struct worker *w, struct burst *b, struct rt
 	if (r < 0 && r != -EEXIST)
 		return DROP_SESSION_FULL;
 	p->session = id;
-	session_touch(rec, SESSION_FORWARD, p->tcp_flags, m->pkt_len, b->now_ns);
+	session_touch(
+		rec, SESSION_FORWARD, p->tcp_flags, m->pkt_len, (uint32_t)(b->now_ns / SECOND));
 	return DROP_NONE;
 }
 

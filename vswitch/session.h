@@ -50,7 +50,11 @@ static inline bool session_is_allowed(
 // True if the packet is addressed to the gateway of its segment or comes from an uplink.
 static inline bool session_is_routed(const struct burst *b, struct rte_mbuf *m)
 {
-	const struct policy_seg *seg = packet_segment(b, packet_of(m));
+	const struct packet *p = packet_of(m);
+	const struct policy_segment *s;
 
-	return !seg || (seg->s->gateway && mac_equal(&packet_eth(m)->dst, &seg->s->gateway_mac));
+	if (p->segment == POLICY_NO_SEGMENT)
+		return true;
+	s = b->policy->segments[p->segment].s;
+	return s->gateway && mac_equal(&packet_eth(m)->dst, &s->gateway_mac);
 }

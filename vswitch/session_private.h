@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What session_table.c and session_state.c share. Nobody else includes it.
+// What session_table.c and session_state.c share, and session_lookup.h inlines. Nobody else
+// includes it.
 #pragma once
 
 #include "vswitch/record_file.h"
@@ -36,6 +37,18 @@ static inline uint32_t session_high_water(const struct session_table *t)
 {
 	return __atomic_load_n(&t->header->high_water, __ATOMIC_ACQUIRE);
 }
+
+// From the fields, not from memory: a key just written would not be there yet to be read in words.
+static inline uint64_t session_hash(const struct session_table *t, const struct session_key *key)
+{
+	uint32_t ports = key->src_port | (uint32_t)key->dst_port << 16;
+
+	return tuple_hash_words(&t->index, key->zone | (uint64_t)key->src << 32,
+		key->dst | (uint64_t)ports << 32, key->proto);
+}
+
+// The value of the index that names this key's record and direction, or TUPLE_NONE.
+uint32_t session_find(const struct session_table *t, uint64_t hash, const struct session_key *key);
 
 // Removal in two steps, so that a callback can look at the record in between: claim makes it not
 // exist (false: somebody else did, or it was free), forget drops counts and retires the id.

@@ -4,7 +4,7 @@
 // is explained where it matters; session_state.c has the state machine and expiry.
 #include "vswitch/session_table.h"
 
-#include "vswitch/session_private.h"
+#include "vswitch/session_lookup.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -14,7 +14,7 @@ static_assert(sizeof(struct session_key) == TUPLE_KEY_SIZE, "compared and hashed
 static_assert(sizeof(struct session_record) == 128, "two cache lines; a change is a new layout");
 static_assert(offsetof(struct session_record, d.key[1].proto) < 64, "a lookup reads one line");
 
-enum { LOOKUP_BULK_MAX = 64, REBUILD_BATCH = 32 };
+enum { REBUILD_BATCH = 32 };
 
 static const struct record_kind session_kind = {
 	.magic = 0x73657373696f6e73u, // "sessions"
@@ -27,76 +27,20 @@ size_t session_table_file_size(uint32_t capacity)
 	return record_file_size(&session_kind, capacity);
 }
 
-// Whether an index value names a committed record whose direction has this key. No lock is held:
-// the record may be removed and even written anew meanwhile.
-static inline bool value_matches(const void *arg, uint32_t value, const void *key)
+uint32_t session_find(const struct session_table *t, uint64_t hash, const struct session_key *key)
 {
-	const struct session_table *t = arg;
-	const struct session_record *r = &t->records[value >> 1];
-	const uint32_t *have = (const uint32_t *)&r->d.key[value & 1], *want = key;
-	uint32_t diff = 0;
-	// Acquire: the key is read after this; it is the key stored before this commit number was.
-	uint64_t commit = __atomic_load_n(&r->commit, __ATOMIC_ACQUIRE);
-
-	if (commit == 0)
-		return false;
-		// Acquire each: the second look at the commit word comes after all of them. If any
-		// word was of a later record, that record's release store (record_store) makes the
-		// zero that went before it visible here, and the second look sees zero or a later
-		// number: never the same.
-#pragma GCC unroll 5
-	for (unsigned i = 0; i < TUPLE_KEY_SIZE / sizeof(uint32_t); i++)
-		diff |= __atomic_load_n(&have[i], __ATOMIC_ACQUIRE) ^ want[i];
-	return diff == 0 && __atomic_load_n(&r->commit, __ATOMIC_RELAXED) == commit;
-}
-
-static uint32_t find(const struct session_table *t, uint64_t hash, const struct session_key *key)
-{
-	return tuple_index_find(&t->index, hash, value_matches, t, key);
+	return tuple_index_find(&t->index, hash, session_value_matches, t, key);
 }
 
 uint32_t session_lookup(
 	const struct session_table *t, const struct session_key *key, enum session_dir *ret_dir)
 {
-	uint32_t value = find(t, tuple_hash(&t->index, key), key);
+	uint32_t value = session_find(t, session_hash(t, key), key);
 
 	if (value == TUPLE_NONE)
 		return SESSION_NONE;
 	*ret_dir = (enum session_dir)(value & 1);
 	return value >> 1;
-}
-
-// Three passes, so that the memory of all packets is on its way at once: buckets, records, compare.
-void session_lookup_bulk(const struct session_table *t, const struct session_key keys[], unsigned n,
-	struct session_found ret_found[])
-{
-	uint64_t hash[LOOKUP_BULK_MAX];
-	uint32_t first[LOOKUP_BULK_MAX]; // of the home bucket whose tag fits: nearly always the one
-
-	for (unsigned i = 0; i < n; i++) {
-		hash[i] = tuple_hash(&t->index, &keys[i]);
-		__builtin_prefetch(tuple_home(&t->index, hash[i]));
-	}
-	for (unsigned i = 0; i < n; i++) {
-		unsigned pos = 0;
-
-		first[i] = tuple_bucket_next(tuple_home(&t->index, hash[i]), hash[i], &pos);
-		if (first[i] != TUPLE_NONE) {
-			const uint8_t *r = (const uint8_t *)&t->records[first[i] >> 1];
-
-			__builtin_prefetch(r);
-			__builtin_prefetch(r + 64, 1); // what session_touch writes
-		}
-	}
-	for (unsigned i = 0; i < n; i++) {
-		uint32_t value = first[i];
-
-		if (value == TUPLE_NONE || !value_matches(t, value, &keys[i]))
-			value = find(t, hash[i], &keys[i]);
-		ret_found[i].record = value == TUPLE_NONE ? NULL : &t->records[value >> 1];
-		ret_found[i].id = value >> 1;
-		ret_found[i].dir = (enum session_dir)(value & 1);
-	}
 }
 
 static bool port_take(struct session_table *t, const struct session_desc *d)
@@ -162,7 +106,7 @@ static int insert_locked(struct session_table *t, const struct session_desc *d,
 	int r;
 
 	for (unsigned dir = 0; dir < 2; dir++) {
-		uint32_t value = find(t, hash[dir], &d->key[dir]);
+		uint32_t value = session_find(t, hash[dir], &d->key[dir]);
 
 		if (value != TUPLE_NONE) {
 			*ret_id = value >> 1;
@@ -194,7 +138,7 @@ err_port:
 int session_insert(
 	struct session_table *t, const struct session_desc *d, uint64_t now_ns, uint32_t *ret_id)
 {
-	uint64_t hash[2] = { tuple_hash(&t->index, &d->key[0]), tuple_hash(&t->index, &d->key[1]) };
+	uint64_t hash[2] = { session_hash(t, &d->key[0]), session_hash(t, &d->key[1]) };
 	int r;
 
 	if (d->src_port > SESSION_PORT_MAX || d->dst_port > SESSION_PORT_MAX)
@@ -215,7 +159,7 @@ bool session_claim(struct session_table *t, uint32_t id)
 		return false;
 	// The keys hold still: whoever holds an id is within its grace period.
 	for (unsigned dir = 0; dir < 2; dir++)
-		hash[dir] = tuple_hash(&t->index, &r->d.key[dir]);
+		hash[dir] = session_hash(t, &r->d.key[dir]);
 	tuple_index_lock(&t->index, hash[0], hash[1]);
 	// Of several that remove it one wins here. From here on it does not exist, crash or no
 	// crash; the index forgets it before the stripes are released, so an insert finds neither
@@ -285,7 +229,8 @@ bool session_next(struct session_table *t, uint32_t *cursor, uint32_t end, uint3
 		if (copy.commit == 0)
 			continue;
 		record_load(&copy.d, &r->d, sizeof(copy) - offsetof(struct session_record, d));
-		// As in value_matches: a copy of two records' halves does not keep its number.
+		// As in session_value_matches: a copy of two records' halves does not keep its
+		// number.
 		if (__atomic_load_n(&r->commit, __ATOMIC_RELAXED) != copy.commit)
 			continue;
 		*cursor = id + 1;
@@ -336,8 +281,8 @@ static bool rebuild_one(struct session_table *t, uint32_t id, const uint64_t has
 {
 	struct session_record *r = &t->records[id];
 
-	if (!record_sane(t, r) || find(t, hash[0], &r->d.key[0]) != TUPLE_NONE ||
-		find(t, hash[1], &r->d.key[1]) != TUPLE_NONE ||
+	if (!record_sane(t, r) || session_find(t, hash[0], &r->d.key[0]) != TUPLE_NONE ||
+		session_find(t, hash[1], &r->d.key[1]) != TUPLE_NONE ||
 		index_record(t, &r->d, hash, id) < 0) {
 		r->commit = 0;
 		return false;
@@ -362,7 +307,7 @@ static void rebuild(struct session_table *t)
 			for (unsigned dir = 0; dir < 2; dir++) {
 				const struct session_record *r = &t->records[first + i];
 
-				hash[i][dir] = tuple_hash(&t->index, &r->d.key[dir]);
+				hash[i][dir] = session_hash(t, &r->d.key[dir]);
 				__builtin_prefetch(tuple_home(&t->index, hash[i][dir]), 1);
 			}
 		}

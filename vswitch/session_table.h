@@ -87,16 +87,9 @@ uint32_t session_table_lost(const struct session_table *t);
 
 // Finds the session of an arriving packet. SESSION_NONE if unknown. What is found stays readable,
 // even when removed meanwhile, until the caller's next quiescent state (see session_reclaim).
+// For a burst: session_lookup.h.
 uint32_t session_lookup(
 	const struct session_table *t, const struct session_key *key, enum session_dir *ret_dir);
-struct session_found {
-	struct session_record *record; // NULL: unknown, and the rest says nothing
-	uint32_t id;
-	enum session_dir dir;
-};
-// Bulk form, with prefetch: n <= 64.
-void session_lookup_bulk(const struct session_table *t, const struct session_key keys[], unsigned n,
-	struct session_found ret_found[]);
 
 // Inserts; if either direction's key exists already nothing changes and -EEXIST is returned with
 // *ret_id = the existing one (two workers may race). -ENOSPC when full, -EDQUOT when the source
@@ -115,9 +108,10 @@ struct session_record *session_get(struct session_table *t, uint32_t id);
 // After deciding an existing session again: its next hops and what decided it, in place.
 void session_revise(struct session_table *t, uint32_t id, const uint32_t nexthop[2],
 	const uint32_t revision[2]);
-// Accounts one packet and advances the state machine. tcp_flags: 0 unless TCP.
+// Accounts one packet and advances the state machine. tcp_flags: 0 unless TCP. now_s: seconds of
+// the clock whose nanoseconds session_insert got.
 static inline void session_touch(struct session_record *r, enum session_dir dir, uint8_t tcp_flags,
-	uint32_t bytes, uint64_t now_ns);
+	uint32_t bytes, uint32_t now_s);
 // The state machine alone: its slow part.
 void session_advance(struct session_record *r, enum session_dir dir, uint8_t tcp_flags);
 
@@ -151,14 +145,14 @@ bool session_has_room(const struct session_table *t, uint32_t port);
 uint32_t session_port_count(const struct session_table *t, uint32_t port);
 
 static inline void session_touch(struct session_record *r, enum session_dir dir, uint8_t tcp_flags,
-	uint32_t bytes, uint64_t now_ns)
+	uint32_t bytes, uint32_t now_s)
 {
 	uint64_t packets = __atomic_load_n(&r->packets[dir], __ATOMIC_RELAXED) + 1;
 	uint64_t sum = __atomic_load_n(&r->bytes[dir], __ATOMIC_RELAXED) + bytes;
 
 	__atomic_store_n(&r->packets[dir], packets, __ATOMIC_RELAXED);
 	__atomic_store_n(&r->bytes[dir], sum, __ATOMIC_RELAXED);
-	__atomic_store_n(&r->last_s, (uint32_t)(now_ns / 1000000000), __ATOMIC_RELAXED);
+	__atomic_store_n(&r->last_s, now_s, __ATOMIC_RELAXED);
 	// Nearly every packet: established, and nothing that could change it.
 	if (session_state_of(r) != SESSION_ESTABLISHED || (tcp_flags & (TCP_FIN | TCP_RST)) != 0)
 		session_advance(r, dir, tcp_flags);

@@ -66,6 +66,13 @@ static inline uint64_t tuple_mix(uint64_t a, uint64_t b)
 
 // Multiplies the key by secret words and folds. All words are secret and random, so nobody can
 // work out keys that collide without knowing them (H-40); nothing of the hash leaves the process.
+static inline uint64_t tuple_hash_words(
+	const struct tuple_index *x, uint64_t a, uint64_t b, uint32_t c)
+{
+	a = tuple_mix(a ^ x->secret[0], b ^ x->secret[1]);
+	return tuple_mix(a ^ c ^ x->secret[2], x->secret[3]);
+}
+
 static inline uint64_t tuple_hash(const struct tuple_index *x, const void *key)
 {
 	uint64_t a, b;
@@ -74,8 +81,7 @@ static inline uint64_t tuple_hash(const struct tuple_index *x, const void *key)
 	memcpy(&a, key, 8);
 	memcpy(&b, (const uint8_t *)key + 8, 8);
 	memcpy(&c, (const uint8_t *)key + 16, 4);
-	a = tuple_mix(a ^ x->secret[0], b ^ x->secret[1]);
-	return tuple_mix(a ^ c ^ x->secret[2], x->secret[3]);
+	return tuple_hash_words(x, a, b, c);
 }
 
 static inline struct tuple_bucket *tuple_home(const struct tuple_index *x, uint64_t hash)

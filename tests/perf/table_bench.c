@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // What the session table costs: bulk lookups, inserts, removals, and the scan that rebuilds a
 // million sessions after a restart. Run by hand: table_bench [SESSIONS]. Figures are one core's.
+#include "tests/unit/session_bulk.h"
 #include "vswitch/tables.h"
 
 #include <netinet/in.h>

@@ -81,8 +81,7 @@ static void insert(struct session_table *t, uint32_t n, bool established)
 
 	assert_int_equal(session_insert(t, &d, 1000000000ull * n, &id), 0);
 	for (unsigned dir = 0; established && dir < 2; dir++)
-		session_touch(
-			session_get(t, id), (enum session_dir)dir, TCP_ACK, 100, 1000000000ull * n);
+		session_touch(session_get(t, id), (enum session_dir)dir, TCP_ACK, 100, n);
 	assert_int_equal(session_state_of(session_get(t, id)),
 		established ? SESSION_ESTABLISHED : SESSION_NEW);
 }
