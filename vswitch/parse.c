@@ -4,13 +4,18 @@
 // fit in PACKET_HEADERS_MAX, which is contiguous after gather_headers(): so a check against the
 // frame's size is a check against the first segment's.
 #include "vswitch/gso.h"
+#include "vswitch/nat_table.h"
+#include "vswitch/nexthop.h"
 #include "vswitch/parse.h"
+#include "vswitch/policy.h"
+#include "vswitch/session_table.h"
 
 enum {
 	IPPROTO_ICMP_ = 1,
 	IPPROTO_TCP_ = 6,
 	IPPROTO_UDP_ = 17,
 	IPPROTO_ICMPV6_ = 58,
+	IPV4_PLAIN = 0x45, // version 4, five words: no options
 	ETHTYPE_MIN = 0x600, // below: a length, that is IEEE 802.3 LLC
 	L4_CSUM_TCP = offsetof(struct tcp_hdr, csum),
 	L4_CSUM_UDP = offsetof(struct udp_hdr, csum),
@@ -21,69 +26,87 @@ enum {
 	ICMPV6_ECHO_REPLY = 129,
 };
 
-static enum drop_reason parse_ethernet(struct packet *pkt, const uint8_t *data, uint32_t size);
-static enum drop_reason parse_ipv4(struct packet *pkt, const uint8_t *data, uint32_t size);
+#define HOT static __rte_always_inline // for nearly every packet; the rest stays out of its way
+
+static bool is_reserved(const struct mac *dst);
+HOT enum drop_reason parse_ipv4(
+	struct packet *pkt, const uint8_t *data, uint32_t size, uint16_t l3_off);
+static enum drop_reason parse_other(struct packet *pkt, const uint8_t *data, uint32_t size);
 static enum drop_reason parse_ipv6(struct packet *pkt, const uint8_t *data, uint32_t size);
 static enum drop_reason parse_arp(struct packet *pkt, const uint8_t *data, uint32_t size);
-static inline __attribute__((always_inline)) enum drop_reason parse_l4(
-	struct packet *pkt, const uint8_t *l4, uint32_t l4_size, bool is_v6);
+HOT enum drop_reason parse_l4(
+	struct packet *pkt, const uint8_t *l4, uint32_t l4_size, bool is_v6, uint16_t *flags);
 static enum drop_reason parse_offload(struct packet *pkt, const uint8_t *data);
 static int gather_headers(struct rte_mbuf *m);
 static void trim(struct rte_mbuf *m, uint32_t size);
 
-enum drop_reason parse_packet(struct rte_mbuf *m)
+HOT enum drop_reason parse(struct rte_mbuf *m)
 {
 	struct packet *pkt = packet_of(m);
 	uint32_t size = m->pkt_len;
+	const struct eth_hdr *eth;
 	const uint8_t *data;
 	enum drop_reason r;
-	uint16_t type;
 
-	if (size < ETH_HDR_SIZE)
+	pkt->session = SESSION_NONE;
+	pkt->nexthop = NEXTHOP_NONE;
+	pkt->mapping = MAPPING_NONE;
+	pkt->segment = POLICY_NO_SEGMENT;
+	if (unlikely(size < ETH_HDR_SIZE))
 		return DROP_PARSE_TOO_SHORT;
-	if (gather_headers(m) < 0)
+	if (unlikely(m->data_len < size) && gather_headers(m) < 0)
 		return DROP_NO_MEMORY;
 	data = rte_pktmbuf_mtod(m, const uint8_t *);
-	r = parse_ethernet(pkt, data, size);
-	if (r != DROP_NONE)
-		return r;
-
-	type = (uint16_t)(data[pkt->l3_off - 2] << 8 | data[pkt->l3_off - 1]);
-	if (type == ETHTYPE_IPV4) {
-		r = parse_ipv4(pkt, data, size);
-	} else if (type == ETHTYPE_IPV6) {
-		r = parse_ipv6(pkt, data, size);
-	} else if (type == ETHTYPE_ARP) {
-		r = parse_arp(pkt, data, size);
-	} else {
-		size -= pkt->l3_off;
-		pkt->l3_len = size < UINT16_MAX ? (uint16_t)size : UINT16_MAX;
+	eth = (const struct eth_hdr *)data;
+	if (unlikely(mac_is_multicast(&eth->src) || mac_is_zero(&eth->src)))
+		return DROP_PARSE_SRC_MULTICAST;
+	if (unlikely(mac_is_multicast(&eth->dst))) {
+		if (is_reserved(&eth->dst))
+			return DROP_PARSE_RESERVED_DST;
+		pkt->flags |= PACKET_MULTICAST;
 	}
-	if (r != DROP_NONE)
+	if (likely(eth->type == htons(ETHTYPE_IPV4)))
+		r = parse_ipv4(pkt, data, size, ETH_HDR_SIZE);
+	else
+		r = parse_other(pkt, data, size);
+	if (unlikely(r != DROP_NONE))
 		return r;
-	if (pkt->flags & (PACKET_IPV4 | PACKET_IPV6 | PACKET_ARP))
+	if ((pkt->flags & (PACKET_IPV4 | PACKET_IPV6 | PACKET_ARP)) &&
+		(uint32_t)pkt->l3_off + pkt->l3_len < size)
 		trim(m, (uint32_t)pkt->l3_off + pkt->l3_len);
-	if ((pkt->flags & PACKET_NEEDS_CSUM) || pkt->gso_type != PACKET_GSO_NONE)
+	if (unlikely((pkt->flags & PACKET_NEEDS_CSUM) || pkt->gso_type != PACKET_GSO_NONE))
 		return parse_offload(pkt, data);
 	return DROP_NONE;
 }
 
-// The two MACs and the tags (IEEE 802.1Q-2018 §9).
-static enum drop_reason parse_ethernet(struct packet *pkt, const uint8_t *data, uint32_t size)
+uint16_t parse_packets(struct rte_mbuf **pkts, uint16_t n, enum drop_reason *ret_reason)
 {
-	static const uint8_t reserved[5] = { 0x01, 0x80, 0xc2, 0x00, 0x00 }; // §8.6.3
-	const struct eth_hdr *eth = (const struct eth_hdr *)data;
-	uint16_t type = ntohs(eth->type);
-	uint16_t off = ETH_HDR_SIZE;
+	for (uint16_t i = 0; i < n; i++) {
+		enum drop_reason r = parse(pkts[i]);
 
-	if (mac_is_multicast(&eth->src) || mac_is_zero(&eth->src))
-		return DROP_PARSE_SRC_MULTICAST;
-	if (mac_is_multicast(&eth->dst)) {
-		if (memcmp(&eth->dst, reserved, sizeof(reserved)) == 0 && eth->dst.b[5] < 0x10)
-			return DROP_PARSE_RESERVED_DST;
-		pkt->flags |= PACKET_MULTICAST;
+		if (unlikely(r != DROP_NONE)) {
+			*ret_reason = r;
+			return i;
+		}
 	}
-	pkt->n_tags = 0;
+	return n;
+}
+
+// Between bridges (IEEE 802.1Q-2018 §8.6.3): 01:80:c2:00:00:0X.
+static bool is_reserved(const struct mac *dst)
+{
+	static const uint8_t reserved[5] = { 0x01, 0x80, 0xc2, 0x00, 0x00 };
+
+	return memcmp(dst, reserved, sizeof(reserved)) == 0 && dst->b[5] < 0x10;
+}
+
+// The tags (§9).
+static enum drop_reason parse_tags(
+	struct packet *pkt, const uint8_t *data, uint32_t size, uint16_t *ret_type)
+{
+	uint16_t off = ETH_HDR_SIZE;
+	uint16_t type = ntohs(((const struct eth_hdr *)data)->type);
+
 	while (type == ETHTYPE_VLAN || type == ETHTYPE_QINQ) {
 		if (pkt->n_tags == 2) {
 			pkt->n_tags = 3;
@@ -100,6 +123,27 @@ static enum drop_reason parse_ethernet(struct packet *pkt, const uint8_t *data, 
 	if (type < ETHTYPE_MIN)
 		return DROP_PARSE_ETHERTYPE;
 	pkt->l3_off = off;
+	*ret_type = type;
+	return DROP_NONE;
+}
+
+// All but untagged IPv4.
+static __rte_noinline enum drop_reason parse_other(
+	struct packet *pkt, const uint8_t *data, uint32_t size)
+{
+	uint16_t type;
+	enum drop_reason r = parse_tags(pkt, data, size, &type);
+
+	if (r != DROP_NONE)
+		return r;
+	if (type == ETHTYPE_IPV4)
+		return parse_ipv4(pkt, data, size, pkt->l3_off);
+	if (type == ETHTYPE_IPV6)
+		return parse_ipv6(pkt, data, size);
+	if (type == ETHTYPE_ARP)
+		return parse_arp(pkt, data, size);
+	size -= pkt->l3_off;
+	pkt->l3_len = size < UINT16_MAX ? (uint16_t)size : UINT16_MAX;
 	return DROP_NONE;
 }
 
@@ -112,37 +156,48 @@ static bool ipv4_martian(be32 src, be32 dst)
 	return s >> 24 == 127 || s >> 28 == 0xe || s == UINT32_MAX || d >> 24 == 127 || d == 0;
 }
 
-// RFC 791 §3.1
-static enum drop_reason parse_ipv4(struct packet *pkt, const uint8_t *data, uint32_t size)
+// A header that is not the 20 bytes that nearly all are.
+static __rte_noinline enum drop_reason ipv4_options(const struct ipv4_hdr *ip, uint32_t total_len)
 {
-	const struct ipv4_hdr *ip = (const struct ipv4_hdr *)(data + pkt->l3_off);
-	uint32_t l3_size = size - pkt->l3_off, ihl;
-	uint16_t total_len, frag;
+	uint32_t ihl = (uint32_t)(ip->version_ihl & 0xf) * 4;
 
-	if (l3_size < sizeof(*ip))
+	if (ip->version_ihl >> 4 != 4 || ihl < sizeof(*ip) || total_len < ihl)
+		return DROP_PARSE_IPV4_HEADER;
+	return DROP_PARSE_IPV4_OPTIONS;
+}
+
+// RFC 791 §3.1
+HOT enum drop_reason parse_ipv4(
+	struct packet *pkt, const uint8_t *data, uint32_t size, uint16_t l3_off)
+{
+	const struct ipv4_hdr *ip = (const struct ipv4_hdr *)(data + l3_off);
+	uint32_t l3_size = size - l3_off, total_len;
+	uint16_t flags = PACKET_IPV4;
+	enum drop_reason r = DROP_NONE;
+
+	if (unlikely(l3_size < sizeof(*ip)))
 		return DROP_PARSE_IPV4_HEADER;
 	total_len = ntohs(ip->total_len);
-	ihl = (uint32_t)(ip->version_ihl & 0xf) * 4;
-	if (ip->version_ihl >> 4 != 4 || ihl < sizeof(*ip) || total_len < ihl ||
-		total_len > l3_size)
+	if (unlikely(total_len < sizeof(*ip) || total_len > l3_size))
 		return DROP_PARSE_IPV4_HEADER;
-	if (ihl > sizeof(*ip))
-		return DROP_PARSE_IPV4_OPTIONS;
-	if (!ipv4_csum_is_right(ip))
+	if (unlikely(ip->version_ihl != IPV4_PLAIN))
+		return ipv4_options(ip, total_len);
+	if (unlikely(!ipv4_csum_is_right(ip)))
 		return DROP_PARSE_IPV4_CSUM;
-	if (ipv4_martian(ip->src, ip->dst))
+	if (unlikely(ipv4_martian(ip->src, ip->dst)))
 		return DROP_PARSE_MARTIAN;
 
-	pkt->flags |= PACKET_IPV4;
-	pkt->l3_len = total_len;
+	pkt->l3_off = l3_off;
+	pkt->l3_len = (uint16_t)total_len;
 	pkt->proto = ip->proto;
-	pkt->l4_off = (uint16_t)(pkt->l3_off + sizeof(*ip));
-	frag = ntohs(ip->frag_off);
-	if (frag & (IPV4_FLAG_MF | IPV4_FRAG_OFFSET_MASK)) {
-		pkt->flags |= PACKET_FRAGMENT;
-		return DROP_NONE;
-	}
-	return parse_l4(pkt, (const uint8_t *)(ip + 1), total_len - (uint32_t)sizeof(*ip), false);
+	pkt->l4_off = (uint16_t)(l3_off + sizeof(*ip));
+	if (unlikely(ip->frag_off & htons(IPV4_FLAG_MF | IPV4_FRAG_OFFSET_MASK)))
+		flags |= PACKET_FRAGMENT;
+	else
+		r = parse_l4(pkt, (const uint8_t *)(ip + 1), total_len - (uint32_t)sizeof(*ip),
+			false, &flags);
+	pkt->flags |= flags;
+	return r;
 }
 
 static bool ipv6_martian(const uint8_t src[16], const uint8_t dst[16])
@@ -158,6 +213,8 @@ static enum drop_reason parse_ipv6(struct packet *pkt, const uint8_t *data, uint
 {
 	const struct ipv6_hdr *ip = (const struct ipv6_hdr *)(data + pkt->l3_off);
 	uint32_t l3_size = size - pkt->l3_off, total_len;
+	uint16_t flags = PACKET_IPV6;
+	enum drop_reason r;
 
 	if (l3_size < sizeof(*ip) || ntohl(ip->version_class_flow) >> 28 != 6)
 		return DROP_PARSE_IPV6_HEADER;
@@ -167,11 +224,13 @@ static enum drop_reason parse_ipv6(struct packet *pkt, const uint8_t *data, uint
 	if (ipv6_martian(ip->src, ip->dst))
 		return DROP_PARSE_MARTIAN;
 
-	pkt->flags |= PACKET_IPV6;
 	pkt->l3_len = (uint16_t)total_len;
 	pkt->proto = ip->next_header;
 	pkt->l4_off = (uint16_t)(pkt->l3_off + sizeof(*ip));
-	return parse_l4(pkt, (const uint8_t *)(ip + 1), total_len - (uint32_t)sizeof(*ip), true);
+	r = parse_l4(
+		pkt, (const uint8_t *)(ip + 1), total_len - (uint32_t)sizeof(*ip), true, &flags);
+	pkt->flags |= flags;
+	return r;
 }
 
 // RFC 826, for Ethernet and IPv4 only. What it says is guard's and the service stage's business.
@@ -222,7 +281,7 @@ static enum drop_reason parse_udp(struct packet *pkt, const uint8_t *l4, uint32_
 
 // RFC 792, RFC 4443: both begin alike, and so do their echo messages.
 static enum drop_reason parse_icmp(
-	struct packet *pkt, const uint8_t *l4, uint32_t l4_size, bool is_v6)
+	struct packet *pkt, const uint8_t *l4, uint32_t l4_size, bool is_v6, uint16_t *flags)
 {
 	const struct icmp_hdr *icmp = (const struct icmp_hdr *)l4;
 	bool echo;
@@ -232,13 +291,13 @@ static enum drop_reason parse_icmp(
 	if (is_v6) {
 		echo = icmp->type == ICMPV6_ECHO_REQUEST || icmp->type == ICMPV6_ECHO_REPLY;
 		if (icmp->type < ICMPV6_FIRST_INFORMATIONAL)
-			pkt->flags |= PACKET_ICMP_ERROR;
+			*flags |= PACKET_ICMP_ERROR;
 	} else {
 		echo = icmp->type == ICMP_ECHO_REQUEST || icmp->type == ICMP_ECHO_REPLY;
 		if (icmp->type == ICMP_UNREACHABLE || icmp->type == ICMP_SOURCE_QUENCH ||
 			icmp->type == ICMP_REDIRECT || icmp->type == ICMP_TIME_EXCEEDED ||
 			icmp->type == ICMP_PARAMETER_PROBLEM)
-			pkt->flags |= PACKET_ICMP_ERROR;
+			*flags |= PACKET_ICMP_ERROR;
 	}
 	pkt->src_port = echo ? icmp->id : 0;
 	pkt->dst_port = pkt->src_port;
@@ -246,8 +305,8 @@ static enum drop_reason parse_icmp(
 	return DROP_NONE;
 }
 
-static inline __attribute__((always_inline)) enum drop_reason parse_l4(
-	struct packet *pkt, const uint8_t *l4, uint32_t l4_size, bool is_v6)
+HOT enum drop_reason parse_l4(
+	struct packet *pkt, const uint8_t *l4, uint32_t l4_size, bool is_v6, uint16_t *flags)
 {
 	enum drop_reason r;
 
@@ -256,11 +315,11 @@ static inline __attribute__((always_inline)) enum drop_reason parse_l4(
 	else if (pkt->proto == IPPROTO_UDP_)
 		r = parse_udp(pkt, l4, l4_size);
 	else if (pkt->proto == (is_v6 ? IPPROTO_ICMPV6_ : IPPROTO_ICMP_))
-		r = parse_icmp(pkt, l4, l4_size, is_v6);
+		r = parse_icmp(pkt, l4, l4_size, is_v6, flags);
 	else
 		return DROP_NONE;
-	if (r == DROP_NONE)
-		pkt->flags |= PACKET_HAS_L4;
+	if (likely(r == DROP_NONE))
+		*flags |= PACKET_HAS_L4;
 	return r;
 }
 
@@ -286,7 +345,7 @@ static bool gso_type_fits(const struct packet *pkt)
 // virtio 1.2 §5.1.6.2: the sender must name this very packet's checksum, a type that fits and a
 // size. hdr_len is never used, so it may lie. The frame has been trimmed: its L4 ends where l3_len
 // says.
-static enum drop_reason parse_offload(struct packet *pkt, const uint8_t *data)
+static __rte_noinline enum drop_reason parse_offload(struct packet *pkt, const uint8_t *data)
 {
 	uint32_t l4_size, payload;
 	bool is_tcp;
@@ -324,7 +383,7 @@ static enum drop_reason parse_offload(struct packet *pkt, const uint8_t *data)
 
 // Moves bytes of later segments into the first until it holds min(frame, PACKET_HEADERS_MAX).
 // The port kinds deliver so already; this makes it certain. 0 or -ENOMEM if the first has no room.
-static int gather_headers(struct rte_mbuf *m)
+static __rte_noinline int gather_headers(struct rte_mbuf *m)
 {
 	uint32_t want = RTE_MIN(m->pkt_len, (uint32_t)PACKET_HEADERS_MAX);
 
@@ -351,15 +410,13 @@ static int gather_headers(struct rte_mbuf *m)
 	return 0;
 }
 
-// Cuts the frame to `size` bytes; rte_pktmbuf_trim cannot cross a segment.
-static void trim(struct rte_mbuf *m, uint32_t size)
+// Cuts the frame to `size` bytes, fewer than it has; rte_pktmbuf_trim cannot cross a segment.
+static __rte_noinline void trim(struct rte_mbuf *m, uint32_t size)
 {
 	struct rte_mbuf *seg = m;
 	uint32_t left = size;
 	uint16_t n_segs = 1;
 
-	if (m->pkt_len <= size)
-		return;
 	while (left > seg->data_len) {
 		left -= seg->data_len;
 		seg = seg->next;

@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The pipeline: its order is this array and nothing else. Runs on workers.
-#include "vswitch/nat_table.h"
-#include "vswitch/nexthop.h"
 #include "vswitch/parse.h"
 #include "vswitch/pipeline.h"
-#include "vswitch/session_table.h"
 
 const struct stage pipeline[] = {
 	{ "parse", stage_parse, STAGE_ALL }, // walk the headers once, check every length
@@ -39,18 +36,20 @@ void pipeline_run_tail(struct worker *w, struct burst *b)
 		stage_tx(w, b);
 }
 
-static enum drop_reason parse_one(struct worker *w, struct burst *b, struct rte_mbuf *m)
-{
-	struct packet *p = packet_of(m);
-
-	p->session = SESSION_NONE;
-	p->nexthop = NEXTHOP_NONE;
-	p->mapping = MAPPING_NONE;
-	p->segment = POLICY_NO_SEGMENT;
-	return parse_packet(m);
-}
-
 void stage_parse(struct worker *w, struct burst *b)
 {
-	burst_filter(w, b, parse_one);
+	enum drop_reason reason;
+	uint16_t kept = 0;
+
+	for (uint16_t i = 0; i < b->n; i++) { // of one that is no good
+		uint16_t n_good = parse_packets(&b->pkts[i], (uint16_t)(b->n - i), &reason);
+
+		if (unlikely(kept != i))
+			memmove(&b->pkts[kept], &b->pkts[i], n_good * sizeof(b->pkts[0]));
+		kept = (uint16_t)(kept + n_good);
+		i = (uint16_t)(i + n_good);
+		if (i < b->n)
+			worker_drop(w, b->pkts[i], reason);
+	}
+	b->n = kept;
 }
