@@ -170,13 +170,13 @@ static enum drop_reason guard(struct worker *w, struct burst *b, struct rte_mbuf
 	const struct policy_prt *prt = policy_port(b->policy, p->in_port);
 	enum drop_reason r;
 
-	if (prt->uplink)
-		r = guard_uplink(prt, m);
-	else if (prt->p->mode == POLICY_PORT_TRUNK)
-		r = guard_trunk(w, b, prt, m);
-	else
+	if (likely(prt->segment != POLICY_NO_SEGMENT))
 		r = guard_access(w, b, prt, m);
-	if (r == DROP_NONE && (p->flags & PACKET_MULTICAST)) {
+	else if (prt->uplink)
+		r = guard_uplink(prt, m);
+	else
+		r = guard_trunk(w, b, prt, m);
+	if (r == DROP_NONE && unlikely(p->flags & PACKET_MULTICAST)) {
 		struct port *port = switch_port(w->sw, p->in_port);
 
 		if (port && !storm_admits(b, prt, port, m, p))

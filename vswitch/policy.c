@@ -128,6 +128,7 @@ static int add_port(struct policy *pol, const struct policy_part *part, uint32_t
 				err, err_size, "port %s: no segment %u", p->name, p->segment);
 		prt->vlan.mode = VLAN_MODE_ACCESS;
 		prt->vlan.access_vid = pol->segments[prt->segment].s->vlan;
+		prt->zone = pol->segments[prt->segment].s->zone;
 	} else if (p->mode == POLICY_PORT_TRUNK) {
 		const struct policy_trunk *t = &part->trunks[p->trunk];
 
@@ -137,6 +138,7 @@ static int add_port(struct policy *pol, const struct policy_part *part, uint32_t
 			.allowed = t->allowed };
 	} else {
 		prt->uplink = &part->uplinks[p->uplink];
+		prt->zone = prt->uplink->zone;
 		if (prt->uplink->zone != (0x80000000u | p->id))
 			return policy_refuse(
 				err, err_size, "uplink %s: zone is not its port's", p->name);

@@ -35,6 +35,7 @@ struct policy_prt {
 	const struct policy_uplink *uplink; // uplink ports only
 	struct vlan_port vlan;
 	uint32_t segment; // index into policy.segments; POLICY_NO_SEGMENT for trunks and uplinks
+	uint32_t zone; // of that segment, or the uplink's own; 0 for trunks
 	uint32_t revision; // of its section, truncated: what sessions record
 };
 

@@ -81,12 +81,12 @@ static enum drop_reason echo(struct worker *w, struct burst *b, struct rte_mbuf 
 static enum drop_reason ipv4_in_segment(struct worker *w, struct burst *b, struct rte_mbuf *m)
 {
 	const struct packet *p = packet_of(m);
-	const struct policy_prt *prt = policy_port(b->policy, p->in_port);
 	const struct policy_segment *s = packet_segment(b, p)->s;
 	const struct ipv4_hdr *ip = packet_l3(m);
 
-	if (prt->p->mode == POLICY_PORT_ACCESS && p->proto == IPPROTO_UDP &&
-		p->src_port == htons(DHCP4_CLIENT_PORT) && p->dst_port == htons(DHCP4_SERVER_PORT))
+	if (unlikely(p->src_port == htons(DHCP4_CLIENT_PORT)) &&
+		p->dst_port == htons(DHCP4_SERVER_PORT) && p->proto == IPPROTO_UDP &&
+		policy_port(b->policy, p->in_port)->p->mode == POLICY_PORT_ACCESS)
 		return service_dhcp(w, b, m);
 	if (!s->gateway || ip->dst != s->gateway)
 		return DROP_NONE;

@@ -3,7 +3,8 @@
 // port that does not carry its segment. Replicated frames get theirs copy by copy in tx. Workers.
 #include "vswitch/vlan_egress.h"
 
-enum drop_reason vlan_push(struct rte_mbuf *m, const struct vlan_tags *tags)
+// Makes room for the tags behind the MACs; every offset moves with them.
+static enum drop_reason push(struct rte_mbuf *m, const struct vlan_tags *tags)
 {
 	struct packet *p = packet_of(m);
 	uint16_t size = (uint16_t)(tags->n * VLAN_TAG_SIZE);
@@ -22,6 +23,18 @@ enum drop_reason vlan_push(struct rte_mbuf *m, const struct vlan_tags *tags)
 	p->l4_off = (uint16_t)(p->l4_off + size);
 	p->csum_start = (uint16_t)(p->csum_start + size);
 	return DROP_NONE;
+}
+
+enum drop_reason vlan_egress_trunk(
+	const struct burst *b, const struct policy_prt *out, struct rte_mbuf *m)
+{
+	const struct packet *p = packet_of(m);
+	const struct policy_seg *seg = packet_segment(b, p);
+	struct vlan_tags tags;
+
+	if (!seg || vlan_tags_egress(&out->vlan, seg->s->vlan, p->pcp, &tags) != VLAN_OK)
+		return DROP_TX_VLAN;
+	return tags.n ? push(m, &tags) : DROP_NONE;
 }
 
 static enum drop_reason egress(struct worker *w, struct burst *b, struct rte_mbuf *m)

@@ -45,23 +45,18 @@ static void strip(struct rte_mbuf *m, struct packet *p, uint8_t n)
 	p->n_tags = 0;
 }
 
-static enum drop_reason vlan_ingress(struct worker *w, struct burst *b, struct rte_mbuf *m)
+// Tags, or a port that reads them.
+static enum drop_reason tagged(
+	const struct burst *b, const struct policy_prt *prt, struct rte_mbuf *m)
 {
 	struct packet *p = packet_of(m);
-	const struct policy_prt *prt = policy_port(b->policy, p->in_port);
-	struct vlan_tags tags = {
+	const struct vlan_tags tags = {
 		.n = p->n_tags, .tpid = { p->tpid[0], p->tpid[1] }, .tci = { p->tci[0], p->tci[1] }
 	};
 	enum vlan_verdict v;
 	uint16_t vid;
 	uint8_t n_strip;
 
-	if (!prt)
-		return DROP_PORT_NO_POLICY;
-	if (prt->uplink) {
-		p->zone = prt->uplink->zone;
-		return p->n_tags ? DROP_VLAN_TAGGED_ON_ACCESS : DROP_NONE;
-	}
 	v = vlan_tags_ingress(&prt->vlan, &tags, &vid, &n_strip);
 	if (v != VLAN_OK)
 		return reason_of(v);
@@ -73,6 +68,22 @@ static enum drop_reason vlan_ingress(struct worker *w, struct burst *b, struct r
 	if (p->segment == POLICY_NO_SEGMENT)
 		return DROP_VLAN_NO_SEGMENT;
 	p->zone = b->policy->segments[p->segment].s->zone;
+	return DROP_NONE;
+}
+
+static enum drop_reason vlan_ingress(struct worker *w, struct burst *b, struct rte_mbuf *m)
+{
+	struct packet *p = packet_of(m);
+	const struct policy_prt *prt = policy_port(b->policy, p->in_port);
+
+	if (unlikely(!prt))
+		return DROP_PORT_NO_POLICY;
+	p->zone = prt->zone;
+	if (prt->uplink)
+		return p->n_tags ? DROP_VLAN_TAGGED_ON_ACCESS : DROP_NONE;
+	if (prt->segment == POLICY_NO_SEGMENT || unlikely(p->n_tags))
+		return tagged(b, prt, m);
+	p->segment = prt->segment;
 	return DROP_NONE;
 }
 
