@@ -193,8 +193,9 @@ bool neighbour_use(struct worker *w, const struct burst *b, struct nexthop *nh, 
 static void release_held(struct worker *w, const struct burst *b, struct rte_mbuf **held,
 	unsigned n, uint32_t port, const struct mac *mac)
 {
-	struct burst tail = { .policy = b->policy, .now_ns = b->now_ns };
+	struct burst tail;
 
+	burst_begin(&tail, b->policy, b->now_ns);
 	for (unsigned i = 0; i < n; i++) {
 		packet_eth(held[i])->dst = *mac;
 		packet_of(held[i])->out_port = (uint16_t)port;

@@ -22,8 +22,6 @@ const unsigned pipeline_n_stages = sizeof(pipeline) / sizeof(pipeline[0]);
 
 void pipeline_run(struct worker *w, struct burst *b)
 {
-	b->settled = false;
-	b->routed = false;
 	for (unsigned i = 0; i < pipeline_n_stages; i++)
 		if (stage_concerns(&pipeline[i], b))
 			pipeline[i].run(w, b);

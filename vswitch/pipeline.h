@@ -38,6 +38,16 @@ static inline bool stage_concerns(const struct stage *s, const struct burst *b)
 	       (!b->settled || s->scope == STAGE_ALL || (s->scope == STAGE_ROUTED && b->routed));
 }
 
+// A burst of no packets yet. Not by an initialiser: that would clear room for all of them.
+static inline void burst_begin(struct burst *b, const struct policy *policy, uint64_t now_ns)
+{
+	b->policy = policy;
+	b->now_ns = now_ns;
+	b->settled = false;
+	b->routed = false;
+	b->n = 0;
+}
+
 // Runs a burst through every stage; all its packets are gone afterwards.
 void pipeline_run(struct worker *w, struct burst *b);
 // Runs the last stages (vlan egress, tx) over packets whose out_port is decided.

@@ -8,12 +8,14 @@
 
 static enum drop_reason reply_in_place(struct worker *w, struct burst *b, struct rte_mbuf *m)
 {
-	struct burst tail = { .policy = b->policy, .now_ns = b->now_ns, .n = 1, .pkts = { m } };
 	struct packet *p = packet_of(m);
+	struct burst tail;
 
 	p->out_port = p->in_port;
 	p->flags |= PACKET_LOCAL;
 	p->flags &= (uint16_t)~PACKET_MULTICAST;
+	burst_begin(&tail, b->policy, b->now_ns);
+	tail.pkts[tail.n++] = m;
 	pipeline_run_tail(w, &tail);
 	return PACKET_CONSUMED;
 }

@@ -11,6 +11,12 @@ struct out {
 	struct rte_mbuf *pkts[BURST_MAX];
 };
 
+static void begin(struct out *o, struct port *port)
+{
+	o->port = port;
+	o->n = 0;
+}
+
 static void flush(struct worker *w, struct out *o)
 {
 	struct port_counters *c = o->port->counters[w->index];
@@ -29,7 +35,7 @@ static void flush(struct worker *w, struct out *o)
 
 static void append(struct worker *w, struct out *o, struct rte_mbuf *m)
 {
-	if (o->n == BURST_MAX)
+	if (unlikely(o->n == BURST_MAX))
 		flush(w, o);
 	o->pkts[o->n++] = m;
 }
@@ -55,7 +61,7 @@ static bool takes_gso(uint32_t offloads, uint8_t gso_type)
 	return false;
 }
 
-static void segment(struct worker *w, struct out *o, struct rte_mbuf *m)
+static __rte_noinline void segment(struct worker *w, struct out *o, struct rte_mbuf *m)
 {
 	struct rte_mbuf *pieces[GSO_MAX_SEGMENTS];
 	int n = gso_segment(w, m, pieces, GSO_MAX_SEGMENTS);
@@ -68,15 +74,20 @@ static void segment(struct worker *w, struct out *o, struct rte_mbuf *m)
 		append(w, o, pieces[i]);
 }
 
-static void prepare(struct worker *w, struct out *o, struct rte_mbuf *m)
+static __rte_always_inline void prepare(struct worker *w, struct out *o, struct rte_mbuf *m)
 {
-	struct packet *p = packet_of(m);
-	uint32_t offloads = atomic_load_explicit(&o->port->offloads, memory_order_relaxed);
+	const struct packet *p = packet_of(m);
+	uint32_t offloads;
 
-	if (wire_l3_size(p, m) > o->port->params.mtu) {
+	if (unlikely(wire_l3_size(p, m) > o->port->params.mtu)) {
 		worker_drop(w, m, p->flags & PACKET_ROUTED ? DROP_ROUTE_MTU : DROP_TX_MTU);
 		return;
 	}
+	if (likely(!(p->flags & PACKET_NEEDS_CSUM))) { // without, parse lets no super-frame pass
+		append(w, o, m);
+		return;
+	}
+	offloads = atomic_load_explicit(&o->port->offloads, memory_order_relaxed);
 	if (p->gso_type != PACKET_GSO_NONE && !takes_gso(offloads, p->gso_type)) {
 		segment(w, o, m);
 		return;
@@ -109,10 +120,11 @@ static void flood(struct worker *w, struct burst *b, struct rte_mbuf *m)
 	for (uint32_t i = 0; i < seg->n_members; i++) {
 		uint32_t id = b->policy->members[seg->first_member + i];
 		const struct policy_prt *out = policy_port(b->policy, id);
-		struct out o = { .port = switch_open_port(w->sw, id) };
+		struct out o;
 		struct rte_mbuf *c;
 		enum drop_reason r;
 
+		begin(&o, switch_open_port(w->sw, id));
 		if (id == p->in_port || !o.port || (!to_all && out->p->mode != POLICY_PORT_TRUNK))
 			continue;
 		c = copy_of(w, m);
@@ -136,36 +148,42 @@ static void flood(struct worker *w, struct burst *b, struct rte_mbuf *m)
 		rte_pktmbuf_free(m);
 }
 
+// Takes this port's packets out of the first n, in their order. Returns how many are left.
+static uint16_t take(
+	struct worker *w, struct rte_mbuf **pkts, uint16_t n, uint16_t out_port, struct out *o)
+{
+	uint16_t left = 0;
+
+	for (uint16_t i = 0; i < n; i++) {
+		struct rte_mbuf *m = pkts[i];
+		const struct packet *p = packet_of(m);
+
+		if (p->out_port != out_port || unlikely(p->flags & PACKET_FLOOD))
+			pkts[left++] = m;
+		else if (unlikely(!o->port))
+			worker_drop(w, m, DROP_TX_NO_PORT);
+		else
+			prepare(w, o, m);
+	}
+	return left;
+}
+
 void stage_tx(struct worker *w, struct burst *b)
 {
+	struct rte_mbuf **first = b->pkts;
 	struct out o;
 
-	for (uint16_t i = 0; i < b->n; i++) {
-		uint16_t out_port;
+	while (b->n > 0) {
+		uint16_t out_port = packet_of(*first)->out_port;
 
-		if (!b->pkts[i])
-			continue;
-		if (packet_of(b->pkts[i])->flags & PACKET_FLOOD) {
-			flood(w, b, b->pkts[i]);
+		if (unlikely(packet_of(*first)->flags & PACKET_FLOOD)) {
+			flood(w, b, *first++);
+			b->n--;
 			continue;
 		}
-		out_port = packet_of(b->pkts[i])->out_port;
-		o.port = switch_open_port(w->sw, out_port);
-		o.n = 0;
-		for (uint16_t k = i; k < b->n; k++) { // this port's packets, in their order
-			struct rte_mbuf *m = b->pkts[k];
-
-			if (!m || (packet_of(m)->flags & PACKET_FLOOD) ||
-				packet_of(m)->out_port != out_port)
-				continue;
-			b->pkts[k] = NULL;
-			if (o.port)
-				prepare(w, &o, m);
-			else
-				worker_drop(w, m, DROP_TX_NO_PORT);
-		}
+		begin(&o, switch_open_port(w->sw, out_port));
+		b->n = take(w, first, b->n, out_port, &o);
 		if (o.port)
 			flush(w, &o);
 	}
-	b->n = 0;
 }

@@ -130,7 +130,7 @@ int worker_emit(struct worker *w, const struct policy *policy, uint32_t port, ui
 	uint32_t trace, const void *frame, size_t size)
 {
 	struct rte_mbuf *m = rte_pktmbuf_alloc(w->small);
-	struct burst b = { .policy = policy, .now_ns = w->now_ns, .n = 1, .pkts = { m } };
+	struct burst b;
 	struct packet *p;
 	char *data;
 
@@ -150,6 +150,8 @@ int worker_emit(struct worker *w, const struct policy *policy, uint32_t port, ui
 		.session = SESSION_NONE,
 		.nexthop = NEXTHOP_NONE,
 		.trace = trace };
+	burst_begin(&b, policy, w->now_ns);
+	b.pkts[b.n++] = m;
 	pipeline_run_tail(w, &b);
 	return 0;
 }
@@ -180,20 +182,22 @@ static unsigned receive(struct worker *w, struct worker_slot *slot)
 	struct port *p = atomic_load_explicit(&slot->port, memory_order_acquire);
 	struct burst b;
 	struct port_counters *c;
+	uint64_t bytes = 0;
+	uint16_t n;
 
 	if (!p)
 		return 0;
-	b.n = p->ops->rx(w, p, slot->queue, b.pkts, BURST_MAX, w->now_ns);
-	if (b.n == 0)
+	n = p->ops->rx(w, p, slot->queue, b.pkts, BURST_MAX, w->now_ns);
+	if (n == 0)
 		return 0;
 	c = p->counters[w->index];
-	c->rx_packets += b.n;
-	for (uint16_t i = 0; i < b.n; i++)
-		c->rx_bytes += b.pkts[i]->pkt_len;
-	b.now_ns = w->now_ns;
+	c->rx_packets += n;
+	for (uint16_t i = 0; i < n; i++)
+		bytes += b.pkts[i]->pkt_len;
+	c->rx_bytes += bytes;
 	// acquire: pairs with the release store that published the policy
-	b.policy = atomic_load_explicit(&w->sw->policy, memory_order_acquire);
-	unsigned n = b.n;
+	burst_begin(&b, atomic_load_explicit(&w->sw->policy, memory_order_acquire), w->now_ns);
+	b.n = n;
 	pipeline_run(w, &b);
 	return n;
 }
@@ -257,9 +261,9 @@ unsigned worker_round(struct worker *w, uint64_t now_ns)
 	for (uint32_t i = 0; i < polled->n; i++)
 		n += receive(w, &w->slots[polled->slots[i]]);
 	if (w->index == 0) {
-		struct burst b = { .now_ns = now_ns,
-			.policy = atomic_load_explicit(&w->sw->policy, memory_order_acquire) };
+		struct burst b;
 
+		burst_begin(&b, atomic_load_explicit(&w->sw->policy, memory_order_acquire), now_ns);
 		neighbour_tick(w, &b);
 		worker_announce(w, &b);
 	}
