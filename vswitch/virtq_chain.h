@@ -113,31 +113,55 @@ static inline int virtq_chain_enter(
 	return 0;
 }
 
-// The next descriptor that is a buffer: 1; 0 at the end of the chain, -1 with the queue stopped.
-static inline int virtq_chain_next(struct virtq *q, struct virtq_chain *c, struct vring_desc *ret)
+// Goes on from the descriptor at c->next, which *d is, to one that is a buffer: 1, or -1 with the
+// queue stopped.
+static inline int virtq_chain_step(struct virtq *q, struct virtq_chain *c, struct vring_desc *d)
 {
-	if (c->next == VIRTQ_CHAIN_END)
-		return 0;
-	for (;;) {
-		if (unlikely(!virtq_chain_read(q, c, ret)))
-			return virtq_chain_fault(q, VIRTQ_FAULT_ADDRESS);
-		if (likely(!(ret->flags & VRING_DESC_F_INDIRECT)))
-			break;
-		if (virtq_chain_enter(q, c, ret) < 0)
+	while (unlikely(d->flags & VRING_DESC_F_INDIRECT)) {
+		if (virtq_chain_enter(q, c, d) < 0)
 			return -1;
+		if (unlikely(!virtq_chain_read(q, c, d)))
+			return virtq_chain_fault(q, VIRTQ_FAULT_ADDRESS);
 	}
 	if (unlikely(c->left-- == 0))
 		return virtq_chain_fault(q, VIRTQ_FAULT_CHAIN);
 	c->next = VIRTQ_CHAIN_END;
-	if (ret->flags & VRING_DESC_F_NEXT) {
-		c->next = ret->next;
+	if (d->flags & VRING_DESC_F_NEXT) {
+		c->next = d->next;
 		if (unlikely(c->next >= c->table_n))
 			return virtq_chain_fault(q, VIRTQ_FAULT_CHAIN);
 	}
 	return 1;
 }
 
-static inline void virtq_chain_begin(const struct virtq *q, struct virtq_chain *c, uint32_t head)
+// The next descriptor that is a buffer: 1; 0 at the end of the chain, -1 with the queue stopped.
+static inline int virtq_chain_next(struct virtq *q, struct virtq_chain *c, struct vring_desc *ret)
+{
+	if (c->next == VIRTQ_CHAIN_END)
+		return 0;
+	if (unlikely(!virtq_chain_read(q, c, ret)))
+		return virtq_chain_fault(q, VIRTQ_FAULT_ADDRESS);
+	return virtq_chain_step(q, c, ret);
+}
+
+// The first descriptor of a buffer, as it is now. What it begins is for virtq_is_plain or
+// virtq_chain_begin to see.
+static inline void virtq_read_head(const struct virtq *q, uint32_t head, struct vring_desc *ret)
+{
+	virtq_copy_once(ret, &q->desc[head], sizeof(*ret));
+}
+
+// A buffer of this one descriptor, to read from (`direction` 0) or VRING_DESC_F_WRITE: nearly every
+// one.
+static inline bool virtq_is_plain(const struct vring_desc *d, uint16_t direction)
+{
+	return (d->flags & (VRING_DESC_F_INDIRECT | VRING_DESC_F_NEXT | VRING_DESC_F_WRITE)) ==
+	       direction;
+}
+
+// As virtq_chain_next, of the first descriptor, which has been read.
+static inline int virtq_chain_begin(
+	struct virtq *q, struct virtq_chain *c, uint32_t head, struct vring_desc *d)
 {
 	c->table = (const uint8_t *)q->desc;
 	c->table_guest = 0;
@@ -145,4 +169,5 @@ static inline void virtq_chain_begin(const struct virtq *q, struct virtq_chain *
 	c->left = RTE_MIN(q->size, (uint32_t)VIRTQ_CHAIN_MAX);
 	c->next = head;
 	c->indirect = false;
+	return virtq_chain_step(q, c, d);
 }

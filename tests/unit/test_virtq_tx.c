@@ -354,6 +354,20 @@ static void test_h27_empty_buffers(void **state)
 	end(0);
 }
 
+// One frame spends the burst's last descriptor: the next waits, however plain its buffer.
+static void test_h27_budget_spent(void **state)
+{
+	enum { SIZE = 8192 };
+
+	assert_int_equal(guest_begin(&g, GUEST_FEATURES, SIZE, 0), 0);
+	for (unsigned i = 0; i < VIRTQ_BURST_DESCS; i++)
+		offer(i, GUEST_DATA, i == VIRTQ_BURST_DESCS - 1 ? 100 : 0);
+	offer(VIRTQ_BURST_DESCS, GUEST_DATA + 100, 100);
+	assert_int_equal(tx((uint32_t[]){ 60, 60 }, 2), 1);
+	assert_int_equal(tx_one(60), 1);
+	end(VIRTQ_BURST_DESCS + 1);
+}
+
 static void test_h26_no_buffers(void **state)
 {
 	begin();
@@ -636,6 +650,7 @@ int main(void)
 		TEST(test_faults),
 		TEST(test_h14_avail_index),
 		TEST(test_h27_empty_buffers),
+		TEST(test_h27_budget_spent),
 		TEST(test_h26_no_buffers),
 		TEST(test_calls_by_flag),
 		TEST(test_h25_full_call_fd),
