@@ -14,8 +14,9 @@ import time
 import netns
 
 PATIENCE_S = 60
-ANSWER = re.compile(r"@(\d+) ?(.*)$")
-LEASE = re.compile(r"@lease (.*)$")
+# Whole ones: the kernel may have said something in their midst.
+ANSWER = re.compile(r"@(\d+)(.*) \.$")
+LEASE = re.compile(r"@lease (.*) \.$")
 
 
 class Failed(Exception):
@@ -70,7 +71,7 @@ class Neighbour(Agent):
         self._process = netns.popen([*netns.inside(space), program, "-"], stdin=subprocess.PIPE,
                                     stdout=subprocess.PIPE)
         threading.Thread(target=self._read, daemon=True).start()
-        wait(f"{name} is ready", lambda: "@ready" in self.lines)
+        wait(f"{name} is ready", lambda: "@ready ." in self.lines)
 
     def _put(self, data):
         self._process.stdin.write(data)

@@ -2,7 +2,7 @@
 // What a Debian guest of test_instances.sh runs. As its first process it mounts, loads the modules
 // named in /modules, and starts udhcpc, whose script it is too. Then, or at once when it is started
 // with "-" (which is how it runs on a host), it takes commands from its console, "NUMBER VERB
-// ARGUMENT...", answered "@NUMBER ...", each in a thread of its own: those of guest_agent.h, and
+// ARGUMENT...", answered "@NUMBER ... .", each in a thread of its own: those of guest_agent.h, and
 //   probe ping|tcp|udp ADDRESS NONCE SECONDS   answered | silent
 //   seen PREFIX     KIND:NONCE:PEER of the probes that reached it, by how their nonces begin
 #include <arpa/inet.h>
@@ -38,11 +38,10 @@ void guest_say(const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	int n = vsnprintf(line, sizeof(line) - 1, fmt, ap);
+	int n = vsnprintf(line, sizeof(line) - 3, fmt, ap);
 	va_end(ap);
-	n = n < (int)sizeof(line) - 1 ? n : (int)sizeof(line) - 2;
-	line[n++] = '\n';
-	if (write(1, line, (size_t)n) < 0)
+	n = n < (int)sizeof(line) - 3 ? n : (int)sizeof(line) - 4;
+	if (write(1, line, (size_t)(n + sprintf(line + n, " .\n"))) < 0)
 		return;
 }
 

@@ -18,7 +18,7 @@ struct guest_connection { // freed by the thread that has it
 
 // --- guest_agent.c ---
 
-// A line on the console, by one write.
+// A line on the console, by one write, and " ." at its end: the kernel's own may come in its midst.
 void guest_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 int64_t guest_now_ms(void);
@@ -51,7 +51,7 @@ void guest_got(const char *number, char *const *words);
 void guest_boot(void);
 
 // udhcpc's script: `event` is deconfig, bound or renew; the lease is in the environment. Tells it
-// on the console: "@lease ADDRESS PREFIX ROUTER DNS MTU". Returns the exit status.
+// on the console: "@lease ADDRESS PREFIX ROUTER DNS MTU .". Returns the exit status.
 int guest_lease(const char *event);
 
 // "offloads 0|1": eth0's, off or on, as far as they go. Answers which are on.

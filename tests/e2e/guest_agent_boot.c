@@ -84,7 +84,7 @@ int guest_lease(const char *event)
 		set_route(told("router")) < 0)
 		return 1;
 	int fd = open("/dev/console", O_WRONLY | O_NOCTTY);
-	int n = snprintf(line, sizeof(line), "@lease %s %s %s %s %s\n", told("ip"), told("mask"),
+	int n = snprintf(line, sizeof(line), "@lease %s %s %s %s %s .\n", told("ip"), told("mask"),
 		told("router"), told("dns"), told("mtu"));
 	return write(fd, line, (size_t)n) != n;
 }
