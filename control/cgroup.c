@@ -2,9 +2,11 @@
 // See cgroup.h; the files are those of the kernel's Documentation/admin-guide/cgroup-v2.rst.
 #include "control/cgroup.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +28,8 @@ enum {
 	MEMORY_MORE_OF = 64, // and a 64th
 	PIDS_MAX = 512, // threads: processors, queues of disks, a pool of qemu-storage-daemon's
 	PERIOD_US = 100000,
+	REMOVE_TRIES = 20,
+	REMOVE_PAUSE_MS = 5,
 };
 
 static const struct {
@@ -74,12 +78,14 @@ static bool has_word(const char *text, const char *word)
 	return false;
 }
 
-// Gives the controllers to the groups below; says which are not to be had.
-static int enable(const char *dir, char *why, size_t size)
+// Gives the controllers to the groups below, and tells which of them they had not; says which are
+// not to be had.
+static int enable(const char *dir, unsigned *ret_enabled, char *why, size_t size)
 {
-	char have[256], missing[64] = "", word[16];
+	char have[256], given[256], missing[64] = "", word[16];
 
-	if (read_file(dir, "cgroup.controllers", have, sizeof(have)) < 0)
+	if (read_file(dir, "cgroup.controllers", have, sizeof(have)) < 0 ||
+		read_file(dir, "cgroup.subtree_control", given, sizeof(given)) < 0)
 		return log_reason(-ENOENT, why, size, "%s is no cgroup (v2)", dir);
 	for (unsigned i = 0; i < sizeof(controllers) / sizeof(controllers[0]); i++) {
 		size_t used = strlen(missing);
@@ -94,6 +100,8 @@ static int enable(const char *dir, char *why, size_t size)
 		int r = write_file(dir, "cgroup.subtree_control", word);
 		if (r < 0)
 			return log_reason(r, why, size, "%s: %s: %s", dir, word, strerror(-r));
+		if (!has_word(given, controllers[i].name))
+			*ret_enabled |= 1u << i;
 	}
 	if (missing[0])
 		return log_reason(-ENOTSUP, why, size, "%s lacks the controllers %s", dir, missing);
@@ -135,33 +143,102 @@ static int own_group(char *ret_dir, size_t size)
 	return 0;
 }
 
-static int make_base(struct cgroups *g, const char *above)
+static void disable(const char *dir, unsigned enabled)
+{
+	char word[16];
+
+	for (unsigned i = 0; i < sizeof(controllers) / sizeof(controllers[0]); i++) {
+		snprintf(word, sizeof(word), "-%s", controllers[i].name);
+		if (enabled & 1u << i) // refused where somebody else has it below by now
+			write_file(dir, "cgroup.subtree_control", word);
+	}
+}
+
+// For an insulad that comes after this one.
+static void note_enabled(const struct cgroups *g)
+{
+	FILE *f = fopen(g->note, "we");
+
+	if (!f)
+		return;
+	fprintf(f, "%u\n", g->enabled);
+	fclose(f);
+}
+
+static void recall_enabled(struct cgroups *g)
+{
+	FILE *f = fopen(g->note, "re");
+
+	if (f && fscanf(f, "%u", &g->enabled) != 1)
+		g->enabled = 0;
+	if (f)
+		fclose(f);
+}
+
+// For the first machine. 0, or -errno and there are no groups from now on.
+static int make_base(struct cgroups *g)
 {
 	char number[32];
+	unsigned ours = 0;
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-	int r = enable(above, g->why_not, sizeof(g->why_not));
+	int r;
 
+	if (!g->above[0] || access(g->base, F_OK) == 0)
+		return 0;
+	r = enable(g->above, &g->enabled, g->why_not, sizeof(g->why_not));
+	note_enabled(g);
+	if (r == 0 && mkdir(g->base, 0755) < 0 && errno != EEXIST)
+		r = log_reason(-errno, g->why_not, sizeof(g->why_not), "%s: %m", g->base);
+	if (r == 0) {
+		snprintf(number, sizeof(number), "%ld",
+			cpus * WEIGHT_PER_CPU < WEIGHT_MAX ? cpus * WEIGHT_PER_CPU : WEIGHT_MAX);
+		write_file(g->base, "cpu.weight", number);
+		r = enable(g->base, &ours, g->why_not, sizeof(g->why_not));
+	}
 	if (r < 0)
-		return r;
-	snprintf(g->base, sizeof(g->base), "%.280s/insula", above);
-	if (mkdir(g->base, 0755) < 0 && errno != EEXIST)
-		return log_reason(-errno, g->why_not, sizeof(g->why_not), "%s: %m", g->base);
-	snprintf(number, sizeof(number), "%ld",
-		cpus * WEIGHT_PER_CPU < WEIGHT_MAX ? cpus * WEIGHT_PER_CPU : WEIGHT_MAX);
-	write_file(g->base, "cpu.weight", number);
-	return enable(g->base, g->why_not, sizeof(g->why_not));
+		g->base[0] = 0;
+	return r;
+}
+
+static bool has_groups(const char *dir)
+{
+	struct dirent *e;
+	bool found = false;
+	DIR *all = opendir(dir);
+
+	while (all && !found && (e = readdir(all)) != NULL)
+		found = e->d_type == DT_DIR && e->d_name[0] != '.';
+	if (all)
+		closedir(all);
+	return found;
+}
+
+// With the last machine. The kernel lets go of a group a moment after its last one below is gone.
+static void remove_base(struct cgroups *g)
+{
+	int r = -1;
+
+	if (!g->above[0] || has_groups(g->base))
+		return;
+	for (unsigned i = 0; i < REMOVE_TRIES && (r = rmdir(g->base)) < 0 && errno == EBUSY; i++)
+		poll(NULL, 0, REMOVE_PAUSE_MS);
+	if (r < 0)
+		return;
+	disable(g->above, g->enabled);
+	g->enabled = 0;
+	unlink(g->note);
 }
 
 static int find_base(struct cgroups *g)
 {
 	const char *given = getenv("INSULA_CGROUP");
-	char own[256];
 	struct statfs fs;
+	unsigned ours = 0;
 	int r;
 
 	if (given && given[0]) {
 		snprintf(g->base, sizeof(g->base), "%s", given);
-		return enable(g->base, g->why_not, sizeof(g->why_not));
+		return enable(g->base, &ours, g->why_not, sizeof(g->why_not));
 	}
 	if (statfs(MOUNT, &fs) < 0 || fs.f_type != CGROUP2_SUPER_MAGIC)
 		return log_reason(-ENOTSUP, g->why_not, sizeof(g->why_not),
@@ -170,21 +247,24 @@ static int find_base(struct cgroups *g)
 	if (access(UNIT, F_OK) == 0) {
 		snprintf(g->base, sizeof(g->base), UNIT);
 		r = move_keeper(g->base, g->why_not, sizeof(g->why_not));
-		return r < 0 ? r : enable(g->base, g->why_not, sizeof(g->why_not));
+		return r < 0 ? r : enable(g->base, &ours, g->why_not, sizeof(g->why_not));
 	}
 	if (access("/run/systemd/system", F_OK) == 0)
 		return log_reason(-ENOENT, g->why_not, sizeof(g->why_not),
 			"insula-guests.service does not run; install it (`meson install`), "
 			"`systemctl enable --now insula-guests`, and start insulad again");
-	if (own_group(own, sizeof(own)) < 0)
+	if (own_group(g->above, sizeof(g->above)) < 0)
 		return log_reason(
 			-ENOTSUP, g->why_not, sizeof(g->why_not), "insulad is in no cgroup (v2)");
-	return make_base(g, own);
+	snprintf(g->base, sizeof(g->base), "%s/insula", g->above);
+	return 0;
 }
 
 void cgroups_open(struct cgroups *g, const char *run_dir)
 {
 	*g = (struct cgroups){ 0 };
+	snprintf(g->note, sizeof(g->note), "%s/cgroup", run_dir);
+	recall_enabled(g);
 	snprintf(g->prefix, sizeof(g->prefix), "%s", run_dir + strspn(run_dir, "/"));
 	for (char *p = g->prefix; *p; p++)
 		if (*p == '/')
@@ -235,6 +315,8 @@ int cgroup_get(struct cgroups *g, uint32_t id, const struct cgroup_limits *limit
 	int r, fd;
 
 	cgroup_path(g, id, path, sizeof(path));
+	if (path[0] && make_base(g) < 0)
+		path[0] = 0;
 	if (!path[0] && !g->told)
 		log_warning("machines share memory and processors without limits: %s", g->why_not);
 	g->told = true;
@@ -251,13 +333,14 @@ int cgroup_get(struct cgroups *g, uint32_t id, const struct cgroup_limits *limit
 	return fd;
 }
 
-void cgroup_remove(const struct cgroups *g, uint32_t id)
+void cgroup_remove(struct cgroups *g, uint32_t id)
 {
 	char path[512];
 
 	cgroup_path(g, id, path, sizeof(path));
 	if (path[0] && rmdir(path) < 0 && errno != ENOENT && errno != EBUSY)
 		log_warning("%s: %m", path);
+	remove_base(g);
 }
 
 unsigned cgroup_oom_kills(const struct cgroups *g, uint32_t id)

@@ -194,6 +194,26 @@ static bool is_insulad(pid_t pid)
 	return strcmp(comm, "insulad\n") == 0;
 }
 
+// Field 22 of proc_pid_stat(5): in ticks since the machine was started. Now, if it cannot be read.
+static uint64_t started_ns(pid_t pid)
+{
+	unsigned long long ticks = 0;
+	char path[64], text[1024] = "";
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	FILE *f = fopen(path, "re");
+	if (f && !fgets(text, sizeof(text), f))
+		text[0] = 0;
+	if (f)
+		fclose(f);
+	const char *at = strrchr(text, ')'); // the name may have anything in it
+	for (unsigned field = 2; at && field < 22; field++)
+		at = strchr(at + 1, ' ');
+	if (!at || sscanf(at, "%llu", &ticks) != 1)
+		return loop_now_ns();
+	return ticks * (1000000000ull / (unsigned long long)sysconf(_SC_CLK_TCK));
+}
+
 // Held first, then looked at: the number cannot become another's in between.
 static int hold(struct vm_proc *p, pid_t pid, const struct stat *log)
 {
@@ -205,7 +225,7 @@ static int hold(struct vm_proc *p, pid_t pid, const struct stat *log)
 		close(pidfd);
 		return -ESRCH;
 	}
-	*p = (struct vm_proc){ .pid = pid, .pidfd = pidfd, .started_ns = loop_now_ns() };
+	*p = (struct vm_proc){ .pid = pid, .pidfd = pidfd, .started_ns = started_ns(pid) };
 	return 0;
 }
 

@@ -85,11 +85,18 @@ def members(group, kind):
 
 
 def groups():
+    if not os.path.exists(BASE):
+        return []
     return sorted(name for name in os.listdir(BASE) if os.path.isdir(os.path.join(BASE, name)))
+
+
+def controllers():
+    return read(os.path.dirname(BASE), "cgroup.subtree_control")
 
 
 # Every thread of it, and nobody else.
 def test_each_has_its_own(site):
+    assert not os.path.exists(BASE) and not controllers(), "nobody has a machine yet"
     site.apply(("calm", "storm"))
     for name, memory in MEMORY_MIB.items():
         now = site.running(name)
@@ -161,8 +168,8 @@ def main():
     lab.start()
     good = labs.run_cases(globals(), site)
     errors = lab.stop()
-    if groups():
-        errors.append(f"left behind: {groups()}")
+    if os.path.exists(BASE) or controllers():
+        errors.append(f"left behind: {BASE} {groups()}, controllers {controllers()}")
     print(*errors, sep="\n", flush=True)
     if good and not errors:
         print("done", flush=True)
