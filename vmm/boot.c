@@ -52,7 +52,8 @@ static int image_load(struct boot *b)
 		return err;
 	if (boot_is_elf(b->head, b->head_size))
 		return boot_elf_load(b);
-	if (boot_is_bzimage(b->head, b->head_size))
+	b->linux_image = boot_is_bzimage(b->head, b->head_size);
+	if (b->linux_image)
 		return boot_linux_load(b);
 	// Documentation/arch/arm64/booting.rst: the magic of its Image
 	if (b->head_size >= 60 && memcmp(b->head + 56, "ARM\x64", 4) == 0)
@@ -173,6 +174,8 @@ int boot_load(struct guest_memory *m, const struct boot_source *src, uint64_t rs
 	err = cmdline_load(&b);
 	if (err < 0)
 		return err;
+	if (b.linux_image)
+		boot_linux_expect_top(&b);
 	if (b.pvh)
 		boot_enter_pvh(&b, ret_entry);
 	else

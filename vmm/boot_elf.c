@@ -201,6 +201,16 @@ void boot_elf_clear(struct boot *b, const struct boot_elf *elf)
 		boot_clear(b, elf->segments[i].address, elf->segments[i].size);
 }
 
+uint64_t boot_elf_begin(const struct boot_elf *elf)
+{
+	uint64_t begin = UINT64_MAX;
+
+	for (unsigned int i = 0; i < elf->n_segments; i++)
+		if (elf->segments[i].address < begin)
+			begin = elf->segments[i].address;
+	return begin;
+}
+
 int boot_elf_load(struct boot *b)
 {
 	struct boot_elf elf;

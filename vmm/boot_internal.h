@@ -30,6 +30,7 @@ struct boot {
 	// what the loaders find
 	uint64_t kernel_end; // nothing else below this in high memory
 	uint64_t entry;
+	bool linux_image; // a bzImage
 	bool pvh; // 32-bit entry with hvm_start_info; else 64-bit with boot_params
 	struct setup_header header; // of a bzImage; zeroes otherwise
 	uint64_t initrd_limit; // where an initrd must end, were there RAM enough
@@ -78,12 +79,18 @@ int boot_elf_parse(struct boot *b, const char *what, const uint8_t *head, uint64
 int boot_elf_enter(struct boot *b, const char *what, const struct boot_elf *elf);
 // Makes the memory of its segments zeroes.
 void boot_elf_clear(struct boot *b, const struct boot_elf *elf);
+// The lowest address of a segment.
+uint64_t boot_elf_begin(const struct boot_elf *elf);
 // A file that is an ELF image.
 int boot_elf_load(struct boot *b);
 
 // boot_linux.c
 bool boot_is_bzimage(const uint8_t *head, uint64_t head_size);
 int boot_linux_load(struct boot *b);
+// Large pages for the kernel from `begin` to b->kernel_end and for what it takes behind that.
+void boot_linux_expect(struct boot *b, uint64_t begin);
+// And for what it takes from the end of RAM, where its initrd may be already.
+void boot_linux_expect_top(struct boot *b);
 
 // boot_payload.c: the ELF image in a bzImage, packed. -ENOTSUP without an error: packed with
 // something unknown.

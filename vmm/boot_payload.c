@@ -37,9 +37,11 @@ static int headers(struct payload *p, const uint8_t *data, uint64_t size)
 		p->b, p->what, data, size < BOOT_HEAD ? size : BOOT_HEAD, p->size, &p->elf);
 	if (!err)
 		err = boot_elf_enter(p->b, p->what, &p->elf);
-	if (!err)
-		boot_elf_clear(p->b, &p->elf);
-	return err;
+	if (err < 0)
+		return err;
+	boot_elf_clear(p->b, &p->elf);
+	boot_linux_expect(p->b, boot_elf_begin(&p->elf));
+	return 0;
 }
 
 static int place(struct payload *p, const uint8_t *data, uint64_t size)

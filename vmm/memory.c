@@ -10,7 +10,37 @@
 #include <unistd.h>
 
 static const uint64_t GRANULE = 2ull << 20;
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25 // since Linux 6.1
+#endif
+
 static const uint64_t LARGEST = 1ull << 40; // what 40 physical address bits leave, less the hole
+
+// Aligned, so that pages of 2 MiB can be mapped as such, here and by KVM. MAP_FAILED with errno.
+static void *map_aligned(int fd, uint64_t size, int flags)
+{
+	uint8_t *room = mmap(NULL, size + GRANULE, PROT_NONE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uint64_t before;
+	void *at;
+
+	if (room == MAP_FAILED)
+		return MAP_FAILED;
+	before = -(uintptr_t)room % GRANULE;
+	at = mmap(
+		room + before, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | flags, fd, 0);
+	if (at == MAP_FAILED) {
+		int err = errno;
+
+		munmap(room, size + GRANULE);
+		errno = err;
+		return MAP_FAILED;
+	}
+	if (before > 0)
+		munmap(room, before);
+	munmap(room + before + size, GRANULE - before);
+	return at;
+}
 
 static int region_map(struct guest_region *r, bool hugepages, struct error *e)
 {
@@ -24,8 +54,7 @@ static int region_map(struct guest_region *r, bool hugepages, struct error *e)
 	if (ftruncate(r->fd, (off_t)r->size) < 0 ||
 		fcntl(r->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
 		goto fail;
-	r->host = mmap(NULL, r->size, PROT_READ | PROT_WRITE,
-		MAP_SHARED | (hugepages ? 0 : MAP_NORESERVE), r->fd, 0);
+	r->host = map_aligned(r->fd, r->size, hugepages ? 0 : MAP_NORESERVE);
 	if (r->host == MAP_FAILED)
 		goto fail;
 	// a guest's secrets are not for core dumps
@@ -87,4 +116,19 @@ void *guest_memory_at(const struct guest_memory *m, uint64_t address, uint64_t s
 			return r->host + (address - r->address);
 	}
 	return NULL;
+}
+
+void guest_memory_collapse(const struct guest_memory *m, uint64_t address, uint64_t size)
+{
+	uint64_t begin = address / GRANULE * GRANULE;
+	uint64_t whole = (address + size + GRANULE - 1) / GRANULE * GRANULE - begin;
+	uint8_t *host = guest_memory_at(m, begin, whole);
+
+	if (!host || !whole)
+		return;
+	// The kernel wants to find something in each. In one call: each has every processor's lists
+	// of pages emptied.
+	for (uint64_t at = 0; at < whole; at += GRANULE)
+		__atomic_fetch_or(host + at, 0, __ATOMIC_RELAXED);
+	madvise(host, whole, MADV_COLLAPSE);
 }

@@ -34,3 +34,9 @@ void guest_memory_free(struct guest_memory *m);
 // Where [address, address + size) is mapped here; NULL unless all of it is RAM of one region. What
 // is read there may change at any moment: copy once, check the copy.
 void *guest_memory_at(const struct guest_memory *m, uint64_t address, uint64_t size);
+
+// Makes pages of 2 MiB of [address, address + size), rounded to such pages; nothing, unless all of
+// it is RAM of one region. What is there stays. For memory of which nearly all is used at once: a
+// page takes the guest one fault instead of 512. Only an offer: the host's kernel may be too old,
+// or have none left.
+void guest_memory_collapse(const struct guest_memory *m, uint64_t address, uint64_t size);

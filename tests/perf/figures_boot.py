@@ -43,7 +43,7 @@ def _outside(bench, folder, *arguments):
     if lacks := outer.lacks():
         raise netns.CommandFailed(lacks)
     try:
-        machine = outer.Machine(folder, ("kvm-amd",), memory_mib=1536)
+        machine = outer.Machine(folder, ("kvm-amd",), memory_mib=1024)
     except RuntimeError as error:
         raise netns.CommandFailed(str(error)) from error
     limit = 60 + 3 * (bench.rounds + 1) * boot_race.SECONDS
