@@ -107,6 +107,7 @@ static enum drop_reason parse_tags(
 	uint16_t off = ETH_HDR_SIZE;
 	uint16_t type = ntohs(((const struct eth_hdr *)data)->type);
 
+	pkt->n_tags = 0; // parsed before, if it is a piece of a super-frame
 	while (type == ETHTYPE_VLAN || type == ETHTYPE_QINQ) {
 		if (pkt->n_tags == 2) {
 			pkt->n_tags = 3;

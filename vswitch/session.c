@@ -73,16 +73,21 @@ bool session_decide_again(
 }
 
 // Whether the packet can go there, and for a bridged one, where. A bridged next hop is this MAC and
-// no other, while it is known where that is; what is stale is resolved again.
-static inline bool leads_on(const struct nexthop *nh, struct rte_mbuf *m)
+// no other, while it is known where that is; what is stale is resolved again, and so is one of the
+// other kind: the id of a session that outlived a restart may be another's by now.
+static inline bool leads_on(const struct nexthop *nh, struct rte_mbuf *m, bool routed)
 {
 	uint64_t where;
 
-	if (!nh || nh->kind != NEXTHOP_BRIDGED)
-		return nh;
+	if (unlikely(!nh || (nh->kind == NEXTHOP_BRIDGED) == routed))
+		return false;
+	if (routed)
+		return true;
 	where = atomic_load_explicit(&nh->where, memory_order_relaxed);
+	if (unlikely(!where || !nexthop_is_mac(where, &packet_eth(m)->dst)))
+		return false;
 	packet_of(m)->out_port = nexthop_port(where);
-	return where && nexthop_is_mac(where, &packet_eth(m)->dst);
+	return true;
 }
 
 // Whether the session decides the packet, and knows where it goes.
@@ -101,7 +106,7 @@ static inline bool hit(struct worker *w, struct burst *b, struct rte_mbuf *m,
 		return false;
 	}
 	nexthop = __atomic_load_n(&rec->d.nexthop[found->dir], __ATOMIC_RELAXED);
-	settled = leads_on(nexthop_get(w->sw->nexthops, nexthop), m);
+	settled = leads_on(nexthop_get(w->sw->nexthops, nexthop), m, routed);
 	p->session = found->id;
 	p->nexthop = settled ? nexthop : NEXTHOP_NONE;
 	p->flags |= (uint16_t)(PACKET_HIT | found->dir * PACKET_REVERSE | routed * PACKET_ROUTED);

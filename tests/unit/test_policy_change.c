@@ -149,6 +149,34 @@ static void what_a_late_burst_stored_does_not_last(void **state)
 	assert_int_equal(port_of(nexthop), RED_1);
 }
 
+// An id that a session kept over a restart may be that of another kind of next hop by now: nothing
+// is sent where that one leads, and the session finds its own again.
+static void a_next_hop_of_another_kind_is_not_ours(void **state)
+{
+	struct datagram routed = udp(mac_of(RED_1), red_gw, "10.0.0.11", 5000, "10.0.0.12", 53);
+	struct datagram bridged =
+		udp(mac_of(RED_1), mac_of(RED_2), "10.0.0.11", 5001, "10.0.0.12", 53);
+	struct session_record copy, *rec = NULL;
+	uint32_t cursor = 0, id, host, own;
+
+	send_udp(RED_1, &routed);
+	assert_non_null(fixture_received(RED_2, NULL));
+	host = nexthop_find_host(fx.sw->nexthops, RED, addr("10.0.0.12"), 0);
+	send_udp(RED_1, &bridged);
+	assert_non_null(fixture_received(RED_2, NULL));
+	while (session_next(fx.sw->sessions, &cursor, UINT32_MAX, &id, &copy))
+		if (!(copy.d.flags & SESSION_F_ROUTED))
+			rec = session_get(fx.sw->sessions, id);
+	assert_non_null(rec);
+	own = rec->d.nexthop[SESSION_FORWARD];
+	assert_int_not_equal(own, host);
+	rec->d.nexthop[SESSION_FORWARD] = host;
+	send_udp(RED_1, &bridged);
+	assert_non_null(fixture_received(RED_2, NULL));
+	assert_int_equal(rec->d.nexthop[SESSION_FORWARD], own);
+	assert_int_equal(fixture_drops(RED_1, DROP_TX_NO_PORT), 0);
+}
+
 static void sessions_end_with_their_tenant(void **state)
 {
 	out_through_snat(RED_1, red_gw, 5000);
@@ -511,6 +539,7 @@ int main(void)
 		T(policy_change_redecides),
 		T(what_was_outside_is_inside),
 		T(what_a_late_burst_stored_does_not_last),
+		T(a_next_hop_of_another_kind_is_not_ours),
 		T(sessions_end_with_their_tenant),
 		T(gateways_leave_the_fdb),
 		T(port_made_anew),
