@@ -188,13 +188,14 @@ static void hear(struct load *l, const struct frame *f, size_t size)
 	}
 }
 
-static void run(struct load *l, unsigned seconds)
+// Until each client has had its lease once, at most so long; how long it took, in ms.
+static uint64_t run(struct load *l, unsigned seconds)
 {
-	uint64_t end = now_ms() + seconds * 1000ull;
+	uint64_t begun = now_ms(), end = begun + seconds * 1000ull;
 	struct pollfd p = { .fd = l->fd, .events = POLLIN };
 	struct frame f;
 
-	for (uint64_t now = now_ms(); now < end; now = now_ms()) {
+	for (uint64_t now = begun; now < end && l->done < l->clients; now = now_ms()) {
 		ssize_t n;
 
 		while ((n = recv(l->fd, &f, sizeof(f), MSG_DONTWAIT)) > 0)
@@ -207,6 +208,7 @@ static void run(struct load *l, unsigned seconds)
 		}
 		poll(&p, 1, 1);
 	}
+	return now_ms() - begun;
 }
 
 static int open_interface(const char *name)
@@ -229,6 +231,7 @@ int main(int argc, char **argv)
 {
 	static struct load l;
 	unsigned seconds;
+	uint64_t took_ms;
 
 	if (argc != 6) {
 		fprintf(stderr, "usage: dhcp_load INTERFACE WINDOW SECONDS CLIENTS FIRST\n");
@@ -243,8 +246,8 @@ int main(int argc, char **argv)
 		return 2;
 	for (unsigned i = 0; i < l.window; i++)
 		begin(&l, i);
-	run(&l, seconds);
-	printf("{\"leases\": %lu, \"refused\": %lu, \"resent\": %lu, \"seconds\": %u}\n", l.done,
-		l.refused, l.resent, seconds);
+	took_ms = run(&l, seconds);
+	printf("{\"leases\": %lu, \"refused\": %lu, \"resent\": %lu, \"seconds\": %.3f}\n", l.done,
+		l.refused, l.resent, (double)took_ms / 1000);
 	return l.done == 0 || l.refused > 0;
 }

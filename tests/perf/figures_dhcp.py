@@ -12,18 +12,21 @@ import sandbox
 import vhost
 
 NAMES = ("dhcp.vs_kea",)
-ROUND_S, WINDOW, CLIENTS = 4, 64, 10_000
+# CLIENTS: new ones in each round, each of which gets one lease; a tenant may hold 4,096.
+ROUND_S, WINDOW, CLIENTS, TENANTS = 10, 64, 4_000, 5
 INSULA, KEA = "dhcp-insula", ("dhcp-kea", "dhcp-clients")
 POOL = "10.8.1.0-10.8.250.255"
-POLICY = f"""version: 1
+POLICY = """version: 1
 tenants:
-  - name: t
+"""
+TENANT = f"""  - name: t{{n}}
     networks:
-      - {{name: lan, vlan: 10, subnet: 10.8.0.0/16, gateway: 10.8.0.1, lease: 7200, pool: {POOL}}}
+      - {{{{name: lan, vlan: 1{{n}}, subnet: 10.8.0.0/16, gateway: 10.8.0.1, lease: 7200,
+         pool: {POOL}}}}}
     instances:
       - name: desks
         kind: external
-        nics: [{{network: lan, netns: {INSULA}, clients: many, storm_pps: 0}}]
+        nics: [{{{{network: lan, netns: {INSULA}{{n}}, clients: many, storm_pps: 0}}}}]
 """
 
 
@@ -37,11 +40,13 @@ class Insula:
 
     def __enter__(self):
         with open(self.file, "w", encoding="ascii") as out:
-            out.write(POLICY)
-        netns.create(INSULA)
+            out.write(POLICY + "".join(TENANT.format(n=n) for n in range(TENANTS)))
+        for n in range(TENANTS):
+            netns.create(f"{INSULA}{n}")
         self.lab.start()
         self.lab.apply(self.file)
-        netns.ip(INSULA, "link", "set", "eth0", "up")
+        for n in range(TENANTS):
+            netns.ip(f"{INSULA}{n}", "link", "set", "eth0", "up")
         return self
 
     def __exit__(self, *_):
@@ -104,7 +109,7 @@ def measure(bench):
     try:
         with Insula(folder), Kea(folder):
             for i in range(bench.rounds):
-                for name, space in (("insula", INSULA), ("kea", KEA[1])):
+                for name, space in (("insula", f"{INSULA}{i}"), ("kea", KEA[1])):
                     rate, resent = _leases_per_second(space, i * CLIENTS)
                     bench.sample(f"dhcp.{name}", rate)
                     bench.sample(f"dhcp.{name}_resent", resent)
