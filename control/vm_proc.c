@@ -180,17 +180,26 @@ int vm_proc_start(struct vm_proc *p, const char *dir, const struct vm_spec *spec
 	return vm_proc_spawn(p, dir, &child, err, err_size);
 }
 
+// The first line of /proc/PID/NAME; "" if there is none.
+static void read_line(pid_t pid, const char *name, char *ret_line, int size)
+{
+	char path[64];
+
+	ret_line[0] = 0;
+	snprintf(path, sizeof(path), "/proc/%d/%s", pid, name);
+	FILE *f = fopen(path, "re");
+	if (f && !fgets(ret_line, size, f))
+		ret_line[0] = 0;
+	if (f)
+		fclose(f);
+}
+
 // Before it has become insula-vmm, a child of an insulad has all that this one had open.
 static bool is_insulad(pid_t pid)
 {
-	char path[64], comm[32] = "";
+	char comm[32];
 
-	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
-	FILE *f = fopen(path, "re");
-	if (f && !fgets(comm, sizeof(comm), f))
-		comm[0] = 0;
-	if (f)
-		fclose(f);
+	read_line(pid, "comm", comm, sizeof(comm));
 	return strcmp(comm, "insulad\n") == 0;
 }
 
@@ -198,14 +207,9 @@ static bool is_insulad(pid_t pid)
 static uint64_t started_ns(pid_t pid)
 {
 	unsigned long long ticks = 0;
-	char path[64], text[1024] = "";
+	char text[1024];
 
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	FILE *f = fopen(path, "re");
-	if (f && !fgets(text, sizeof(text), f))
-		text[0] = 0;
-	if (f)
-		fclose(f);
+	read_line(pid, "stat", text, sizeof(text));
 	const char *at = strrchr(text, ')'); // the name may have anything in it
 	for (unsigned field = 2; at && field < 22; field++)
 		at = strchr(at + 1, ' ');
