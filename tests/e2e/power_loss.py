@@ -6,14 +6,13 @@ import os
 import random
 import subprocess
 import sys
-import tempfile
-import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(os.path.dirname(HERE), "lib"))
+sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "lib")]
 
 # pylint: disable=wrong-import-position
 import outer
+import power
 
 LONG = bool(os.environ.get("INSULA_TEST_LONG"))
 ROUNDS = 50 if LONG else 3
@@ -67,25 +66,5 @@ def check_rounds(directory):
     assert bench.count("applied") >= 2 * ROUNDS and bench.count("leased") >= 5 * ROUNDS
 
 
-def check_without_fsync(directory, library):
-    for number in range(WITHOUT_FSYNC):
-        bench = Bench(directory, library)
-        assert not bench.live(40)
-        lost = bench.live(0)
-        if lost:
-            print(f"ok without fsync: {lost}", flush=True)
-            return
-        print(f"without fsync, try {number + 1}: nothing was lost", flush=True)
-    raise AssertionError("without fsync nothing is lost: this test would not see it if it were")
-
-
-def main():
-    begin = time.monotonic()
-    os.environ.setdefault("INSULA_BUILD", os.path.realpath(os.path.join(HERE, "../../build")))
-    with tempfile.TemporaryDirectory(dir=os.environ["INSULA_BUILD"]) as directory:
-        check_rounds(directory)
-        check_without_fsync(directory, sys.argv[1])
-    print(f"{time.monotonic() - begin:.0f} s")
-
-
-main()
+power.run(check_rounds, lambda directory: power.check_without_fsync(
+    lambda: Bench(directory, sys.argv[1]), bool, WITHOUT_FSYNC, 40))
