@@ -146,7 +146,8 @@ void leases_free(struct leases *l)
 	bounds_free(l->bounds);
 	lease_index_clear(&l->index);
 	free(l->events);
-	free(l->answers);
+	free(l->offers.v);
+	free(l->answers.v);
 	free(l);
 }
 
@@ -158,22 +159,22 @@ static void *grow(void *v, size_t n, size_t size)
 	return n & (n - 1) ? v : realloc(v, (n ? 2 * n : 1) * size);
 }
 
-static struct switch_lease_request *add_answer(struct leases *l, uint16_t type, size_t size)
+static struct switch_lease_request *add_answer(struct lease_answers *to, uint16_t type, size_t size)
 {
-	struct switch_lease_request *grown = grow(l->answers, l->n_answers, sizeof(*grown));
+	struct switch_lease_request *grown = grow(to->v, to->n, sizeof(*grown));
 
 	if (!grown)
 		return NULL;
-	l->answers = grown;
-	grown[l->n_answers] = (struct switch_lease_request){ 0 };
-	grown[l->n_answers].h.type = type;
-	grown[l->n_answers].h.size = (uint32_t)size;
-	return &grown[l->n_answers++];
+	to->v = grown;
+	grown[to->n] = (struct switch_lease_request){ 0 };
+	grown[to->n].h.type = type;
+	grown[to->n].h.size = (uint32_t)size;
+	return &grown[to->n++];
 }
 
-static void reply(struct leases *l, uint32_t token, be32 address)
+static void reply(struct lease_answers *to, uint32_t token, be32 address)
 {
-	struct switch_lease_request *a = add_answer(l, PROTO_LEASE_ANSWER, sizeof(a->answer));
+	struct switch_lease_request *a = add_answer(to, PROTO_LEASE_ANSWER, sizeof(a->answer));
 
 	if (a) {
 		a->answer.token = token;
@@ -181,9 +182,9 @@ static void reply(struct leases *l, uint32_t token, be32 address)
 	}
 }
 
-static void set(struct leases *l, const struct store_lease *s, uint32_t remaining_s)
+static void set(struct leases *l, const struct store_lease *s, uint32_t remaining_s, uint32_t token)
 {
-	struct switch_lease_request *a = add_answer(l, PROTO_LEASE_SET, sizeof(a->set));
+	struct switch_lease_request *a = add_answer(&l->answers, PROTO_LEASE_SET, sizeof(a->set));
 
 	if (a) {
 		a->set.port = s->port;
@@ -191,6 +192,7 @@ static void set(struct leases *l, const struct store_lease *s, uint32_t remainin
 		a->set.mac = s->mac;
 		a->set.address = s->address;
 		a->set.remaining_s = remaining_s;
+		a->set.token = token;
 	}
 }
 
@@ -205,7 +207,7 @@ static int on_discover(struct leases *l, const struct proto_lease_event *e)
 		x = lease_new(l, s, e, false);
 	if (x && x->offered)
 		x->s.mac = e->mac; // no tree's key: it has an identifier, or this MAC already
-	reply(l, e->token, x ? x->s.address : 0);
+	reply(&l->offers, e->token, x ? x->s.address : 0);
 	return 0;
 }
 
@@ -218,7 +220,7 @@ static int end_former(
 	int r = 0;
 
 	while (r == 0 && (x = lease_of_mac(&l->index, e, granted))) {
-		set(l, &x->s, 0);
+		set(l, &x->s, 0, 0);
 		r = store_delete_lease(l->d->store, x->s.segment, x->s.address);
 		lease_remove(&l->index, x);
 	}
@@ -239,20 +241,19 @@ static int on_request(struct leases *l, const struct proto_lease_event *e)
 		x = lease_new(l, s, e, true);
 	if (!x || !lease_may_hold(l, s, x->s.address) ||
 		(e->address && x->s.address != e->address) || lease_mac_elsewhere(&l->index, e)) {
-		reply(l, e->token, 0);
+		reply(&l->answers, e->token, 0);
 		return 0;
 	}
 	// It has another MAC: the old one's place is closed.
 	if (!x->offered && !mac_equal(&x->s.mac, &e->mac))
-		set(l, &x->s, 0);
+		set(l, &x->s, 0, 0);
 	int r = end_former(l, x, e);
 	lease_set_granted(&l->index, x, &e->mac);
 	lease_ends_in(l, x, s->network->lease_s);
 	memcpy(x->s.hostname, e->hostname, sizeof(x->s.hostname));
 	if (r == 0)
 		r = store_put_lease(l->d->store, &x->s);
-	set(l, &x->s, s->network->lease_s);
-	reply(l, e->token, x->s.address);
+	set(l, &x->s, s->network->lease_s, e->token);
 	return r;
 }
 
@@ -281,7 +282,7 @@ static int on_end(struct leases *l, const struct proto_lease_event *e)
 	if (!x || x->s.address != e->address || !mac_equal(&x->s.mac, &e->mac))
 		return 0;
 	if (!x->offered)
-		set(l, &x->s, 0);
+		set(l, &x->s, 0, 0);
 	if (e->kind == PROTO_LEASE_DECLINE) {
 		lease_set_declined(&l->index, x);
 		log_declined(l, e);
@@ -354,8 +355,8 @@ static void drop_refused(struct leases *l)
 {
 	bool any = false, ok = false; // not ok: it ends by itself
 
-	for (size_t i = 0; i < l->n_answers; i++) {
-		const struct switch_lease_request *a = &l->answers[i];
+	for (size_t i = 0; i < l->answers.n; i++) {
+		const struct switch_lease_request *a = &l->answers.v[i];
 		struct lease *x = a->refused && a->h.type == PROTO_LEASE_SET && a->set.remaining_s
 					  ? lease_at(&l->index, a->set.segment, a->set.address)
 					  : NULL;
@@ -372,7 +373,14 @@ static void drop_refused(struct leases *l)
 		store_commit(l->d->store);
 }
 
-// One transaction for all that were waiting; only then the answers.
+static void tell_all(struct leases *l, struct lease_answers *a)
+{
+	if (a->n)
+		switch_lease_requests(l->d->client, a->v, a->n, refused, l);
+}
+
+// One transaction for all that were waiting; only then what it promises. Offers are no promise:
+// their clients go on while the disk writes.
 void leases_batch_end(struct leases *l)
 {
 	if (!l->n_events)
@@ -396,12 +404,13 @@ void leases_batch_end(struct leases *l)
 			break;
 		}
 	}
+	tell_all(l, &l->offers);
 	if (r == 0)
 		r = store_commit(l->d->store);
 	else
 		store_rollback(l->d->store);
 	if (r == 0) {
-		switch_lease_requests(l->d->client, l->answers, l->n_answers, refused, l);
+		tell_all(l, &l->answers);
 		drop_refused(l);
 	} else {
 		// What is not durable is not promised: back to what is.
@@ -410,7 +419,7 @@ void leases_batch_end(struct leases *l)
 		lease_index_clear(&l->index);
 		store_each_lease(l->d->store, load_one, l);
 	}
-	l->n_events = l->n_answers = 0;
+	l->n_events = l->offers.n = l->answers.n = 0;
 	arm(l);
 }
 

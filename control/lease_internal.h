@@ -60,15 +60,21 @@ struct lease_index {
 	struct lease_space_tree spaces;
 };
 
+// What the switch is told of a batch.
+struct lease_answers {
+	struct switch_lease_request *v;
+	size_t n;
+};
+
 struct leases {
 	struct daemon *d;
 	struct loop_source *timer;
 	int64_t boot; // boot.h's
 	int64_t armed_s; // the end that `timer` waits for; INT64_MAX: none
-	size_t n_events, n_answers;
+	size_t n_events;
 	struct lease_index index;
 	struct proto_lease_event *events;
-	struct switch_lease_request *answers; // what the switch is told after the transaction
+	struct lease_answers offers, answers; // answers: what the transaction makes true
 	struct bounds *bounds;
 	struct log_limit limit;
 };

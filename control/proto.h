@@ -50,8 +50,8 @@ enum proto_type {
 	PROTO_PORT_STATS, // proto_cursor -> proto_stats_list
 	PROTO_DROPS, // proto_port_id (0 = all) -> proto_drops
 	PROTO_SESSIONS, // proto_cursor -> proto_session_list
-	PROTO_LEASE_ANSWER, // proto_lease_answer -> status: control's word on a parked REQUEST
-	PROTO_LEASE_SET, // proto_lease_set -> status: a valid dynamic lease (restore, expiry)
+	PROTO_LEASE_ANSWER, // proto_lease_answer -> status: an offer, or a refusal
+	PROTO_LEASE_SET, // proto_lease_set -> status: a dynamic lease given, restored or ended
 	PROTO_SYNC, // -> status, once each worker has begun a round since; else -ETIMEDOUT
 	PROTO_EVENT_LEASE, // event: proto_lease_event
 	PROTO_EVENT_PORT, // event: proto_port_event
@@ -218,7 +218,7 @@ struct proto_lease_set {
 	uint8_t spare[2];
 	be32 address;
 	uint32_t remaining_s; // 0 = the lease ended: the guard closes
-	uint32_t spare2;
+	uint32_t token; // 0, or of the REQUEST it grants: its ACK goes once the guard is open
 };
 
 struct proto_port_event {

@@ -67,10 +67,11 @@ static void queue_event(struct switch_client *c)
 	if (!e)
 		return;
 	memcpy(&e->h, c->message.bytes, c->message.size); // proto_check_event: one of the union
+	if (!c->events)
+		loop_timer_arm(c->later, 0);
 	*c->events_tail = e;
 	c->events_tail = &e->next;
 	c->n_events++;
-	loop_timer_arm(c->later, 0);
 }
 
 // Receives one message; an event is queued. 0 = a reply is in c->message, 1 = an event, -errno.

@@ -95,36 +95,46 @@ static bool is_in_force(struct control *c, const struct parked *slot, be32 addre
 	       b.port == slot->port && b.address == address;
 }
 
-void control_lease_answer(struct control *c)
+// What becomes of the message that is parked under the token; address 0: it is refused.
+static int answer(struct control *c, uint32_t token, be32 address, const char **ret_why)
 {
-	const struct proto_lease_answer *q = (const void *)c->in->bytes;
 	const struct policy *pol = c->sw->policy;
-	const struct policy_prt *prt;
-	struct dhcp4_decision d;
-	struct parked *slot = parked_find(c->parking, q->token);
+	struct parked *slot = parked_find(c->parking, token);
+	const struct policy_prt *prt = slot ? policy_port(pol, slot->port) : NULL;
 	int r = 0;
 
-	be32 address = q->address;
-
-	prt = slot ? policy_port(pol, slot->port) : NULL;
 	if (!prt || prt->segment == POLICY_NO_SEGMENT) {
-		control_reply_status(c, -ENOENT, "nobody waits for this answer any more");
-		return;
+		*ret_why = "nobody waits for this answer any more";
+		return -ENOENT;
 	}
+	const struct dhcp4_config *cfg = &pol->segments[prt->segment].dhcp;
 	// An ACK promises that the guard lets the client pass.
 	if (slot->msg.type == DHCP4_REQUEST && !is_in_force(c, slot, address))
 		address = 0;
-	d = dhcp4_decide(&slot->msg, &pol->segments[prt->segment].dhcp, address, false);
+	struct dhcp4_decision d = dhcp4_decide(&slot->msg, cfg, address, false);
 	// Silence in INIT-REBOOT and REBINDING is for clients nobody knows; control knows, and
 	// refuses.
 	if (address == 0 && slot->msg.type == DHCP4_REQUEST)
 		d.action = DHCP4_DO_NAK;
 	if (d.action == DHCP4_DO_OFFER || d.action == DHCP4_DO_ACK || d.action == DHCP4_DO_NAK)
-		r = emit(c, slot, &pol->segments[prt->segment].dhcp, &d);
+		r = emit(c, slot, cfg, &d);
 	else if (address == 0)
 		count_drop(c, slot->port, DROP_SERVICE_DHCP_EXHAUSTED);
+	if (r < 0) {
+		*ret_why = "the reply could not be sent";
+		count_drop(c, slot->port, DROP_SERVICE_DHCP_BUSY);
+	}
 	parked_del(c->parking, slot);
-	control_reply_status(c, r, r < 0 ? "the reply could not be sent" : NULL);
+	return r;
+}
+
+void control_lease_answer(struct control *c)
+{
+	const struct proto_lease_answer *q = (const void *)c->in->bytes;
+	const char *why = NULL;
+	int r = answer(c, q->token, q->address, &why);
+
+	control_reply_status(c, r, why);
 }
 
 // Established sessions follow a lease through their next hops: to where it is now, or nowhere.
@@ -191,6 +201,7 @@ void control_lease_set(struct control *c)
 		.address = q->address,
 		.mac = q->mac,
 		.expires_ns = control_now_ns(CLOCK_MONOTONIC) + q->remaining_s * 1000000000ull };
+	const char *why;
 	int r;
 
 	if (!prt || prt->segment == POLICY_NO_SEGMENT ||
@@ -206,6 +217,8 @@ void control_lease_set(struct control *c)
 		return;
 	}
 	r = begin_lease(c, &b);
+	if (q->token) // the lease stands, whatever becomes of the ACK: its client asks again
+		answer(c, q->token, q->address, &why);
 	control_reply_status(c, r, r < 0 ? no_room(r) : NULL);
 }
 
