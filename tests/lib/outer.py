@@ -29,6 +29,8 @@ mount -t tmpfs tmpfs /new/run
 exec switch_root /new /bin/bash /outer-job
 """
 LOCKUP = "BUG: soft lockup"
+# A timer that is set anew by each of its interrupts stands still for ever when one is lost.
+TICK = "nohz=off highres=off"
 # A machine that is not told to lose its power is switched off when its job is done.
 JOB = """#!/bin/bash
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
@@ -109,7 +111,8 @@ class Machine:
         line += ["-m", str(self.memory_mib), "-nodefaults", "-no-user-config", "-display", "none"]
         line += ["-no-reboot", "-serial", f"file:{self.console}", "-initrd", image]
         line += ["-kernel", glob.glob(os.path.join(self.folder, "boot", "vmlinuz-*"))[0]]
-        line += ["-append", f"console=ttyS0 panic=-1 softlockup_panic=1 quiet {words}", *hardware]
+        line += ["-append", f"console=ttyS0 panic=-1 softlockup_panic=1 {TICK} quiet {words}"]
+        line += hardware
         line += ["-virtfs", "local,path=/,mount_tag=root,security_model=none,readonly=on,"
                  "multidevs=remap"]
         line += ["-device", "virtio-serial-pci,max_ports=2", "-chardev", f"file,id=r,path={report}"]
