@@ -2,8 +2,9 @@
 // Traffic for the benchmarks: the far ends of two vhost-user ports of whatever switch is measured.
 // Listens on two sockets (virtio-user), sends UDP from each to the other, the one direction's
 // tuples being the replies of the other's, and checks each frame that comes back: which, in which
-// order, at the right port, with every byte. Closed loop: no more than WINDOW frames are under way
-// per direction, so a switch that loses nothing can lose none, and its speed decides.
+// order, at the right port, with the right headers; of one in SAMPLE, every byte. Closed loop: no
+// more than WINDOW frames are under way per direction, so a switch that loses nothing can lose
+// none, and its speed decides.
 //   generator [OPTION...] SOCKET SOCKET
 // -a MAC,IP  -b MAC,IP   the two ends
 // -s SIZE    bytes of a frame, with its check sequence of 4 (64)
@@ -40,6 +41,7 @@ enum {
 	PORTS_MAX = 50000, // of source ports; then the destination port is counted up
 	FLOWS_MAX = PORTS_MAX * 40000,
 	FIRST_PORT = 10000,
+	SAMPLE = 61, // a prime: no multiple of a burst, of a ring or of the flows
 	STALL_MS = 1000, // nothing came back for so long: lost
 	START_MS = 20000, // for the switch to serve both ports
 };
@@ -115,6 +117,20 @@ static void flow_ports(
 	*ret_b = htons((uint16_t)(FIRST_PORT + flow / PORTS_MAX));
 }
 
+// What is behind the headers in one frame of SAMPLE, in none as in another: buffers are used again,
+// and a switch that leaves an old frame's bytes in them is to be seen. The others have any bytes:
+// writing and reading all would make the generator the slower one.
+static void make_rest(const struct generator *g, int i, uint64_t sequence, uint8_t *ret)
+{
+	uint64_t word = sequence * 2 + (uint64_t)i;
+	size_t size = g->frame_size - sizeof(struct frame);
+
+	for (size_t at = 0; at < size; at += sizeof(word)) {
+		word = word * 6364136223846793005u + 1442695040888963407u; // Knuth's MMIX
+		memcpy(ret + at, &word, RTE_MIN(sizeof(word), size - at));
+	}
+}
+
 static void fill(const struct generator *g, int i, struct rte_mbuf *m, uint64_t sequence)
 {
 	struct frame *f = rte_pktmbuf_mtod(m, struct frame *);
@@ -125,25 +141,37 @@ static void fill(const struct generator *g, int i, struct rte_mbuf *m, uint64_t 
 	f->udp.src_port = i == 0 ? a : b;
 	f->udp.dst_port = i == 0 ? b : a;
 	f->payload.sequence = sequence;
-	// The pools are made once and every frame is as long: what is behind stays as it was set.
+	if (sequence % SAMPLE == 0)
+		make_rest(g, i, sequence, (uint8_t *)(f + 1));
 	m->data_len = (uint16_t)g->frame_size;
 	m->pkt_len = g->frame_size;
 }
 
-// Whether it is frame `sequence` of direction i, unchanged but for what a router would not touch.
+static bool is_rest_right(const struct generator *g, int i, const struct frame *f)
+{
+	uint8_t want[RTE_ETHER_MAX_LEN];
+
+	if (f->payload.sequence % SAMPLE != 0)
+		return true;
+	make_rest(g, i, f->payload.sequence, want);
+	return memcmp(f + 1, want, g->frame_size - sizeof(*f)) == 0;
+}
+
+// Whether it is a frame of direction i, unchanged.
 static bool is_right(const struct generator *g, int i, const struct rte_mbuf *m)
 {
 	const struct frame *f = rte_pktmbuf_mtod(m, const struct frame *), *t;
 	uint16_t a, b;
 
-	if (m->pkt_len != g->frame_size || m->data_len < sizeof(*f) || f->payload.magic != magic ||
-		f->payload.direction != (uint32_t)i)
+	if (m->pkt_len != g->frame_size || m->data_len != g->frame_size ||
+		f->payload.magic != magic || f->payload.direction != (uint32_t)i)
 		return false;
 	t = &g->directions[i].template;
 	flow_ports(g, f->payload.sequence, &a, &b);
 	return memcmp(f, t, offsetof(struct frame, udp)) == 0 &&
 	       f->udp.src_port == (i == 0 ? a : b) && f->udp.dst_port == (i == 0 ? b : a) &&
-	       f->udp.dgram_len == t->udp.dgram_len;
+	       f->udp.dgram_len == t->udp.dgram_len && f->udp.dgram_cksum == t->udp.dgram_cksum &&
+	       is_rest_right(g, i, f);
 }
 
 static unsigned receive(struct generator *g, int i)
