@@ -160,20 +160,23 @@ int daemon_apply(struct daemon *d, const char *file, const char *yaml, size_t si
 		return fail(ret, r, "state: %s", store_error(d->store));
 	}
 	switch_link_look(d);
-	json_t *repairs, *changes = foresee_apply(d, desired, &repairs);
+	json_t *repairs, *warnings, *changes = foresee_apply(d, desired, &repairs, &warnings);
 	switch_link_look(d);
 	r = apply_desired(d, desired, APPLY_NEW, file, yaml, size, NULL, err, sizeof(err));
 	if (r < 0) {
 		json_decref(changes);
 		json_decref(repairs);
+		json_decref(warnings);
 		log_error("apply of %s failed: %s", file, err);
 		return fail(ret, -EIO, "%s", err);
 	}
 	if (remember(d, file, yaml, size) < 0)
 		log_warning("out of memory: `insula config` shows the one before");
-	if (r > 0)
+	if (r > 0) {
+		json_decref(warnings);
 		return fail_unconfirmed(d, file, err, changes, repairs, ret);
-	json_t *warnings = foresee_applied(d, changes, repairs);
+	}
+	foresee_applied(d, changes, repairs, warnings);
 	size_t n = json_array_size(changes);
 	log_info("applied %s: generation %llu, %zu change%s, %llu ms", file,
 		(unsigned long long)d->compiled->generation, n, n == 1 ? "" : "s",

@@ -9,6 +9,7 @@
 #include "control/host_address.h"
 #include "control/log.h"
 #include "control/plan.h"
+#include "control/lease.h"
 #include "control/port_changes.h"
 #include "control/tap_care.h"
 #include "control/vm_disk.h"
@@ -368,16 +369,20 @@ json_t *foresee_diff(
 	warn_of_failures(fails, *ret_warnings);
 	json_decref(fails);
 	warn_of_mtus(desired, *ret_warnings);
+	leases_warn(d->leases, desired, *ret_warnings);
 	warn_of_troubles(d, desired, &ports, *ret_warnings);
 	port_changes_free(&ports, true);
 	return changes;
 }
 
-json_t *foresee_apply(struct daemon *d, const struct desired *desired, json_t **ret_repairs)
+json_t *foresee_apply(struct daemon *d, const struct desired *desired, json_t **ret_repairs,
+	json_t **ret_warnings)
 {
 	struct port_changes ports;
 
 	*ret_repairs = json_array();
+	*ret_warnings = json_array();
+	leases_warn(d->leases, desired, *ret_warnings);
 	find_port_changes(d, desired, &ports);
 	for (unsigned i = 0; i < ports.n; i++)
 		if (ports.v[i].was_broken)
@@ -423,15 +428,13 @@ static void add_fallbacks(struct daemon *d, json_t *changes)
 	}
 }
 
-json_t *foresee_applied(struct daemon *d, json_t *changes, json_t *repairs)
+void foresee_applied(struct daemon *d, json_t *changes, json_t *repairs, json_t *warnings)
 {
 	const struct port_changes none = { 0 };
-	json_t *warnings = json_array();
 
 	add_repairs(d, changes, repairs);
 	json_decref(repairs);
 	add_fallbacks(d, changes);
 	warn_of_troubles(d, d->desired, &none, warnings);
 	warn_of_mtus(d->desired, warnings);
-	return warnings;
 }

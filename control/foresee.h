@@ -28,8 +28,9 @@ int foresee_check(struct daemon *d, const struct desired *desired, char *err, si
 void warn_of_mtus(const struct desired *desired, json_t *warnings);
 
 // The same changes, of an apply about to begin. *ret_repairs goes to foresee_applied, or is let go
-// of when the apply fails.
-json_t *foresee_apply(struct daemon *d, const struct desired *desired, json_t **ret_repairs);
-// It has succeeded: adds to the changes what it repaired on its way and where it fell back. The
-// ports still in trouble, as sentences. Takes `repairs`.
-json_t *foresee_applied(struct daemon *d, json_t *changes, json_t *repairs);
+// of when the apply fails. *ret_warnings: of what will be gone then.
+json_t *foresee_apply(struct daemon *d, const struct desired *desired, json_t **ret_repairs,
+	json_t **ret_warnings);
+// It has succeeded: adds to the changes what it repaired on its way and where it fell back, and to
+// the warnings the ports still in trouble, as sentences. Takes `repairs`.
+void foresee_applied(struct daemon *d, json_t *changes, json_t *repairs, json_t *warnings);

@@ -63,7 +63,7 @@ static void enter_boot(struct leases *l)
 }
 
 // Most batches leave the first end as it is: no system call then.
-static void arm(struct leases *l)
+void lease_arm(struct leases *l)
 {
 	const struct lease *first = lease_first_to_end(&l->index);
 	int64_t end_s = first ? first->ends_s : INT64_MAX, now = lease_now_s();
@@ -78,8 +78,7 @@ static void arm(struct leases *l)
 			l->timer, (uint64_t)(end_s > now ? end_s - now + 1 : 1) * 1000000000u);
 }
 
-// Tells the switch that a lease is valid for so long, or ended (0).
-static void tell(struct leases *l, const struct store_lease *s, uint32_t remaining_s)
+void lease_tell(struct leases *l, const struct store_lease *s, uint32_t remaining_s)
 {
 	struct proto_lease_set set = { .port = s->port,
 		.segment = s->segment,
@@ -103,14 +102,14 @@ static void on_expiry(void *arg)
 	l->armed_s = INT64_MAX; // it fires once
 	while ((x = lease_first_to_end(&l->index)) && x->ends_s <= now) {
 		if (!x->offered && !x->s.declined)
-			tell(l, &x->s, 0);
+			lease_tell(l, &x->s, 0);
 		if (!x->offered && ok)
 			store_delete_lease(l->d->store, x->s.segment, x->s.address);
 		lease_remove(&l->index, x);
 	}
 	if (ok)
 		store_commit(l->d->store);
-	arm(l);
+	lease_arm(l);
 }
 
 int leases_new(struct daemon *d, struct leases **ret_leases)
@@ -133,7 +132,7 @@ int leases_new(struct daemon *d, struct leases **ret_leases)
 		return r;
 	}
 	enter_boot(l);
-	arm(l);
+	lease_arm(l);
 	*ret_leases = l;
 	return 0;
 }
@@ -198,7 +197,7 @@ static void set(struct leases *l, const struct store_lease *s, uint32_t remainin
 
 static int on_discover(struct leases *l, const struct proto_lease_event *e)
 {
-	const struct desired_segment *s = lease_pool_of(l, e);
+	const struct desired_segment *s = lease_pool_of(l->d->desired, e->port, e->segment);
 	struct lease *x = s ? lease_of_client(&l->index, e) : NULL;
 
 	if (x && !lease_may_hold(l, s, x->s.address))
@@ -211,6 +210,14 @@ static int on_discover(struct leases *l, const struct proto_lease_event *e)
 	return 0;
 }
 
+static int end_lease(struct leases *l, struct lease *x)
+{
+	set(l, &x->s, 0, 0);
+	int r = store_delete_lease(l->d->store, x->s.segment, x->s.address);
+	lease_remove(&l->index, x);
+	return r;
+}
+
 // A MAC has one address, for the guard knows one: what it had under another client identifier (its
 // firmware's, say) ends. Behind another port it is somebody else's MAC, and the switch refuses.
 static int end_former(
@@ -219,11 +226,8 @@ static int end_former(
 	struct lease *x, *next;
 	int r = 0;
 
-	while (r == 0 && (x = lease_of_mac(&l->index, e, granted))) {
-		set(l, &x->s, 0, 0);
-		r = store_delete_lease(l->d->store, x->s.segment, x->s.address);
-		lease_remove(&l->index, x);
-	}
+	while (r == 0 && (x = lease_of_mac(&l->index, e, granted)))
+		r = end_lease(l, x);
 	// Offers: they are few, see lease_new.
 	TAILQ_FOREACH_SAFE(x, &granted->holder->offers, offer, next)
 	if (x != granted && mac_equal(&x->s.mac, &e->mac))
@@ -231,28 +235,36 @@ static int end_former(
 	return r;
 }
 
-// Granted: the address offered or held, or (a client that remembers what we do not) a free one.
+// Granted: the address offered or held, or (a client that remembers what we do not) a free one. Not
+// one that the pool had when it was leased, and has no more: that is over now.
 static int on_request(struct leases *l, const struct proto_lease_event *e)
 {
-	const struct desired_segment *s = lease_pool_of(l, e);
+	const struct desired_segment *s = lease_pool_of(l->d->desired, e->port, e->segment);
 	struct lease *x = s ? lease_of_client(&l->index, e) : NULL;
+	int r = 0;
 
+	if (x && !x->offered && !lease_in_pool(s, x->s.address) && mac_equal(&x->s.mac, &e->mac)) {
+		r = end_lease(l, x);
+		x = lease_of_client(&l->index, e);
+	}
 	if (s && !x && e->address && lease_in_pool(s, e->address))
 		x = lease_new(l, s, e, true);
 	if (!x || !lease_may_hold(l, s, x->s.address) ||
 		(e->address && x->s.address != e->address) || lease_mac_elsewhere(&l->index, e)) {
 		reply(&l->answers, e->token, 0);
-		return 0;
+		return r;
 	}
 	// It has another MAC: the old one's place is closed.
 	if (!x->offered && !mac_equal(&x->s.mac, &e->mac))
 		set(l, &x->s, 0, 0);
-	int r = end_former(l, x, e);
+	if (r == 0)
+		r = end_former(l, x, e);
 	lease_set_granted(&l->index, x, &e->mac);
 	lease_ends_in(l, x, s->network->lease_s);
 	memcpy(x->s.hostname, e->hostname, sizeof(x->s.hostname));
 	if (r == 0)
 		r = store_put_lease(l->d->store, &x->s);
+	x->granted_by = l->answers.n;
 	set(l, &x->s, s->network->lease_s, e->token);
 	return r;
 }
@@ -321,8 +333,6 @@ void leases_on_event(struct leases *l, const struct proto_lease_event *e)
 		on_configured(l, e);
 		return;
 	}
-	if (l->d->held) // it asks again: no pool is known yet
-		return;
 	struct proto_lease_event *grown = grow(l->events, l->n_events, sizeof(*grown));
 	if (!grown)
 		return; // the client asks again
@@ -350,7 +360,8 @@ static void refused(void *arg, const struct switch_lease_request *request, const
 		"lease: %s on port %s cannot have %s: %s", mac, p ? p->name : "?", address, why);
 }
 
-// What the switch has no room for is nobody's: its client has been refused.
+// What the switch has no room for is nobody's: its client has been refused. Unless somebody was
+// granted the address, or it was tried again, later in the batch.
 static void drop_refused(struct leases *l)
 {
 	bool any = false, ok = false; // not ok: it ends by itself
@@ -360,7 +371,7 @@ static void drop_refused(struct leases *l)
 		struct lease *x = a->refused && a->h.type == PROTO_LEASE_SET && a->set.remaining_s
 					  ? lease_at(&l->index, a->set.segment, a->set.address)
 					  : NULL;
-		if (!x || x->offered || x->s.port != a->set.port)
+		if (!x || x->offered || x->s.declined || x->granted_by != i)
 			continue;
 		if (!any)
 			ok = store_begin(l->d->store) == 0;
@@ -379,32 +390,34 @@ static void tell_all(struct leases *l, struct lease_answers *a)
 		switch_lease_requests(l->d->client, a->v, a->n, refused, l);
 }
 
+static int decide(struct leases *l, const struct proto_lease_event *e)
+{
+	switch ((enum proto_lease_kind)e->kind) {
+	case PROTO_LEASE_DISCOVER:
+		return on_discover(l, e);
+	case PROTO_LEASE_REQUEST:
+		return on_request(l, e);
+	case PROTO_LEASE_RELEASE:
+	case PROTO_LEASE_DECLINE:
+		return on_end(l, e);
+	case PROTO_LEASE_BOUND:
+	case PROTO_LEASE_KIND_COUNT:
+		break;
+	}
+	return 0;
+}
+
 // One transaction for all that were waiting; only then what it promises. Offers are no promise:
 // their clients go on while the disk writes.
-void leases_batch_end(struct leases *l)
+static int commit(struct leases *l, bool *ret_offered)
 {
-	if (!l->n_events)
-		return;
 	int r = store_begin(l->d->store);
-	for (size_t i = 0; r == 0 && i < l->n_events; i++) {
-		const struct proto_lease_event *e = &l->events[i];
-		switch ((enum proto_lease_kind)e->kind) {
-		case PROTO_LEASE_DISCOVER:
-			r = on_discover(l, e);
-			break;
-		case PROTO_LEASE_REQUEST:
-			r = on_request(l, e);
-			break;
-		case PROTO_LEASE_RELEASE:
-		case PROTO_LEASE_DECLINE:
-			r = on_end(l, e);
-			break;
-		case PROTO_LEASE_BOUND:
-		case PROTO_LEASE_KIND_COUNT:
-			break;
-		}
-	}
-	tell_all(l, &l->offers);
+
+	for (size_t i = 0; r == 0 && i < l->n_events; i++)
+		r = decide(l, &l->events[i]);
+	*ret_offered = r == 0;
+	if (r == 0)
+		tell_all(l, &l->offers);
 	if (r == 0)
 		r = store_commit(l->d->store);
 	else
@@ -412,83 +425,40 @@ void leases_batch_end(struct leases *l)
 	if (r == 0) {
 		tell_all(l, &l->answers);
 		drop_refused(l);
-	} else {
-		// What is not durable is not promised: back to what is.
-		if (log_limit_pass(&l->limit, 5))
-			log_error("leases: %s", store_error(l->d->store));
-		lease_index_clear(&l->index);
-		store_each_lease(l->d->store, load_one, l);
+		return 0;
 	}
-	l->n_events = l->offers.n = l->answers.n = 0;
-	arm(l);
+	// What is not durable is not promised: back to what is.
+	if (log_limit_pass(&l->limit, 5))
+		log_error("leases: %s", store_error(l->d->store));
+	lease_index_clear(&l->index);
+	store_each_lease(l->d->store, load_one, l);
+	lease_mark_outside(l);
+	return r;
 }
 
-static uint64_t key_of(uint32_t segment, be32 address)
+// Gives back the switch's room for what waits; the clients ask again.
+static void stay_silent(struct leases *l, bool offered)
 {
-	return (uint64_t)segment << 32 | ntohl(address);
-}
+	l->answers.n = 0;
+	for (size_t i = 0; i < l->n_events; i++) {
+		const struct proto_lease_event *e = &l->events[i];
 
-static int by_key(const void *a, const void *b)
-{
-	const uint64_t *x = a, *y = b;
-
-	return *x < *y ? -1 : *x > *y;
-}
-
-// The addresses that ports have by configuration, in order.
-static uint64_t *configured_keys(const struct desired *d, size_t *ret_n)
-{
-	uint64_t *keys = malloc((d->n_ports + 1) * sizeof(*keys));
-	size_t n = 0;
-
-	for (unsigned i = 0; keys && i < d->n_ports; i++)
-		if (d->ports[i].kind == DESIRED_NIC && d->ports[i].address)
-			keys[n++] =
-				key_of(d->segments[d->ports[i].segment].id, d->ports[i].address);
-	if (keys)
-		qsort(keys, n, sizeof(*keys), by_key);
-	*ret_n = n;
-	return keys;
-}
-
-// Ends the leases that the desired state has no room for.
-static void end_unfit(struct leases *l)
-{
-	size_t n;
-	uint64_t *keys = configured_keys(l->d->desired, &n);
-	bool any = false, ok = false; // not ok: the next start ends them in the store
-	struct lease *x, *next;
-
-	TAILQ_FOREACH_SAFE(x, &l->index.all, all, next)
-	{
-		const struct proto_lease_event e = { .port = x->s.port, .segment = x->s.segment };
-		const struct desired_segment *s = lease_pool_of(l, &e);
-		uint64_t key = key_of(x->s.segment, x->s.address);
-		if (s && lease_in_pool(s, x->s.address) &&
-			!(keys && bsearch(&key, keys, n, sizeof(key), by_key)))
-			continue;
-		if (!any)
-			ok = store_begin(l->d->store) == 0;
-		any = true;
-		if (!x->offered)
-			tell(l, &x->s, 0);
-		if (ok)
-			store_delete_lease(l->d->store, x->s.segment, x->s.address);
-		lease_remove(&l->index, x);
+		if (e->token && !(offered && e->kind == PROTO_LEASE_DISCOVER))
+			reply(&l->answers, e->token, PROTO_LEASE_NO_ANSWER);
 	}
-	if (ok)
-		store_commit(l->d->store);
-	free(keys);
+	tell_all(l, &l->answers);
 }
 
-void leases_on_apply(struct leases *l)
+void leases_batch_end(struct leases *l)
 {
-	lease_spaces_clear(&l->index); // pools and ports may be others now
-	if (!l->d->desired || l->d->held)
+	bool offered = false;
+
+	if (!l->n_events)
 		return;
-	bounds_on_apply(l->bounds);
-	end_unfit(l);
-	arm(l);
+	if (l->d->held || commit(l, &offered) < 0) // held: no pool is known yet
+		stay_silent(l, offered);
+	l->n_events = l->offers.n = l->answers.n = 0;
+	lease_arm(l);
 }
 
 void leases_restore(struct leases *l)
@@ -498,7 +468,7 @@ void leases_restore(struct leases *l)
 
 	TAILQ_FOREACH(x, &l->index.all, all)
 	if (!x->offered && !x->s.declined && x->ends_s > now)
-		tell(l, &x->s, (uint32_t)(x->ends_s - now));
+		lease_tell(l, &x->s, (uint32_t)(x->ends_s - now));
 }
 
 // --- listing ---

@@ -20,6 +20,8 @@ void leases_on_event(struct leases *l, const struct proto_lease_event *e);
 void leases_batch_end(struct leases *l);
 // The desired state changed: leases of networks, ports and pools that are gone end.
 void leases_on_apply(struct leases *l);
+// A sentence for each port whose clients' leases would end with that state.
+void leases_warn(struct leases *l, const struct desired *desired, json_t *warnings);
 // A switch that knows nothing: tells it all valid leases.
 void leases_restore(struct leases *l);
 

@@ -181,6 +181,7 @@ void lease_remove(struct lease_index *ix, struct lease *x)
 	RB_REMOVE(lease_end_tree, &ix->by_end, x);
 	RB_REMOVE(lease_address_tree, &ix->by_address, x);
 	TAILQ_REMOVE(&ix->all, x, all);
+	x->holder->n_outside -= x->outside;
 	x->holder->n--;
 	holder_put(ix, x->holder);
 	free(x);

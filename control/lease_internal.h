@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Shared by lease.c, lease_pool.c, lease_index.c and lease_space.c only.
+// Shared by lease.c, lease_fit.c, lease_pool.c, lease_index.c and lease_space.c only.
 #pragma once
 
 #include <bsd/sys/queue.h>
@@ -14,6 +14,7 @@
 struct lease_holder {
 	uint32_t segment, port;
 	uint32_t n, n_offers; // n: declined ones too
+	uint32_t n_outside; // of n
 	TAILQ_HEAD(, lease) offers; // by age
 	RB_ENTRY(lease_holder) node;
 };
@@ -24,7 +25,9 @@ struct lease {
 	struct store_lease s;
 	int64_t ends_s; // CLOCK_BOOTTIME
 	bool offered; // not durable yet
+	bool outside; // of its pool, as that is now
 	uint64_t serial; // by age; never 0
+	size_t granted_by; // of the batch under way: the place of the last answer that grants it
 	struct lease_holder *holder;
 	TAILQ_ENTRY(lease) all, offer;
 	RB_ENTRY(lease) by_address, by_client, by_mac, by_end;
@@ -79,6 +82,13 @@ struct leases {
 	struct log_limit limit;
 };
 
+// lease.c. Tells the switch that a lease is valid for so long, or ended (0).
+void lease_tell(struct leases *l, const struct store_lease *s, uint32_t remaining_s);
+void lease_arm(struct leases *l); // for the first end
+
+// lease_fit.c. Of all leases, which are outside of their pools; what comes from now on is inside.
+void lease_mark_outside(struct leases *l);
+
 // lease_index.c: finds leases. Nothing here takes more than O(log n) steps in their number.
 void lease_index_init(struct lease_index *ix);
 void lease_index_clear(struct lease_index *ix); // frees all leases
@@ -122,7 +132,8 @@ int64_t lease_now_s(void);
 int64_t lease_time_of_day_s(void);
 void lease_ends_in(struct leases *l, struct lease *x, int64_t seconds);
 // The segment whose pool the port may lease from, or NULL.
-const struct desired_segment *lease_pool_of(struct leases *l, const struct proto_lease_event *e);
+const struct desired_segment *lease_pool_of(
+	const struct desired *d, uint32_t port, uint32_t segment);
 bool lease_in_pool(const struct desired_segment *s, be32 address);
 bool lease_may_hold(struct leases *l, const struct desired_segment *s, be32 address);
 // A new offer; NULL when there is no room. exact: the address that the client names, or none.

@@ -31,13 +31,13 @@ void lease_ends_in(struct leases *l, struct lease *x, int64_t seconds)
 	x->s.lasts_s = (uint32_t)seconds;
 }
 
-const struct desired_segment *lease_pool_of(struct leases *l, const struct proto_lease_event *e)
+const struct desired_segment *lease_pool_of(
+	const struct desired *d, uint32_t port, uint32_t segment)
 {
-	const struct desired *d = l->d->desired;
-	const struct desired_port *p = d ? desired_port_by_id(d, e->port) : NULL;
+	const struct desired_port *p = d ? desired_port_by_id(d, port) : NULL;
 
 	if (!p || p->kind != DESIRED_NIC || !p->nic->clients_many ||
-		d->segments[p->segment].id != e->segment ||
+		d->segments[p->segment].id != segment ||
 		!d->segments[p->segment].network->pool_first)
 		return NULL;
 	return &d->segments[p->segment];
@@ -73,7 +73,7 @@ static bool make_room(
 	struct lease_holder *h = lease_holder_of(&l->index, sp->segment, e->port);
 	struct lease *oldest = h ? TAILQ_FIRST(&h->offers) : NULL;
 
-	if (!h || (h->n_offers < MAX_OFFERS && h->n < share(sp)))
+	if (!h || (h->n_offers < MAX_OFFERS && h->n - h->n_outside < share(sp)))
 		return true;
 	if (oldest)
 		lease_remove(&l->index, oldest);

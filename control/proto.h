@@ -205,6 +205,8 @@ struct proto_lease_event {
 	uint8_t spare2[4];
 };
 
+#define PROTO_LEASE_NO_ANSWER 0xffffffffu // an address that says: silence, the client asks again
+
 struct proto_lease_answer {
 	struct proto_header h;
 	uint32_t token;

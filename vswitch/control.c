@@ -21,6 +21,7 @@ static void close_connection(struct control *c)
 		close(c->conn_fd); // leaves the epoll by itself
 	c->conn_fd = -1;
 	control_staged_drop(c);
+	parked_clear(c->parking);
 }
 
 void control_reply(struct control *c, const void *msg, const int *fds, unsigned n_fds)

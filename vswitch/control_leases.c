@@ -95,16 +95,16 @@ static bool is_in_force(struct control *c, const struct parked *slot, be32 addre
 	       b.port == slot->port && b.address == address;
 }
 
-// What becomes of the message that is parked under the token; address 0: it is refused.
-static int answer(struct control *c, uint32_t token, be32 address, const char **ret_why)
+// Sends the reply that the word on a parked message makes of it.
+static int reply(struct control *c, const struct parked *slot, be32 address, const char **ret_why)
 {
 	const struct policy *pol = c->sw->policy;
-	struct parked *slot = parked_find(c->parking, token);
-	const struct policy_prt *prt = slot ? policy_port(pol, slot->port) : NULL;
+	const struct policy_prt *prt = policy_port(pol, slot->port);
 	int r = 0;
 
-	if (!prt || prt->segment == POLICY_NO_SEGMENT) {
-		*ret_why = "nobody waits for this answer any more";
+	if (!prt || prt->segment == POLICY_NO_SEGMENT ||
+		pol->segments[prt->segment].s->id != slot->segment_id) {
+		*ret_why = "its port or segment is gone";
 		return -ENOENT;
 	}
 	const struct dhcp4_config *cfg = &pol->segments[prt->segment].dhcp;
@@ -124,6 +124,23 @@ static int answer(struct control *c, uint32_t token, be32 address, const char **
 		*ret_why = "the reply could not be sent";
 		count_drop(c, slot->port, DROP_SERVICE_DHCP_BUSY);
 	}
+	return r;
+}
+
+// The word on the message that is parked under the token, which ends its wait.
+static int answer(struct control *c, uint32_t token, be32 address, const char **ret_why)
+{
+	struct parked *slot = parked_find(c->parking, token);
+	int r = 0;
+
+	if (!slot) {
+		*ret_why = "nobody waits for this answer any more";
+		return -ENOENT;
+	}
+	if (address == PROTO_LEASE_NO_ANSWER)
+		count_drop(c, slot->port, DROP_SERVICE_DHCP_BUSY);
+	else
+		r = reply(c, slot, address, ret_why);
 	parked_del(c->parking, slot);
 	return r;
 }
@@ -183,6 +200,9 @@ static int begin_lease(struct control *c, const struct binding *b)
 
 	if (r < 0)
 		return r;
+	if (binding_by_address(c->sw->bindings, b->zone, b->address, 0, &now) &&
+		(now.segment != b->segment || !mac_equal(&now.mac, &b->mac)))
+		end_lease(c, &now);
 	r = binding_set(c->sw->bindings, b);
 	if (r == 0)
 		repoint(c, b);
@@ -207,6 +227,7 @@ void control_lease_set(struct control *c)
 	if (!prt || prt->segment == POLICY_NO_SEGMENT ||
 		pol->segments[prt->segment].s->id != q->segment ||
 		!(prt->p->flags & POLICY_PORT_CLIENTS_MANY)) {
+		answer(c, q->token, PROTO_LEASE_NO_ANSWER, &why);
 		control_reply_status(c, -EINVAL, "no such port, segment or not `clients: many`");
 		return;
 	}

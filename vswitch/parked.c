@@ -65,6 +65,13 @@ void parked_del(struct parking *p, struct parked *slot)
 	slot->token = 0;
 }
 
+void parked_clear(struct parking *p)
+{
+	for (unsigned i = 0; i < PARKED_MAX; i++)
+		if (p->slots[i].token)
+			parked_del(p, &p->slots[i]);
+}
+
 void parked_expire(struct parking *p, uint64_t now_ns)
 {
 	if (p->n_free == PARKED_MAX)

@@ -27,4 +27,5 @@ void parking_free(struct parking *p);
 struct parked *parked_add(struct parking *p, const struct worker_message *wm, uint64_t now_ns);
 struct parked *parked_find(struct parking *p, uint32_t token); // or NULL
 void parked_del(struct parking *p, struct parked *slot);
+void parked_clear(struct parking *p); // who was to answer is gone
 void parked_expire(struct parking *p, uint64_t now_ns);

@@ -73,8 +73,9 @@ bool session_decide_again(
 }
 
 // Whether the packet can go there, and for a bridged one, where. A bridged next hop is this MAC and
-// no other, while it is known where that is; what is stale is resolved again, and so is one of the
-// other kind: the id of a session that outlived a restart may be another's by now.
+// no other, while it is known where that is, and not behind the port it came from; what is stale is
+// resolved again, and so is one of the other kind: the id of a session that outlived a restart may
+// be another's by now.
 static inline bool leads_on(const struct nexthop *nh, struct rte_mbuf *m, bool routed)
 {
 	uint64_t where;
@@ -87,7 +88,7 @@ static inline bool leads_on(const struct nexthop *nh, struct rte_mbuf *m, bool r
 	if (unlikely(!where || !nexthop_is_mac(where, &packet_eth(m)->dst)))
 		return false;
 	packet_of(m)->out_port = nexthop_port(where);
-	return true;
+	return likely(packet_of(m)->out_port != packet_of(m)->in_port);
 }
 
 // Whether the session decides the packet, and knows where it goes.

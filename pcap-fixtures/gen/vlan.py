@@ -301,6 +301,29 @@ def aged_native():
     yield with_lab("A", back=True)
 
 
+# A host behind the trunk where its peer comes to be, who was behind another when they began.
+OTHER = "02:1a:b0:00:00:02"
+
+
+def to_other():
+    return tagged(udp(LAB, OTHER, "10.0.0.77", "10.0.0.78"), Dot1Q(vlan=10))
+
+
+@capture
+def home_native():
+    yield udp(OTHER, BROADCAST, "10.0.0.78", "10.0.0.255")
+
+
+@capture
+def home_lab():
+    yield At(0.1)
+    yield to_other()
+    yield to_other()
+    yield tagged(udp(OTHER, BROADCAST, "10.0.0.78", "10.0.0.255"), Dot1Q(vlan=10))
+    yield At(0.2)
+    yield to_other()  # they hear each other without us
+
+
 @capture
 def routed():  # from VLAN 10 to 20
     yield udp(RED_WEB, GATEWAY, WEB_IP, APP_IP)

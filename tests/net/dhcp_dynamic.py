@@ -24,6 +24,7 @@ GATEWAY, TINY_GATEWAY, HALF_GATEWAY = "10.1.0.1", "10.2.0.1", "10.3.0.1"
 INTERNET = "198.51.100.1"
 TINY_POOL = ["10.2.0.100", "10.2.0.101"]
 MANY, FLOOD = 200, 600
+EVENT = 176  # bytes of a proto_lease_event
 NETWORKS = {"desks-a": "desks", "desks-b": "desks", "tiny": "tiny", "half-a": "half",
             "half-b": "half"}
 PORT_A, PORT_B, PORT_TINY, PORT_HALF = (f"red/{n}.eth0" for n in list(NETWORKS)[:4])
@@ -68,6 +69,11 @@ class Bench:
 
     def drops(self, port, reason):
         return labs.drops(self.lab, port).get(reason, 0)
+
+
+def log(bench):
+    with open(os.path.join(bench.lab.directory, "state", "insulad.log"), encoding="utf-8") as file:
+        return file.read()
 
 
 def wait_until(what, condition, timeout=10):
@@ -232,6 +238,29 @@ def test_insulad_behind(bench):
     assert bench.drops(PORT_A, "service_dhcp_busy") > busy, "the table has no bound"
 
 
+# Requests that nobody will answer hold no room: neither when insulad dies with them, nor when what
+# it decides cannot be written.
+def test_no_answer_comes(bench):
+    [insulad] = labs.processes("insulad")
+    os.kill(insulad, signal.SIGSTOP)
+    flood(bench, FLOOD)
+    kill("insulad")
+    bench.lab.start()
+    client = bench.client()
+    assert client.discover(), "requests to the one that died hold the port's room"
+    store = sqlite3.connect(os.path.join(os.environ["INSULA_STATE_DIR"], "insula.db"))
+    store.execute("BEGIN IMMEDIATE")
+    for i in range(150):
+        wish = (50, frames.address(f"10.1.8.{i}"))
+        bench.a.send(bench.client().message(dhcp_frames.REQUEST, [wish]))
+    wait_until("insulad writes all the same", lambda: "database is locked" in log(bench))
+    store.rollback()
+    store.close()
+    wait_until("requests that were not decided hold the port's room", client.discover)
+    client.lease()
+    client.release()
+
+
 def test_release(bench):
     client, other = bench.client(), bench.client(bench.b)
     address = client.lease()
@@ -367,12 +396,60 @@ def test_refused_by_the_switch(bench):
     offer = thief.discover()
     assert thief.request(offer.address).kind == NAK
     assert offer.address not in bench.leases()
-    with open(os.path.join(bench.lab.directory, "state", "insulad.log"), encoding="utf-8") as file:
-        assert f"lease: {mac} on port {PORT_A} cannot have {offer.address}: " \
-               "its MAC is another port's" in file.read()
+    assert f"lease: {mac} on port {PORT_A} cannot have {offer.address}: " \
+           "its MAC is another port's" in log(bench)
+
+
+# Bytes that wait on all of a process' unix sockets.
+def unread(pid):
+    lines = netns.run("ss", "-xHp", "state", "connected").stdout.splitlines()
+    return sum(int(line.split()[2]) for line in lines if f"pid={pid}," in line)
+
+
+# The refused one gives its address back, and another is granted it, all in one batch: what was
+# refused first ends nothing of what was granted last.
+def test_refused_then_anothers(bench):
+    thief, heir = bench.client(), bench.client()
+    [thief.mac] = [row["mac"] for row in bench.lab.list("port") if row["name"] == PORT_B]
+    address = thief.discover().address
+    wish, here = (50, frames.address(address)), (54, frames.address(GATEWAY))
+    [insulad] = labs.processes("insulad")
+    os.kill(insulad, signal.SIGSTOP)
+    bench.a.send(thief.message(dhcp_frames.REQUEST, [wish, here]),
+                 thief.message(dhcp_frames.RELEASE, [here], ciaddr=address),
+                 heir.message(dhcp_frames.REQUEST, [wish]))
+    wait_until("the switch asks", lambda: unread(insulad) >= 3 * EVENT)
+    os.kill(insulad, signal.SIGCONT)
+    assert heir.took(heir.answer()).kind == ACK
+    assert bench.leases()[address]["mac"] == heir.mac, "acknowledged, and no lease"
+    heir.release()
+
+
+# A pool that is smaller now: what was leased of the rest stays its client's until that asks to
+# renew.
+def test_smaller_pool(bench):
+    client = bench.client()
+    address = client.lease()
+
+    def smaller(document):
+        edit(document)
+        [desks] = [n for n in document["tenants"][0]["networks"] if n["name"] == "desks"]
+        desks["pool"] = "10.1.9.0-10.1.9.255"
+
+    bench.lab.edit(smaller)
+    bench.lab.apply(bench.lab.policy_file)
+    assert client.pings(GATEWAY), "cut off"
+    assert address in bench.leases()
+    assert client.renew().kind == NAK
+    assert address not in bench.leases()
+    assert client.lease().startswith("10.1.9.") and client.pings(GATEWAY)
+    client.release()
+    bench.lab.edit(edit)
+    bench.lab.apply(bench.lab.policy_file)
 
 
 # An apply that gives a leased address to a port by configuration ends the lease: nobody shares it.
+# Who asks before is told.
 def test_configured_over_dynamic(bench):
     client = bench.client()
     address = client.lease()
@@ -384,7 +461,9 @@ def test_configured_over_dynamic(bench):
             {"network": "desks", "interface": "insclaims0", "address": address}]})
 
     bench.lab.edit(claim, hidden={"claims"})
-    bench.lab.apply(bench.lab.policy_file)
+    for verb in "diff", "apply":
+        told = netns.run(bench.lab.insula_program, verb, "-f", bench.lab.policy_file, check=False)
+        assert f"port {PORT_A}: the lease of {address} ends with this file" in told.stderr, told
     rows = [row for row in bench.lab.list("lease") if row["address"] == address]
     assert [row["port"] for row in rows] == ["red/claims.eth0"], rows
     assert not client.pings(GATEWAY, tries=1), "the guard is open for a lease that ended"
