@@ -6,8 +6,12 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 
 PERF = os.path.join(os.environ["INSULA_ROOT"], "tests", "perf")
+sys.path.insert(0, PERF)
+import waits  # noqa: E402  pylint: disable=wrong-import-position
+
 FIGURE, OTHER = "replay.start_s", "idle.cpu_percent"
 
 
@@ -26,7 +30,28 @@ def check_failed(path):
     assert set(result["failed"]) == {FIGURE, OTHER} and not result["values"], result
 
 
+# Two that never sleep on one processor, and each is seen to wait for the other.
+def check_waits():
+    cpu = str(min(os.sched_getaffinity(0)))
+    spin = ["taskset", "-c", cpu, sys.executable, "-c", "while True: pass"]
+    both = [subprocess.Popen(spin) for _ in range(2)]
+    try:
+        before = [waits.times(process.pid) for process in both]
+        spent, deadline = [(0, 0)], time.monotonic() + 60
+        while min(ran for ran, _ in spent) < 0.3:
+            assert time.monotonic() < deadline, f"no processor within a minute: {spent}"
+            time.sleep(0.02)
+            spent = [waits.busiest(then, waits.times(process.pid))
+                     for then, process in zip(before, both)]
+    finally:
+        for process in both:
+            process.kill()
+            process.wait()
+    assert all(waited > 0.2 * ran for ran, waited in spent), spent
+
+
 def main():
+    check_waits()
     names = run("--list").stdout.split()
     assert FIGURE in names, names
     with open(os.path.join(PERF, "goals.json"), encoding="ascii") as file:

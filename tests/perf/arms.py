@@ -79,6 +79,9 @@ class Insula(Arm):
             for pid in labs.processes(name):
                 pin(pid, SWITCH_CPU)
 
+    def switch_pid(self):
+        return labs.processes("insula-switch")[0]
+
     def stop(self):
         if errors := self.lab.stop():
             raise netns.CommandFailed("; ".join(errors))
@@ -102,6 +105,9 @@ class Process(Arm):
             process = netns.popen([*where, *command], stdout=out, stderr=out, **options)
         self.processes.append(process)
         return process
+
+    def switch_pid(self):
+        return self.processes[-1].pid
 
     def stop(self):
         for process in reversed(self.processes):

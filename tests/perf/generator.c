@@ -13,8 +13,9 @@
 // -t SECONDS how long is measured (4), after as much warm-up as -u SECONDS (1)
 // -1         one direction only, a to b
 // -o         order does not matter (several queues on the way)
-// Prints one line of JSON; exits with 1 if a frame was lost, bad or misdelivered. `idle` is the
-// share of its time in which there was nothing to do: near 0, the generator was what was measured.
+// Prints "begin" and "end" when it measures, then one line of JSON; exits with 1 if a frame was
+// lost, bad or misdelivered. `idle` is the share of its time in which there was nothing to do: near
+// 0, the generator was what was measured.
 
 #include <errno.h>
 #include <inttypes.h>
@@ -420,6 +421,13 @@ static int report(const struct generator *g, uint64_t n, double seconds)
 	return lost == 0 && bad == 0 && n > 0 ? 0 : 1;
 }
 
+// For who reads the clocks of the threads meanwhile.
+static void tell(const char *event)
+{
+	puts(event);
+	fflush(stdout);
+}
+
 int main(int argc, char **argv)
 {
 	static struct generator g;
@@ -442,9 +450,11 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	run(&g, g.warm_seconds);
+	tell("begin");
 	before = g.directions[0].received + g.directions[1].received;
 	seconds = run(&g, g.seconds);
 	before = g.directions[0].received + g.directions[1].received - before;
+	tell("end");
 	collect(&g);
 	return report(&g, before, seconds);
 }

@@ -78,7 +78,7 @@ def main():
         name = function.split("+")[0]
         file = files.get(name.split(".")[0], os.path.basename(place))
         where[f"{file}: {name}" if args.functions else file] += 1
-    cycles = result["tsc_hz"] / result["mpps"] / 1e6
+    cycles = result["cycles"]
     print(f"{result['mpps']:.2f} Mpps, {cycles:.0f} cycles a frame, {len(samples)} samples")
     for name, n in where.most_common():
         if n * 200 >= len(samples):
