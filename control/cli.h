@@ -123,6 +123,9 @@ bool cli_instance_ask(const struct cli *c, const char *method, const char *name,
 // exit status.
 int cli_instance_wait(const struct cli *c, const char *name, const char *until, const char *others,
 	double limit_s);
+// Waits until the instances that an apply has changed have got and given up their volumes, if they
+// run. CLI_FAILED, told: one has not, and it goes on without us.
+int cli_instance_wait_plugged(const struct cli *c, const json_t *changes);
 
 // cli_image.c. A file becomes an image: waits for it. Only name and path need be there; paths are
 // absolute. An exit status.

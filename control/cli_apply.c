@@ -118,8 +118,10 @@ int cli_tell_applied(const struct cli *c, struct cli_reply *r)
 		cli_print_applied(r->json);
 	else
 		cli_print_object(c, r->json);
+	fflush(stdout);
+	int result = cli_instance_wait_plugged(c, json_object_get(r->json, "changes"));
 	cli_reply_free(r);
-	return CLI_OK;
+	return result;
 }
 
 int cli_apply(const struct cli *c, int n_args, char *const *args)

@@ -172,17 +172,17 @@ static const struct cli_command commands[] = {
 	{ "volume attach", "NAME INSTANCE...", 2, 2, .takes_force = true, .run = cli_volume_attach,
 		.summary = "an instance's next disk",
 		.text = "Makes a volume the last disk of an instance (TENANT/INSTANCE) in the file "
-			"applied last, and\napplies that. The instance has it from its next start "
-			"on: "
-			"one that runs is refused.\n"
-			"      --force          shut it down and start it anew",
+			"applied last, and\napplies that. It is plugged into one that runs, if a "
+			"slot is "
+			"left for it.\n"
+			"      --force          shut it down and start it anew instead",
 		.example = "sudo insula volume attach data red/db" },
 	{ "volume detach", "NAME...", 1, 1, .takes_force = true, .run = cli_volume_detach,
 		.summary = "nobody's disk",
 		.text = "Takes a volume out of the disks of its instance in the file applied last, "
 			"and "
-			"applies\nthat. An instance that runs is refused.\n"
-			"      --force          shut it down and start it anew",
+			"applies\nthat. The guest of an instance that runs has to let go of it.\n"
+			"      --force          shut it down and start it anew instead",
 		.example = "sudo insula volume detach data" },
 	{ "volume resize", "NAME SIZE", 2, 2, .run = cli_volume_resize, .summary = "make it larger",
 		.text = "Makes a volume larger; the file system on it is its guest's to grow. "

@@ -14,6 +14,7 @@ enum {
 	POLL_MS = 50,
 	START_S = 60, // then it goes on without us
 	STOP_MORE_S = 15, // beyond the instance's own time
+	PLUG_S = 60,
 };
 
 int cli_instance_list(const struct cli *c, int n_args, char *const *args)
@@ -120,6 +121,65 @@ int cli_instance_wait(const struct cli *c, const char *name, const char *until, 
 		cli_reply_free(&r);
 		nanosleep(&pause, NULL);
 	}
+}
+
+// Volumes that come and go while it runs. True: it is waited for.
+static bool is_plugging(const struct cli *c, const char *name, const json_t *o, double waited_s)
+{
+	const json_t *in = json_object_get(o, "plugging"), *out = json_object_get(o, "unplugging");
+	const char *volume = json_string_value(json_array_get(out ? out : in, 0));
+
+	if (volume == NULL || word_of(o, "trouble")[0] ||
+		strcmp(word_of(o, "state"), "paused") == 0)
+		return false;
+	if (c->output == CLI_TABLE && isatty(STDERR_FILENO))
+		fprintf(stderr, "\r\033[K%s: volume %s is being %s ... %.0f s", name, volume,
+			out ? "unplugged" : "plugged in", waited_s);
+	return waited_s < PLUG_S;
+}
+
+static int wait_plugged(const struct cli *c, const char *name)
+{
+	const struct timespec pause = { .tv_nsec = POLL_MS * 1000000 };
+	double begin = now_s();
+	struct cli_reply r;
+
+	for (;;) {
+		if (!cli_instance_ask(c, "GET", name, "", &r))
+			return CLI_FAILED;
+		if (!is_plugging(c, name, r.json, now_s() - begin))
+			break;
+		cli_reply_free(&r);
+		nanosleep(&pause, NULL);
+	}
+	end_progress(c);
+	bool paused = strcmp(word_of(r.json, "state"), "paused") == 0;
+	bool good = paused || (json_object_get(r.json, "plugging") == NULL &&
+				      json_object_get(r.json, "unplugging") == NULL);
+	if (!good) {
+		const char *why = word_of(r.json, "trouble");
+		cli_error("%s: %s", name,
+			why[0] ? why
+			       : "its volumes are not all there yet; "
+				 "`insula instance show` tells");
+	}
+	cli_reply_free(&r);
+	return good ? CLI_OK : CLI_FAILED;
+}
+
+int cli_instance_wait_plugged(const struct cli *c, const json_t *changes)
+{
+	const json_t *change;
+	int result = CLI_OK;
+	size_t i;
+
+	json_array_foreach(changes, i, change) {
+		if (strcmp(word_of(change, "kind"), "instance") == 0 &&
+			strcmp(word_of(change, "op"), "update") == 0 &&
+			wait_plugged(c, word_of(change, "name")) != CLI_OK)
+			result = CLI_FAILED;
+	}
+	return result;
 }
 
 static int act(const struct cli *c, const char *name, const char *action, const char *until,

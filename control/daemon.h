@@ -84,8 +84,8 @@ int daemon_image_delete(struct daemon *d, const char *name, json_t **ret);
 // definition: {"name", "size_mib"}; the volume in *ret. -EINVAL; -EBUSY: there is one.
 int daemon_volume_create(struct daemon *d, const json_t *definition, json_t **ret);
 // word: "resize" ({"size_mib"}; the volume), "attach" ({"instance"}) or "detach", which are an
-// apply (as daemon_apply); {"restart": true}: also if the instance runs. -ENOENT; -EBUSY: not in
-// this state; -EINVAL.
+// apply (as daemon_apply); {"restart": true}: an instance that runs is started anew for it.
+// -ENOENT; -EBUSY: not in this state; -EINVAL.
 int daemon_volume_do(
 	struct daemon *d, const char *name, const char *word, const json_t *words, json_t **ret);
 int daemon_volume_delete(struct daemon *d, const char *name, json_t **ret);

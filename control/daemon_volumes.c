@@ -141,30 +141,27 @@ int daemon_volume_delete(struct daemon *d, const char *name, json_t **ret)
 
 // --- whose it is ---
 
-// It gets and loses disks between its stop and its start.
-static int check_stopped(struct daemon *d, const struct desired_instance *in, const json_t *words,
-	char *err, size_t err_size)
-{
-	if (!vms_runs(d->vms, in->id) || json_is_true(json_object_get(words, "restart")))
-		return 0;
-	return log_reason(-EBUSY, err, err_size,
-		"instance %s runs, and takes and gives up volumes when it is started: stop it, or "
-		"let it be shut down and started anew by --force",
-		in->name);
-}
-
 static int edit(struct daemon *d, const char *name, const struct desired_instance *in, bool attach,
-	json_t **ret)
+	bool restart, json_t **ret)
 {
 	const char *tenant = d->desired->tenants[in->tenant].tenant->name;
 	char err[512], *yaml = NULL;
+	const uint32_t id = in->id;
 	size_t size = 0;
 	int r = attach ? config_attach(d->yaml, d->yaml_size, tenant, in->instance->name, name,
 				 &yaml, &size, err, sizeof(err))
 		       : config_detach(d->yaml, d->yaml_size, tenant, in->instance->name, name,
 				 &yaml, &size, err, sizeof(err));
 
-	return daemon_apply_edited(d, r, yaml, size, err, ret);
+	vms_rather_restart(d->vms, id, restart);
+	r = daemon_apply_edited(d, r, yaml, size, err, ret);
+	vms_rather_restart(d->vms, id, false);
+	return r;
+}
+
+static bool is_forced(const json_t *words)
+{
+	return json_is_true(json_object_get(words, "restart"));
 }
 
 static int attach(struct daemon *d, const char *name, const json_t *words, json_t **ret)
@@ -188,8 +185,9 @@ static int attach(struct daemon *d, const char *name, const json_t *words, json_
 		snprintf(err, sizeof(err), "there is no instance '%.90s' of kind vm", to ? to : "");
 		return fail(ret, -ENOENT, err);
 	}
-	r = check_stopped(d, in, words, err, sizeof(err));
-	return r < 0 ? fail(ret, r, err) : edit(d, name, in, true, ret);
+	if (!is_forced(words))
+		r = vms_check_plug(d->vms, in->id, name, err, sizeof(err));
+	return r < 0 ? fail(ret, r, err) : edit(d, name, in, true, is_forced(words), ret);
 }
 
 static int detach(struct daemon *d, const char *name, const json_t *words, json_t **ret)
@@ -197,15 +195,13 @@ static int detach(struct daemon *d, const char *name, const json_t *words, json_
 	const struct desired_instance *in;
 	unsigned at = 0;
 	char err[512];
-	int r;
 
 	in = next_user(d->desired, name, &at);
 	if (!in) {
 		snprintf(err, sizeof(err), "volume %.40s is attached to no instance", name);
 		return fail(ret, -EBUSY, err);
 	}
-	r = check_stopped(d, in, words, err, sizeof(err));
-	return r < 0 ? fail(ret, r, err) : edit(d, name, in, false, ret);
+	return edit(d, name, in, false, is_forced(words), ret);
 }
 
 int daemon_volume_do(

@@ -142,12 +142,15 @@ static void tell_of_lost_disks(struct daemon *d, const struct desired *desired, 
 	}
 }
 
-static void tell_of_restarts(struct daemon *d, const struct desired *desired, json_t *changes)
+static void tell_of_machines(struct daemon *d, const struct desired *desired, json_t *changes)
 {
-	for (unsigned i = 0; d->vms && i < desired->n_instances; i++)
-		if (vms_would_restart(d->vms, desired, &desired->instances[i]))
-			plan_add_detail(changes, "instance", desired->instances[i].name,
-				"its guest is shut down and started anew");
+	char text[600];
+
+	for (unsigned i = 0; d->vms && i < desired->n_instances; i++) {
+		vms_foresee(d->vms, desired, &desired->instances[i], text, sizeof(text));
+		if (text[0])
+			plan_add_detail(changes, "instance", desired->instances[i].name, text);
+	}
 }
 
 // The file's own changes, and what apply would try that nothing else does.
@@ -168,7 +171,7 @@ static json_t *changes_to(
 	tell_of_nat(desired, changes, ports);
 	tell_of_mtus(d, desired, changes);
 	tell_of_lost_taps(changes, ports);
-	tell_of_restarts(d, desired, changes);
+	tell_of_machines(d, desired, changes);
 	tell_of_lost_disks(d, desired, changes);
 	json_decref(was);
 	json_decref(will);

@@ -140,6 +140,7 @@ void vm_free(struct vm *vm)
 	vm_log_free(vm->log);
 	vm_spec_clear(&vm->spec);
 	vm_spec_clear(&vm->started_with);
+	vm_plug_end(vm);
 	free(vm->user_data);
 	free(vm);
 }
@@ -186,7 +187,7 @@ static void forget(struct vm *vm)
 
 // --- what it is told ---
 
-void vm_ask(struct vm *vm, const char *method, const char *path, vm_api_fn fn)
+void vm_ask_long(struct vm *vm, const struct vm_question *q, vm_api_fn fn)
 {
 	char socket[160];
 	int r;
@@ -194,9 +195,16 @@ void vm_ask(struct vm *vm, const char *method, const char *path, vm_api_fn fn)
 	vm_api_cancel(vm->call);
 	vm->call = NULL;
 	snprintf(socket, sizeof(socket), "%s/api.sock", vm->dir);
-	r = vm_api_ask(vm->all->d->loop, socket, method, path, ANSWER_MS, fn, vm, &vm->call);
+	r = vm_api_ask(vm->all->d->loop, socket, q, fn, vm, &vm->call);
 	if (r < 0)
 		fn(vm, r, NULL);
+}
+
+void vm_ask(struct vm *vm, const char *method, const char *path, vm_api_fn fn)
+{
+	const struct vm_question q = { .method = method, .path = path, .timeout_ms = ANSWER_MS };
+
+	vm_ask_long(vm, &q, fn);
 }
 
 void vm_arm(struct vm *vm, uint64_t ns)
@@ -239,6 +247,7 @@ static void on_info(void *arg, int status, const json_t *body)
 	}
 	vm->phase = VM_RUNNING;
 	vm->trouble[0] = 0;
+	vm_plug_take(vm, body);
 	vm->is_paused = strcmp(state, "paused") == 0;
 	log_info("instance %s (pid %d) %s", vm->name, vm->proc.pid,
 		vm->is_paused ? "is paused" : "runs");
@@ -265,8 +274,10 @@ static void on_timer(void *arg)
 		vm->phase = VM_OFF;
 		vm_step(vm);
 		return;
-	case VM_OFF:
 	case VM_RUNNING:
+		vm_step(vm);
+		return;
+	case VM_OFF:
 	case VM_PHASE_COUNT:
 		return;
 	}
@@ -353,12 +364,14 @@ static void launch(struct vm *vm)
 	char why[400];
 
 	vm_spec_clear(&vm->started_with);
+	vm_plug_begin(vm, true);
 	if (start_process(vm, why, sizeof(why)) < 0) {
 		log_error("instance %s: %s", vm->name, why);
 		vm_failed(vm, why);
 		return;
 	}
 	vm_spec_copy(&vm->started_with, &vm->spec); // else it looks changed, and is restarted
+	vm_spec_copy(&vm->plug.has, &vm->spec);
 	vm->is_paused = false;
 	vm_watch(vm);
 }
@@ -438,9 +451,17 @@ static bool should_run(const struct vm *vm)
 	return vm->desired && !vm->all->ending && vm->want != VM_STOPPED;
 }
 
+// Before it has said what is plugged in, its volumes are none to judge by.
 static bool is_outdated(const struct vm *vm)
 {
-	return vm->desired && !vm_spec_equal(&vm->spec, &vm->started_with);
+	struct vm_changes c;
+
+	if (!vm->desired)
+		return false;
+	vm_plug_find(vm, &vm->spec, &c);
+	return c.kind == VM_CHANGE_OTHER ||
+	       (vm->phase == VM_RUNNING &&
+		       (c.kind == VM_CHANGE_NO_PLUG || c.kind == VM_CHANGE_NO_SLOT));
 }
 
 static void step_running(struct vm *vm)
@@ -449,6 +470,8 @@ static void step_running(struct vm *vm)
 		vm_begin_stop(vm);
 	else if (vm->phase == VM_RUNNING && (vm->want == VM_PAUSED) != vm->is_paused)
 		vm_ask(vm, "PUT", vm->is_paused ? "/v1/resume" : "/v1/pause", on_paused_or_not);
+	else if (vm->phase == VM_RUNNING && !vm->is_paused)
+		vm_plug_step(vm);
 }
 
 void vm_step(struct vm *vm)

@@ -5,6 +5,7 @@
 #include "control/cgroup.h"
 #include "control/daemon_internal.h"
 #include "control/vm_api.h"
+#include "control/vm_changes.h"
 #include "control/vm_console.h"
 #include "control/vm_disk.h"
 #include "control/vm_log.h"
@@ -33,6 +34,18 @@ struct vm_storage { // vm_storage.c
 	char trouble[400]; // how it ended on its own; "" = it did not
 };
 
+struct vm_plug { // vm_plug.c
+	struct vm_spec has; // the words of what it is made of now
+	json_t *devices; // as it told them
+	json_t *given; // ids of all that it was ever handed
+	bool known; // and nothing was done since
+	struct vm_volume volume; // in or out
+	bool is_in;
+	uint64_t after_ns; // not before, as it failed
+	bool rather_restart;
+	char trouble[400]; // how; "" = it did not
+};
+
 struct vm {
 	struct vms *all;
 	struct vm *next;
@@ -54,10 +67,12 @@ struct vm {
 	enum vm_phase phase;
 	struct vm_proc proc;
 	struct vm_spec started_with;
+	struct vm_plug plug;
 	bool is_paused;
 	struct loop_source *ended; // of proc.pidfd
-	struct loop_source
-		*timer; // PREPARING, STARTING: to ask again; STOPPING: to kill; WAITING: to start
+	// PREPARING, STARTING: to ask again; RUNNING: to plug again; STOPPING: to kill; WAITING: to
+	// start
+	struct loop_source *timer;
 	struct vm_call *call; // under way, one at a time
 	struct vm_console *console;
 	uint64_t console_began; // where in its ring this process' part begins; 0 = not known
@@ -94,13 +109,29 @@ void vm_recall_want(struct vm *vm);
 // Who served its disk is gone; unexpected: by itself.
 void vm_on_storage_end(struct vm *vm, bool unexpected);
 void vm_ask(struct vm *vm, const char *method, const char *path, vm_api_fn fn);
+void vm_ask_long(struct vm *vm, const struct vm_question *q, vm_api_fn fn);
 void vm_arm(struct vm *vm, uint64_t ns);
 
 // vms.c
 // Another process has one of its disks still: it is waited for.
 bool vms_disk_is_busy(const struct vm *vm);
+bool vms_is_elsewhere(const struct vm *vm, const char *path);
 void vms_step_all(struct vms *all);
 void vms_look_done(struct vms *all);
+
+// vm_plug.c: volumes that come and go while it runs.
+// A process, new or adopted: it has what `started_with` says, as far as is known.
+void vm_plug_begin(struct vm *vm, bool is_new);
+void vm_plug_end(struct vm *vm); // it has no process
+void vm_plug_take(struct vm *vm, const json_t *info); // what it says that it has
+void vm_plug_find(const struct vm *vm, const struct vm_spec *desired, struct vm_changes *ret);
+// Does the next of what there is to do, if it runs and nothing is under way.
+void vm_plug_step(struct vm *vm);
+void vm_plug_describe(const struct vm *vm, json_t *o); // what it has yet to do; for vms_describe
+// What that would do to it, in words; "" = nothing.
+void vm_plug_foresee(const struct vm *vm, const struct vm_spec *desired, char *text, size_t size);
+// Could it get this one beside those that it is to have? 0, or -EBUSY with a sentence in err.
+int vm_plug_check(const struct vm *vm, const char *volume, char *err, size_t err_size);
 
 // vm_end.c
 void vm_begin_stop(struct vm *vm);

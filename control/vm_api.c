@@ -104,14 +104,15 @@ static void on_timeout(void *arg)
 }
 
 // A request fits the socket's buffer: a local connection is there, or refused, at once.
-static int send_request(
-	struct vm_call *call, const char *socket, const char *method, const char *path)
+static int send_request(struct vm_call *call, const char *socket, const struct vm_question *q)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	char text[300];
+	const char *body = q->body ? q->body : "";
+	char text[600];
 	int n = snprintf(text, sizeof(text),
-		"%s %s HTTP/1.1\r\nHost: vmm\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
-		method, path);
+		"%s %s HTTP/1.1\r\nHost: vmm\r\nConnection: close\r\nContent-Length: "
+		"%zu\r\n\r\n%s",
+		q->method, q->path, strlen(body), body);
 
 	if (strlen(socket) >= sizeof(a.sun_path) || n >= (int)sizeof(text))
 		return -ENAMETOOLONG;
@@ -121,8 +122,8 @@ static int send_request(
 	return send(call->fd, text, (size_t)n, MSG_NOSIGNAL) == n ? 0 : -EPIPE;
 }
 
-int vm_api_ask(struct loop *loop, const char *path_of_socket, const char *method, const char *path,
-	unsigned timeout_ms, vm_api_fn fn, void *arg, struct vm_call **ret_call)
+int vm_api_ask(struct loop *loop, const char *path_of_socket, const struct vm_question *q,
+	vm_api_fn fn, void *arg, struct vm_call **ret_call)
 {
 	struct vm_call *call = calloc(1, sizeof(*call));
 	int r;
@@ -133,7 +134,7 @@ int vm_api_ask(struct loop *loop, const char *path_of_socket, const char *method
 	call->fn = fn;
 	call->arg = arg;
 	call->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	r = call->fd < 0 ? -errno : send_request(call, path_of_socket, method, path);
+	r = call->fd < 0 ? -errno : send_request(call, path_of_socket, q);
 	if (r == 0)
 		r = loop_add_timer(loop, on_timeout, call, &call->timer);
 	if (r == 0)
@@ -142,7 +143,7 @@ int vm_api_ask(struct loop *loop, const char *path_of_socket, const char *method
 		vm_api_cancel(call);
 		return r;
 	}
-	loop_timer_arm(call->timer, (uint64_t)timeout_ms * 1000000);
+	loop_timer_arm(call->timer, (uint64_t)q->timeout_ms * 1000000);
 	*ret_call = call;
 	return 0;
 }

@@ -13,8 +13,14 @@ struct vm_call;
 // status: HTTP's, or -errno (-ETIMEDOUT). body: JSON, borrowed, or NULL.
 typedef void (*vm_api_fn)(void *arg, int status, const json_t *body);
 
+struct vm_question {
+	const char *method, *path;
+	const char *body; // JSON; NULL = none
+	unsigned timeout_ms;
+};
+
 // Asks, and calls `fn` from the loop, once, unless it is cancelled; *ret_call is valid until then.
 // -errno: nobody listens there, and `fn` is not called.
-int vm_api_ask(struct loop *loop, const char *socket, const char *method, const char *path,
-	unsigned timeout_ms, vm_api_fn fn, void *arg, struct vm_call **ret_call);
+int vm_api_ask(struct loop *loop, const char *socket, const struct vm_question *q, vm_api_fn fn,
+	void *arg, struct vm_call **ret_call);
 void vm_api_cancel(struct vm_call *call); // NULL is fine

@@ -201,6 +201,7 @@ void vm_on_end(void *arg, uint32_t events)
 	oom = cgroup_oom_kills(&all->cgroups, vm->id) > vm->oom_kills;
 	cgroup_remove(&all->cgroups, vm->id);
 	vm->is_paused = false;
+	vm_plug_end(vm);
 	if (lived_s >= STEADY_S)
 		vm->failures = 0;
 	if (vm->phase == VM_STOPPING)

@@ -52,7 +52,7 @@ static void put_nic(FILE *f, const struct desired_port *p, const char *run_dir)
 static void put_disk(FILE *f, const struct model_disk *disk)
 {
 	word(f, "--disk");
-	word(f, "file=%s%s%s,queues=%u", disk->path, disk->readonly ? ",readonly" : "",
+	word(f, VM_SPEC_DISK, disk->path, disk->readonly ? ",readonly" : "",
 		disk->direct ? ",direct" : "", disk->n_queues);
 }
 
@@ -133,6 +133,8 @@ static void put(
 		word(f, "file=%s,readonly", path);
 	}
 	word(f, "--rng");
+	word(f, "--hotplug");
+	word(f, "%d", VM_SPEC_SLOTS);
 	if (has_users()) {
 		word(f, "--user");
 		word(f, "%u:%u", FIRST_USER + in->id, FIRST_USER + in->id);

@@ -5,7 +5,13 @@
 #include <stdbool.h>
 #include "control/desired.h"
 
-enum { VM_SPEC_WORDS = 80 };
+enum {
+	VM_SPEC_WORDS = 80,
+	VM_SPEC_SLOTS = 4, // that it has beyond what it is started with, for volumes
+};
+
+// A disk's word: path, ",readonly" or "", ",direct" or "", queues.
+#define VM_SPEC_DISK "file=%s%s%s,queues=%u"
 
 // The words one behind the other, each with its NUL: as /proc/PID/cmdline has them.
 struct vm_spec {

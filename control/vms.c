@@ -96,6 +96,7 @@ static int adopt(struct vms *all, uint32_t id, char *err, size_t err_size)
 		log_error("instance %s: its disk: %s", name, err);
 	vm_path(dir, sizeof(dir), all->d->run.path, id, "spec");
 	vm_spec_read(&vm->started_with, dir); // else it looks changed, and is restarted
+	vm_plug_begin(vm, false);
 	if (r == 0) {
 		log_info("instance %s (pid %d) runs on", vm->name, proc.pid);
 		vm_watch(vm);
@@ -185,10 +186,10 @@ static bool has_disk(const struct vm_spec *s, const char *path)
 	return false;
 }
 
-static bool is_with_another(const struct vm *vm, const char *path)
+bool vms_is_elsewhere(const struct vm *vm, const char *path)
 {
 	for (const struct vm *other = vm->all->first; other; other = other->next)
-		if (other != vm && vm_has_process(other) && has_disk(&other->started_with, path) &&
+		if (other != vm && vm_has_process(other) && has_disk(&other->plug.has, path) &&
 			(!other->desired || !has_disk(&other->spec, path)))
 			return true;
 	return false;
@@ -200,7 +201,7 @@ bool vms_disk_is_busy(const struct vm *vm)
 
 	vm_spec_arguments(&vm->spec, argv);
 	for (char **word = argv; *word; word++)
-		if (next_disk(*word, path) && is_with_another(vm, path))
+		if (next_disk(*word, path) && vms_is_elsewhere(vm, path))
 			return true;
 	return false;
 }
@@ -208,18 +209,12 @@ bool vms_disk_is_busy(const struct vm *vm)
 bool vms_disk_user(const struct vms *all, const char *path, char ret_name[DESIRED_NAME_SIZE])
 {
 	for (const struct vm *vm = all->first; vm; vm = vm->next)
-		if (vm_has_process(vm) && has_disk(&vm->started_with, path)) {
+		if (vm_has_process(vm) &&
+			(has_disk(&vm->plug.has, path) || has_disk(&vm->spec, path))) {
 			memcpy(ret_name, vm->name, DESIRED_NAME_SIZE);
 			return true;
 		}
 	return false;
-}
-
-bool vms_runs(const struct vms *all, uint32_t id)
-{
-	const struct vm *vm = find(all, id);
-
-	return vm && (vm_has_process(vm) || vm->phase == VM_PREPARING);
 }
 
 // --- what is desired ---
@@ -269,19 +264,45 @@ int vms_check(
 	return r;
 }
 
-bool vms_would_restart(
-	struct vms *all, const struct desired *desired, const struct desired_instance *in)
+void vms_foresee(struct vms *all, const struct desired *desired, const struct desired_instance *in,
+	char *text, size_t size)
 {
 	struct vm *vm = find(all, in->id);
 	struct vm_spec spec;
-	bool changed;
 
+	text[0] = 0;
 	if (!in->id || !vm || !vm_has_process(vm) || vm->phase == VM_STOPPING)
-		return false;
-	changed = vm_spec_make(&spec, desired, in, all->d->run.path) == 0 &&
-		  !vm_spec_equal(&spec, &vm->started_with);
+		return;
+	if (vm_spec_make(&spec, desired, in, all->d->run.path) == 0)
+		vm_plug_foresee(vm, &spec, text, size);
 	vm_spec_clear(&spec);
-	return changed;
+}
+
+int vms_check_plug(
+	const struct vms *all, uint32_t id, const char *volume, char *err, size_t err_size)
+{
+	const struct vm *vm = find(all, id);
+
+	return vm && vm_has_process(vm) ? vm_plug_check(vm, volume, err, err_size) : 0;
+}
+
+void vms_rather_restart(struct vms *all, uint32_t id, bool on)
+{
+	struct vm *vm = find(all, id);
+
+	if (vm)
+		vm->plug.rather_restart = on;
+}
+
+// Its image is not there, which it needs no more than it has it: it runs on.
+static void keep_running(const struct vm *vm, struct vm_spec *spec)
+{
+	struct vm_spec as_it_is;
+
+	if (vm_changes_keep(&as_it_is, &vm->started_with, spec, vm->all->d->state_dir) < 0)
+		return;
+	vm_spec_clear(spec);
+	*spec = as_it_is;
 }
 
 static void take_desired(
@@ -304,13 +325,14 @@ static void take_desired(
 		spec = (struct vm_spec){ 0 };
 	}
 	// What failed may be what was changed.
-	if (!vm_spec_equal(&spec, &vm->spec))
+	if (!vm_spec_equal(&spec, &vm->spec)) {
 		vm->failures = 0;
-	if (in->instance->image[0] && !in->image && vm_has_process(vm)) {
-		// Its image is not there, which it needs no more than it has it: it runs on.
-		vm_spec_clear(&spec);
-		vm_spec_copy(&spec, &vm->started_with);
+		vm->plug.known = false;
+		vm->plug.after_ns = 0;
+		vm->plug.trouble[0] = 0;
 	}
+	if (in->instance->image[0] && !in->image && vm_has_process(vm))
+		keep_running(vm, &spec);
 	vm_spec_clear(&vm->spec);
 	vm->spec = spec;
 	free(vm->user_data);

@@ -27,9 +27,15 @@ int vms_check(
 void vms_on_apply(struct vms *all);
 // What is desired is not understood: what runs is left as it is.
 void vms_hold(struct vms *all);
-// Does a change to this need a restart of the machine that runs?
-bool vms_would_restart(
-	struct vms *all, const struct desired *desired, const struct desired_instance *in);
+// What a change to this does to the machine that runs, in words: volumes plugged in and unplugged,
+// or a restart. "" = nothing.
+void vms_foresee(struct vms *all, const struct desired *desired, const struct desired_instance *in,
+	char *text, size_t size);
+// Can a volume be plugged into it, if it runs? 0, or -EBUSY with a sentence in err.
+int vms_check_plug(
+	const struct vms *all, uint32_t id, const char *volume, char *err, size_t err_size);
+// As long as it is on, nothing is plugged in or unplugged: a change is a restart.
+void vms_rather_restart(struct vms *all, uint32_t id, bool on);
 
 // Ends all, each in its time; then calls done. Once.
 void vms_stop_all(struct vms *all, void (*done)(void *arg), void *arg);
@@ -42,8 +48,6 @@ enum vm_action { VM_START, VM_STOP, VM_KILL, VM_RESTART, VM_PAUSE, VM_RESUME, VM
 // be stored).
 int vms_do(struct vms *all, const char *name, enum vm_action action, char *err, size_t err_size);
 
-// It has a process, if only for a moment more.
-bool vms_runs(const struct vms *all, uint32_t id);
 // Does a machine have this file open? Then its name.
 bool vms_disk_user(const struct vms *all, const char *path, char ret_name[DESIRED_NAME_SIZE]);
 

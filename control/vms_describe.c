@@ -46,8 +46,11 @@ void vms_describe(struct vms *all, const struct desired_instance *in, json_t *o)
 	}
 	if (vm->trouble[0])
 		json_object_set_new(o, "trouble", json_string(vm->trouble));
+	else if (vm->plug.trouble[0])
+		json_object_set_new(o, "trouble", json_string(vm->plug.trouble));
 	else if (vm->last_failure[0])
 		json_object_set_new(o, "last_failure", json_string(vm->last_failure));
+	vm_plug_describe(vm, o);
 	cgroup_path(&all->cgroups, vm->id, path, sizeof(path));
 	if (path[0] && vm_has_process(vm))
 		json_object_set_new(o, "cgroup", json_string(path));
@@ -96,7 +99,8 @@ unsigned vms_running(const struct vms *all)
 void vms_warn(struct vms *all, json_t *warnings)
 {
 	for (const struct vm *vm = all->first; vm; vm = vm->next)
-		if (vm->desired && vm->trouble[0])
+		if (vm->desired && (vm->trouble[0] || vm->plug.trouble[0]))
 			json_array_append_new(
-				warnings, json_sprintf("instance %s: %s", vm->name, vm->trouble));
+				warnings, json_sprintf("instance %s: %s", vm->name,
+						  vm->trouble[0] ? vm->trouble : vm->plug.trouble));
 }

@@ -3,6 +3,7 @@
 # serves where the file system has no reflinks (a tmpfs), and by reflink where it has them (XFS, on
 # a loop device). Whose disk is whose, what survives whose death, and when a disk goes. Runs in a
 # sandbox.
+import fcntl
 import json
 import os
 import subprocess
@@ -31,6 +32,7 @@ VM = """    instances:
         image: {image}
         memory: 32MiB
         stop_timeout: 0
+        disks: [{disks}]
         nics: [{{network: lan}}]
 """
 SERVER = "qemu-storage-daemon"
@@ -40,6 +42,7 @@ class Site:
     def __init__(self, lab):
         self.lab, self.file = lab, os.path.join(lab.directory, "site.yaml")
         self.images = {}  # tenant: its machine's
+        self.volumes = {tenant: [] for tenant in TENANTS}
 
     def use(self, state):
         os.environ["INSULA_STATE_DIR"] = state
@@ -51,6 +54,11 @@ class Site:
         assert done.returncode == status, f"{words}: {done.returncode} {done.stdout} {done.stderr}"
         return done.stdout + done.stderr
 
+    def start(self, *words):
+        # pylint: disable=consider-using-with
+        return subprocess.Popen([self.lab.insula_program, *words], text=True,
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
     def write(self, **images):
         self.images = {t: i for t, i in (self.images | images).items() if i}
         with open(self.file, "w", encoding="ascii") as out:
@@ -58,7 +66,8 @@ class Site:
             for tenant, vlan in TENANTS.items():
                 out.write(TENANT.format(tenant=tenant, vlan=vlan))
                 if tenant in self.images:
-                    out.write(VM.format(image=self.images[tenant]))
+                    out.write(VM.format(image=self.images[tenant], disks=", ".join(
+                        f"{{volume: {name}}}" for name in self.volumes[tenant])))
         return self.file
 
     def apply(self, **images):
@@ -242,17 +251,35 @@ def test_disk_missing(site):
     wait("it is tried again", lambda: site.show("red")["state"] == "running")
 
 
+def pending(site, tenant):
+    about = site.show(tenant)
+    return about.get("plugging", []), about.get("unplugging", [])
+
+
+def has_open(site, tenant, name):
+    pid = site.show(tenant)["pid"]
+    files = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+    return any(f.endswith(f"/volumes/{name}.raw") for f in files)
+
+
+# The guest lets go of what it is asked for, or has been.
+def let_go(site, tenant, *words):
+    command = site.start(*words)
+    site.tell(tenant, "eject:20000")
+    assert command.wait(20) == 0, command.stdout.read()
+    return command.stdout.read()
+
+
 # A disk that goes from one to the other, and grows meanwhile.
 def test_volume(site):
     site.run("volume", "create", "data", "8MiB")
-    assert "red/vm runs" in site.run("volume", "attach", "data", "red/vm", status=1)
     times = site.starts("red")
     text = site.run("volume", "attach", "--force", "data", "red/vm")
     assert "instance red/vm: disks none -> volume data; its guest is shut down" in text, text
     site.listens("red", times + 1)
     site.tell("red", "disk:1", "blk-write:0:100:3", "blk-flush")
     assert "ok disk 1 sectors 16384" in site.console("red")
-    for words in (("delete", "data"), ("resize", "data", "16MiB"), ("detach", "data")):
+    for words in (("delete", "data"), ("resize", "data", "16MiB")):
         assert "red/vm" in site.run("volume", *words, status=1)
     assert "attached to red/vm" in site.run("volume", "attach", "data", "blue/vm", status=1)
     site.run("instance", "stop", "--force", "red/vm")
@@ -265,11 +292,113 @@ def test_volume(site):
     site.listens("blue", times + 1)
     site.tell("blue", "disk:1", "blk-verify:0:100:3", "blk-is-zero:16384:100")
     assert "ok disk 1 sectors 32768" in site.console("blue")
-    site.apply()  # a file without it
+    let_go(site, "blue", "apply", "-f", site.write())  # a file without it
     wait("it is let go of", lambda: "free" in site.run("volume", "list"))
     wait("and closed", lambda: subprocess.run(
         [site.lab.insula_program, "volume", "delete", "data"], capture_output=True,
         check=False).returncode == 0)
+
+
+# A volume comes and goes while its guest runs, which goes on: the same one finds it by content.
+def test_plugged(site):
+    for name in ("one", "two", "three", "four", "five"):
+        site.run("volume", "create", name, "1MiB")
+    for tenant in TENANTS:
+        site.run("instance", "start", f"{tenant}/vm")
+    wait("both run", lambda: {site.show(t)["state"] for t in TENANTS} == {"running"})
+    former = {t: site.show(t)["pid"] for t in TENANTS}
+    site.volumes["red"] = ["one"]
+    text = site.run("diff", "-f", site.write(), status=1)
+    assert "disks none -> volume one; volume one is plugged in while it runs\n" in text, text
+    assert text in site.run("apply", "-f", site.file)
+    assert pending(site, "red") == ([], []) and has_open(site, "red", "one")
+    site.tell("red", "plugged:20000", "disk:1", "blk-write:0:100:4", "blk-flush")
+    for words in (("delete", "one"), ("resize", "one", "2MiB")):
+        assert "red/vm" in site.run("volume", *words, status=1)
+    text = let_go(site, "red", "volume", "detach", "one")
+    assert "volume one -> none; volume one is unplugged while it runs" in text, text
+    assert not has_open(site, "red", "one")
+    site.run("volume", "attach", "one", "blue/vm")
+    site.tell("blue", "plugged:20000", "disk:1", "blk-verify:0:100:4")
+    # from one to the other by one file
+    site.volumes = {"red": ["one", "two"], "blue": []}
+    let_go(site, "blue", "apply", "-f", site.write())
+    site.tell("red", "plugged:20000", "disk:2", "blk-verify:0:100:4")
+    assert {t: site.show(t)["pid"] for t in TENANTS} == former
+
+
+# An insulad that dies while a guest is asked to let go, and after one was plugged in.
+def test_plugged_insulad_killed(site):
+    former = site.show("red")["pid"]
+    command = site.start("volume", "detach", "two")
+    site.tell("red", "asked:20000")
+    kill(labs.processes("insulad")[0])
+    assert command.wait(20) == 1
+    site.lab.start()
+    wait("the next one sees what there is", lambda: pending(site, "red") == ([], ["two"]))
+    site.tell("red", "eject:20000")
+    wait("it is let go of", lambda: pending(site, "red") == ([], []))
+    assert not has_open(site, "red", "two") and has_open(site, "red", "one")
+    assert site.show("red")["pid"] == former
+
+
+# Two at once, all slots, and one too many.
+def test_plugged_all(site):
+    former = site.show("red")["pid"]
+    commands = [site.start("volume", "attach", name, "red/vm") for name in ("two", "three")]
+    assert [command.wait(20) for command in commands] == [0, 0]
+    site.run("volume", "attach", "four", "red/vm")
+    text = site.run("volume", "attach", "five", "red/vm", status=1)
+    assert "red/vm runs, and has no slot left to plug volume five in: detach another" in text, text
+    site.volumes["red"] = ["one", "two", "three", "four", "five"]
+    text = site.run("diff", "-f", site.write(), status=1)
+    assert "its guest is shut down and started anew: it has no slot left to plug" in text, text
+    assert all(has_open(site, "red", name) for name in ("one", "two", "three", "four"))
+    assert site.show("red")["pid"] == former
+    # started again by itself, or by us, it has them as any disks
+    times = site.starts("red")
+    kill(former)
+    site.listens("red", times + 1)
+    site.tell("red", "disk:1", "blk-verify:0:100:4")
+    wait("it runs", lambda: site.show("red")["state"] == "running")
+    site.run("volume", "attach", "five", "red/vm")
+    site.tell("red", "plugged:20000")
+    let_go(site, "red", "volume", "detach", "one")
+    site.run("volume", "detach", "--force", "two")
+    site.listens("red", times + 2)
+    assert not has_open(site, "red", "one") and not has_open(site, "red", "two")
+    assert has_open(site, "red", "five")
+
+
+# What goes wrong is told, with what to do, and tried again.
+def test_plugged_wrong(site):
+    path = os.path.join(os.environ["INSULA_STATE_DIR"], "volumes", "two.raw")
+    with open(path, "rb+") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX)
+        text = site.run("volume", "attach", "two", "red/vm", status=1)
+        assert "volume two is not plugged in: disk two.w: somebody else uses it" in text, text
+        assert "`insula instance restart red/vm` gives it the volume" in text, text
+        assert site.show("red")["trouble"] in text and pending(site, "red") == (["two"], [])
+        assert "volume two is not plugged in" in site.run("status")
+    wait("it is tried again", lambda: pending(site, "red") == ([], []))
+    assert has_open(site, "red", "two") and "trouble" not in site.show("red")
+    text = site.run("volume", "detach", "five", status=1)
+    assert "volume five is not unplugged: the guest has not let go of it in time" in text, text
+    assert pending(site, "red") == ([], ["five"]) and has_open(site, "red", "five")
+    assert "red/vm" in site.run("volume", "resize", "five", "2MiB", status=1)
+    site.run("instance", "restart", "red/vm")
+    assert not has_open(site, "red", "five") and "trouble" not in site.show("red")
+    # nobody lets go while it is paused
+    site.run("instance", "pause", "red/vm")
+    text = site.run("volume", "attach", "five", "red/vm")
+    assert "volume five is plugged in when it goes on" in text, text
+    assert pending(site, "red") == (["five"], [])
+    site.run("instance", "resume", "red/vm")
+    wait("it is plugged in", lambda: pending(site, "red") == ([], []))
+    site.volumes = {tenant: [] for tenant in TENANTS}
+    for tenant in TENANTS:
+        site.run("instance", "stop", "--force", f"{tenant}/vm")
+    site.apply()
 
 
 # A file system that shares blocks: no copy, no server.

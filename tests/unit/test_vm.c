@@ -339,8 +339,11 @@ static int ask(const char *const *pieces, char state[32])
 	listen(s.listener, 1);
 	assert_int_equal(loop_new(&s.loop), 0);
 	pthread_create(&thread, NULL, serve, &s);
-	assert_int_equal(
-		vm_api_ask(s.loop, a.sun_path, "GET", "/v1/info", 2000, answered, &s, &call), 0);
+	assert_int_equal(vm_api_ask(s.loop, a.sun_path,
+				 &(struct vm_question){
+					 .method = "GET", .path = "/v1/info", .timeout_ms = 2000 },
+				 answered, &s, &call),
+		0);
 	loop_run(s.loop);
 	pthread_join(thread, NULL);
 	loop_free(s.loop);
@@ -388,8 +391,11 @@ static void nobody(void **state)
 
 	assert_int_equal(loop_new(&loop), 0);
 	snprintf(path, sizeof(path), "%s/none", fixture_dir);
-	assert_int_equal(
-		vm_api_ask(loop, path, "PUT", "/v1/kill", 10, answered, NULL, &call), -ENOENT);
+	assert_int_equal(vm_api_ask(loop, path,
+				 &(struct vm_question){
+					 .method = "PUT", .path = "/v1/kill", .timeout_ms = 10 },
+				 answered, NULL, &call),
+		-ENOENT);
 	loop_free(loop);
 }
 
