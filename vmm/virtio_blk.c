@@ -350,9 +350,14 @@ static int check_file(struct virtio_blk *b, int fd, struct error *e)
 	return 0;
 }
 
-// The kernel keeps a file open as long as a ring has it.
+// The kernel keeps a file open as long as a ring has it, and for up to a second after it was told
+// to let go (Linux 6.1). Nothing is under way any more, so the lock need not wait for that.
 static void forget_file(struct virtio_blk *b)
 {
+	const struct flock unlock = { .l_type = F_UNLCK };
+
+	if (b->fd >= 0)
+		fcntl(b->fd, F_OFD_SETLK, &unlock);
 	for (unsigned int i = 0; i < b->options.queues; i++)
 		blk_queue_set_file(&b->queues[i], -1);
 	b->fd = -1;

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # insula-vmm's API from outside, with the test guest in it: each path, method and status of
 # openapi.yaml, and nothing besides.
+import fcntl
 import contextlib
 import ctypes
 import os
@@ -261,6 +262,15 @@ def comes_true(condition):
     return condition()
 
 
+def can_be_locked(path):
+    with open(path, "rb+") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+    return True
+
+
 def check_plug(checks):
     """Disks and network cards that come and go, again and again, in any order."""
     first, second = file_of(checks, "first"), file_of(checks, "second")
@@ -286,6 +296,7 @@ def check_plug(checks):
     machine.wait("ok ejected slot 1 empty")
     checks.expect("and nothing of it is left", open_files(machine) == before,
                   open_files(machine))
+    checks.expect("not even its lock", can_be_locked(first))
     hand(machine, "f", second)
     checks.answers("another takes its place", put("/v1/disks/e", {"file": "f", "serial": "two"}),
                    204)
