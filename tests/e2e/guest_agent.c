@@ -284,6 +284,8 @@ static const struct verb {
 	{ "send", 4, guest_send },
 	{ "stop", 1, guest_stop },
 	{ "got", 1, guest_got },
+	{ "disks", 0, guest_disks },
+	{ "write", 2, guest_write },
 	{ "offloads", 1, guest_offloads },
 	{ "about", 0, guest_about },
 	{ "reboot", 0, guest_reboot },

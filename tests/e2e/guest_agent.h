@@ -45,6 +45,15 @@ void guest_stop(const char *number, char *const *words);
 // "got LABEL": what has come: "BYTES HASH PEER STATE", STATE open, whole, broken or none.
 void guest_got(const char *number, char *const *words);
 
+// --- guest_agent_disk.c ---
+
+// "disks": answers "NAME:BYTES:WORD:WORD" of each, the words being what its first two sectors begin
+// with.
+void guest_disks(const char *number, char *const *words);
+
+// "write NAME WORD": to the second sector, flushed. Answers "written" or "failed".
+void guest_write(const char *number, char *const *words);
+
 // --- guest_agent_boot.c ---
 
 // The first process' work: mounts, modules, the power button, the console, udhcpc.

@@ -16,7 +16,8 @@ import initramfs
 import outer
 
 MODULES = ("virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci",
-           "failover", "net_failover", "virtio_net", "pvpanic", "pvpanic-mmio", "evdev", "button")
+           "virtio_blk", "failover", "net_failover", "virtio_net", "pvpanic", "pvpanic-mmio",
+           "evdev", "button")
 GUEST_MIB, GUESTS = 128, 4
 SECONDS = 480
 

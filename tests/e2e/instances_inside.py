@@ -2,7 +2,8 @@
 # Two tenants with the same subnet, each with two Debian guests run by insulad, and an uplink into a
 # namespace that plays the internet: leases, who reaches whom, offloads, a pause, a reboot, a panic,
 # and `kill -9` of switch, of insulad and of a guest's VMM while streams are on their way, whose
-# content is compared. Arguments: kernel, initrd and agent, see instances.py.
+# content is compared; and volumes that are plugged into guests and unplugged. Arguments: kernel,
+# initrd and agent, see instances.py.
 import os
 import signal
 import sys
@@ -287,6 +288,33 @@ def test_vmm_killed(site):
     streams.finish(broken=victim)
     check_only_new(site, before, victim)
     assert "was killed by signal 9" in guest.log_of_insulad()
+
+
+# Volumes come to a guest that runs, by content, go again, and to another one with what it wrote.
+# Whoever plugs may die meanwhile.
+def test_plug(site):
+    one, two, before = site["red/one"], site["red/two"], pids(site)
+    first, second = os.urandom(8).hex(), os.urandom(8).hex()
+    site.lab.insula("volume", "create", "data", "4MiB")
+    path = os.path.join(os.environ["INSULA_STATE_DIR"], "volumes", "data.raw")
+    with open(path, "rb+") as file:
+        file.write(first.encode())
+    assert one.ask("disks") == two.ask("disks") == []
+    text = site.lab.insula("volume", "attach", "data", one.name)
+    assert f"instance {one.name}: disks none -> volume data; volume data is plugged in" in text
+    guest.wait("the disk is there", lambda: one.ask("disks") == [f"vda:{4 << 20}:{first}:-"])
+    assert one.ask("write", "vda", second) == ["written"]
+    os.kill(only("insulad"), signal.SIGKILL)
+    guest.wait("insulad is dead", lambda: not labs.processes("insulad"))
+    site.lab.start()
+    site.lab.insula("volume", "detach", "data")
+    assert one.ask("disks") == []
+    site.lab.insula("volume", "attach", "data", two.name)
+    guest.wait("its content is, too",
+               lambda: two.ask("disks") == [f"vda:{4 << 20}:{first}:{second}"])
+    site.lab.insula("volume", "detach", "data")
+    assert two.ask("disks") == [] and pids(site) == before
+    site.lab.insula("volume", "delete", "data")
 
 
 def check_only_new(site, before, one):
