@@ -49,7 +49,8 @@
 	X(GUARD_MAC_MOVED, "guard_mac_moved", \
 		"source MAC belongs to another port of this segment") \
 	/* service: consumed, not lost, except where the text says so */ \
-	X(SERVICE_ARP_UNWANTED, "service_arp_unwanted", "ARP for an address nobody here has") \
+	X(SERVICE_ARP_UNWANTED, "service_arp_unwanted", \
+		"ARP for an address nobody here has, or that tells nothing asked for") \
 	X(SERVICE_DHCP_MALFORMED, "service_dhcp_malformed", "malformed DHCP message") \
 	X(SERVICE_DHCP_IGNORED, "service_dhcp_ignored", \
 		"DHCP message this server stays silent to") \

@@ -205,7 +205,7 @@ static void release_held(struct worker *w, const struct burst *b, struct rte_mbu
 		pipeline_run_tail(w, &tail);
 }
 
-void neighbour_heard(struct worker *w, const struct burst *b, uint32_t uplink_port, be32 address,
+bool neighbour_heard(struct worker *w, const struct burst *b, uint32_t uplink_port, be32 address,
 	const struct mac *mac, bool solicited)
 {
 	struct nexthop *nh;
@@ -213,17 +213,17 @@ void neighbour_heard(struct worker *w, const struct burst *b, uint32_t uplink_po
 	struct rte_mbuf *held[NEIGHBOUR_HELD_MAX];
 	unsigned n_held;
 	uint64_t where = nexthop_pack(uplink_port, mac), known;
-	bool asked;
+	bool asked, news;
 	uint32_t id = nexthop_find_neighbour(w->sw->nexthops, uplink_port, address);
 
 	nh = nexthop_get(w->sw->nexthops, id);
 	if (!nh || nh->neighbour == UINT32_MAX || mac_is_multicast(mac) || mac_is_zero(mac))
-		return;
+		return false;
 	e = &w->sw->neighbours->entries[nh->neighbour];
 	rte_spinlock_lock(&e->lock);
 	if (e->nh != nh) { // the entry serves another meanwhile
 		rte_spinlock_unlock(&e->lock);
-		return;
+		return false;
 	}
 	known = atomic_load_explicit(&nh->where, memory_order_relaxed);
 	asked = e->state == NEIGHBOUR_INCOMPLETE || e->state == NEIGHBOUR_PROBE;
@@ -233,8 +233,9 @@ void neighbour_heard(struct worker *w, const struct burst *b, uint32_t uplink_po
 		if (e->state != NEIGHBOUR_PROBE)
 			enter(e, NEIGHBOUR_PROBE, b->now_ns);
 		rte_spinlock_unlock(&e->lock);
-		return;
+		return false;
 	}
+	news = !known || (solicited && asked);
 	n_held = e->n_held;
 	// Only an answer shows that the way there works too. An announcement is believed until what
 	// waited has used it: that is DELAY at once, and a probe unless an answer comes first.
@@ -248,6 +249,7 @@ void neighbour_heard(struct worker *w, const struct burst *b, uint32_t uplink_po
 	w->sw->neighbours->n_held -= n_held;
 	rte_spinlock_unlock(&e->lock);
 	release_held(w, b, held, n_held, uplink_port, mac);
+	return news;
 }
 
 // One timer step of one entry; the lock is held. Returns packets to drop in `lost`.

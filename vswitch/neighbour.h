@@ -35,7 +35,8 @@ bool neighbour_use(struct worker *w, const struct burst *b, struct nexthop *nh, 
 // `solicited`: a reply to our MAC, which is ARP's equivalent of the Solicited flag of RFC 4861
 // §4.4. With it an entry that asked becomes REACHABLE; requests, announcements and replies to
 // others make an unknown neighbour STALE (§7.2.5, §7.2.3) and no other MAC of a known one.
-void neighbour_heard(struct worker *w, const struct burst *b, uint32_t uplink_port, be32 address,
+// true = used: it answered the switch's question, or told where a neighbour is that was sought.
+bool neighbour_heard(struct worker *w, const struct burst *b, uint32_t uplink_port, be32 address,
 	const struct mac *mac, bool solicited);
 // The uplink's port went: what was known on its wire need not be so on the next. Control thread,
 // when no worker uses the port any more.

@@ -54,17 +54,21 @@ static enum drop_reason arp_on_uplink(struct worker *w, struct burst *b, struct 
 	const struct packet *p = packet_of(m);
 	const struct policy_prt *prt = policy_port(b->policy, p->in_port);
 	struct arp_msg arp;
+	bool used = false;
 
 	if (arp_parse(rte_pktmbuf_mtod(m, uint8_t *), m->data_len, &arp) < 0)
 		return DROP_PARSE_ARP;
 	if (arp.spa == prt->p->address)
 		return DROP_GUARD_ARP;
 	if (!arp_is_probe(&arp) && mac_equal(&arp.sha, &arp.eth_src))
-		neighbour_heard(w, b, p->in_port, arp.spa, &arp.sha,
+		used = neighbour_heard(w, b, p->in_port, arp.spa, &arp.sha,
 			arp.op == ARP_OP_REPLY && mac_equal(&arp.eth_dst, &prt->p->mac));
 	if (arp.op == ARP_OP_REQUEST && arp.tpa == prt->p->address)
 		return arp_answer(w, b, p, &arp, &prt->p->mac, m);
-	return DROP_SERVICE_ARP_UNWANTED;
+	if (!used)
+		return DROP_SERVICE_ARP_UNWANTED;
+	rte_pktmbuf_free(m);
+	return PACKET_CONSUMED;
 }
 
 static enum drop_reason echo(struct worker *w, struct burst *b, struct rte_mbuf *m)

@@ -123,6 +123,10 @@ class Replay(unittest.TestCase):
         self.assertRegex(verdicts[0]["rewrite"]["to"],
                          "^udp 198.51.100.2:[0-9]+ > 203.0.113.7:5000$")
         self.assertEqual(verdicts[-1]["out"], ["red/web.eth0"])
+        # the router's answer to the switch's question is no loss
+        arp = [v for v in verdicts if v["in"] == "internet"][0]
+        self.assertEqual((arp["verdict"], arp["stage"]), ("taken", "service"))
+        self.assertNotIn("dropped", [v["verdict"] for v in verdicts])
         # another seed, another external port, and nothing else
         _, other = self.replay(inputs, "--seed", "1")
         theirs = verdicts_of(other)
