@@ -53,15 +53,23 @@ static void fill_rings(struct input *in, struct guest *g)
 	}
 }
 
-static void burst(struct guest *g)
+// As many of the ring's buffers as `share` sixteenths of it are offered anew.
+static void offer(struct guest *g, unsigned share)
+{
+	g->avail->idx = (uint16_t)(g->q.next + share * g->size / 16);
+}
+
+static void burst(struct guest *g, unsigned share)
 {
 	static const uint32_t sizes[] = { 60, 1514, 40000 };
 	static uint8_t frame[40000];
 	static uint64_t drops[DROP_COUNT];
 	struct rte_mbuf *pkts[BURST_MAX];
 	uint64_t bytes = 0;
-	uint16_t n = virtq_rx(&g->q, eal_fixture_small, pkts, BURST_MAX, drops);
+	uint16_t n;
 
+	offer(g, share);
+	n = virtq_rx(&g->q, eal_fixture_small, pkts, BURST_MAX, drops);
 	CHECK(n <= BURST_MAX && g->used->idx == g->q.next);
 	for (uint16_t i = 0; i < n; i++) {
 		rte_mbuf_sanity_check(pkts[i], 1);
@@ -71,6 +79,7 @@ static void burst(struct guest *g)
 	if (g->q.fault != VIRTQ_FAULT_NONE)
 		CHECK(!virtq_waiting(&g->q));
 	g->q.fault = VIRTQ_FAULT_NONE;
+	offer(g, share); // what came in has taken the others
 	for (unsigned i = 0; i < 3; i++)
 		pkts[i] = eal_fixture_mbuf(frame, sizes[i], 1000);
 	CHECK(virtq_tx(&g->q, pkts, 3, &bytes) <= 3 && bytes <= 41574 && g->used->idx == g->q.next);
@@ -101,8 +110,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		fill_rings(&in, &g);
 		fill(&in, g.data, 256);
 		fill(&in, g.more, 64);
-		g.avail->idx = (uint16_t)(g.q.next + (data[1] >> 3) * g.size / 16);
-		burst(&g);
+		burst(&g, data[1] >> 3);
 		virtq_notify_on(&g.q);
 		virtq_notify_off(&g.q);
 	}

@@ -30,10 +30,12 @@ usage()
 parsers=(dhcp/{arp,dhcp4_parse,dhcp4_decide,dhcp4_build,icmp_echo}.c
 	vswitch/{parse,vnet_hdr,gso,vlan_ingress,guard,service,service_dhcp}.c
 	vswitch/{session,icmp_error,route,rewrite,nat_table,session_table,session_state}.c
-	vswitch/{policy_load,policy_check,policy}.c
+	vswitch/{policy_load,policy_check,policy}.c vswitch/{virtq,virtq_rx,virtq_tx}.c
 	control/{yaml_node,model_yaml,model_value,model_schema,model_check,model_report}.c
 	vmm/{boot,boot_elf,boot_linux,boot_payload,boot_file,boot_enter,decompress}.c
 	vmm/{bus,pci,msix,virtio_pci,virtio_pci_common,api_route,options}.c
+	vmm/{virtq,blk_request,virtio_vsock,vsock_connection,boot_place}.c
+	vmm/virtio_{blk,net,vsock}_parse.c
 	control/{proto_io,api,api_config,api_lists,linkwatch,link,host_care}.c)
 
 # targets_of DIR
