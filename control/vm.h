@@ -41,7 +41,8 @@ struct vm_plug { // vm_plug.c
 	bool known; // and nothing was done since
 	struct vm_volume volume; // in or out
 	bool is_in;
-	uint64_t after_ns; // not before, as it failed
+	unsigned n_done; // for what is desired
+	uint64_t after_ns; // not before
 	bool rather_restart;
 	char trouble[400]; // how; "" = it did not
 };
@@ -123,7 +124,7 @@ void vms_look_done(struct vms *all);
 // A process, new or adopted: it has what `started_with` says, as far as is known.
 void vm_plug_begin(struct vm *vm, bool is_new);
 void vm_plug_end(struct vm *vm); // it has no process
-void vm_plug_take(struct vm *vm, const json_t *info); // what it says that it has
+int vm_plug_take(struct vm *vm, const json_t *info); // what it says that it has; 0 or -ENOMEM
 void vm_plug_find(const struct vm *vm, const struct vm_spec *desired, struct vm_changes *ret);
 // Does the next of what there is to do, if it runs and nothing is under way.
 void vm_plug_step(struct vm *vm);

@@ -21,6 +21,7 @@ enum {
 	LET_GO_S = 10, // the guest has so long
 	ANSWER_MS = 5000,
 	GIVEN_MAX = 1 << 20,
+	MANY = 2 * VM_CHANGES_MAX,
 };
 
 // --- what it has ---
@@ -83,7 +84,7 @@ void vm_plug_end(struct vm *vm)
 	vm->plug = (struct vm_plug){ 0 };
 }
 
-void vm_plug_take(struct vm *vm, const json_t *info)
+int vm_plug_take(struct vm *vm, const json_t *info)
 {
 	json_t *devices = json_array(), *device;
 	struct vm_spec now;
@@ -94,15 +95,17 @@ void vm_plug_take(struct vm *vm, const json_t *info)
 		if (id && (!strchr(id, '.') || json_object_get(vm->plug.given, id)))
 			json_array_append(devices, device);
 	}
-	if (vm_changes_now(&now, &vm->started_with, devices, vm->all->d->state_dir) < 0) {
+	int r = vm_changes_now(&now, &vm->started_with, devices, vm->all->d->state_dir);
+	if (r < 0) {
 		json_decref(devices);
-		return; // asked again
+		return r;
 	}
 	vm_spec_clear(&vm->plug.has);
 	vm->plug.has = now;
 	json_decref(vm->plug.devices);
 	vm->plug.devices = devices;
 	vm->plug.known = true;
+	return 0;
 }
 
 void vm_plug_find(const struct vm *vm, const struct vm_spec *desired, struct vm_changes *ret)
@@ -114,6 +117,20 @@ void vm_plug_find(const struct vm *vm, const struct vm_spec *desired, struct vm_
 
 // --- what is done ---
 
+static void wait_a_while(struct vm *vm)
+{
+	vm->plug.after_ns = loop_now_ns() + AGAIN_NS;
+	vm_arm(vm, AGAIN_NS);
+}
+
+static void trouble(struct vm *vm, const char *text)
+{
+	if (strcmp(text, vm->plug.trouble) != 0)
+		log_error("instance %s: %s", vm->name, text);
+	snprintf(vm->plug.trouble, sizeof(vm->plug.trouble), "%s", text);
+	wait_a_while(vm);
+}
+
 static void fail(struct vm *vm, const char *why)
 {
 	const struct vm_volume *v = &vm->plug.volume;
@@ -122,11 +139,7 @@ static void fail(struct vm *vm, const char *why)
 	snprintf(text, sizeof(text), "volume %s is not %s: %.180s; `insula instance restart %s` %s",
 		v->name, vm->plug.is_in ? "plugged in" : "unplugged", why, vm->name,
 		vm->plug.is_in ? "gives it the volume" : "takes it from it");
-	if (strcmp(text, vm->plug.trouble) != 0)
-		log_error("instance %s: %s", vm->name, text);
-	memcpy(vm->plug.trouble, text, sizeof(text));
-	vm->plug.after_ns = loop_now_ns() + AGAIN_NS;
-	vm_arm(vm, AGAIN_NS);
+	trouble(vm, text);
 }
 
 static const char *reason(int status, const json_t *body)
@@ -145,6 +158,9 @@ static void on_done(void *arg, int status, const json_t *body)
 		log_info("instance %s: volume %s is %s", vm->name, vm->plug.volume.name,
 			vm->plug.is_in ? "plugged in" : "unplugged");
 		vm->plug.trouble[0] = 0;
+		// A guest that lets go of all that it is given is given the next one later.
+		if (++vm->plug.n_done > MANY)
+			wait_a_while(vm);
 		vm_step(vm);
 	} else if (status == 504) {
 		fail(vm, "the guest has not let go of it in time, and is asked again");
@@ -156,14 +172,16 @@ static void on_done(void *arg, int status, const json_t *body)
 static void on_info(void *arg, int status, const json_t *body)
 {
 	struct vm *vm = arg;
+	char text[200];
 
 	vm->call = NULL;
-	if (status != 200) {
-		vm->plug.after_ns = loop_now_ns() + AGAIN_NS;
-		vm_arm(vm, AGAIN_NS);
+	int r = status == 200 ? vm_plug_take(vm, body) : status < 0 ? status : -EPROTO;
+	if (r < 0) {
+		snprintf(text, sizeof(text), "it does not say which volumes it has: %s",
+			strerror(-r));
+		trouble(vm, text);
 		return;
 	}
-	vm_plug_take(vm, body);
 	vms_step_all(vm->all); // others may have waited for its disks
 }
 

@@ -328,6 +328,7 @@ static void take_desired(
 	if (!vm_spec_equal(&spec, &vm->spec)) {
 		vm->failures = 0;
 		vm->plug.known = false;
+		vm->plug.n_done = 0;
 		vm->plug.after_ns = 0;
 		vm->plug.trouble[0] = 0;
 	}

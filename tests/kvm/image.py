@@ -370,6 +370,15 @@ def test_plugged_all(site):
     assert has_open(site, "red", "five")
 
 
+# A machine that says it has what it was never given; this one was.
+def check_not_believed(site):
+    kill(labs.processes("insulad")[0])
+    os.unlink(os.path.join(os.environ["INSULA_RUN_DIR"], "vm", "1", "given"))
+    site.lab.start()
+    text = "volume five is not plugged in: five.w: there is one already"
+    wait("it is not believed", lambda: text in site.show("red").get("trouble", ""))
+
+
 # What goes wrong is told, with what to do, and tried again.
 def test_plugged_wrong(site):
     path = os.path.join(os.environ["INSULA_STATE_DIR"], "volumes", "two.raw")
@@ -395,6 +404,7 @@ def test_plugged_wrong(site):
     assert pending(site, "red") == (["five"], [])
     site.run("instance", "resume", "red/vm")
     wait("it is plugged in", lambda: pending(site, "red") == ([], []))
+    check_not_believed(site)
     site.volumes = {tenant: [] for tenant in TENANTS}
     for tenant in TENANTS:
         site.run("instance", "stop", "--force", f"{tenant}/vm")
