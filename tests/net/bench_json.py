@@ -30,6 +30,13 @@ def check_failed(path):
     assert set(result["failed"]) == {FIGURE, OTHER} and not result["values"], result
 
 
+# Told at once, in a sentence.
+def check_refused():
+    done = run(FIGURE, "--json", "/nonexistent/out.json")
+    assert (done.returncode, done.stdout) == (1, ""), done
+    assert done.stderr == "dev bench: /nonexistent/out.json: No such file or directory\n", done
+
+
 # Two that never sleep on one processor, and each is seen to wait for the other.
 def check_waits():
     cpu = str(min(os.sched_getaffinity(0)))
@@ -52,6 +59,7 @@ def check_waits():
 
 def main():
     check_waits()
+    check_refused()
     names = run("--list").stdout.split()
     assert FIGURE in names, names
     with open(os.path.join(PERF, "goals.json"), encoding="ascii") as file:

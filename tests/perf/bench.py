@@ -148,14 +148,21 @@ def report(bench, names):
     return missed
 
 
+# Opened first: a wrong path is told before the minutes, and the sandbox hides some folders.
+def open_result(path):
+    try:
+        return open(path or os.devnull, "w", encoding="ascii")
+    except OSError as error:
+        sys.exit(f"dev bench: {path}: {error.strerror}")
+
+
 def main():
     args = arguments()
     if args.list:
         print("\n".join(all_names()))
     if args.list or args.check:
         return
-    # Opened now: a wrong path is told before the minutes, and the sandbox hides some folders.
-    with open(args.json or os.devnull, "w", encoding="ascii") as out:
+    with open_result(args.json) as out:
         bench = Bench(args.names, args.quick)
         result = {"host": host() | {"load_before": os.getloadavg()[0]}}
         print(f"{result['host']['cpus']} processors, load {os.getloadavg()[0]:.1f} before",

@@ -113,6 +113,8 @@ def measure(bench):
                     rate, resent = _leases_per_second(space, i * CLIENTS)
                     bench.sample(f"dhcp.{name}", rate)
                     bench.sample(f"dhcp.{name}_resent", resent)
+                    if resent:
+                        bench.fail(f"dhcp.{name}", f"{resent} messages were not answered in time")
                 bench.say(f"dhcp: leases a second: Insula {bench.samples['dhcp.insula'][-1]:.0f}, "
                           f"Kea {bench.samples['dhcp.kea'][-1]:.0f}")
     finally:
