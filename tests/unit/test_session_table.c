@@ -412,26 +412,34 @@ static void expiry(void **state)
 	uint32_t tcp_new = must_insert(&x, 3, IPPROTO_TCP, 0);
 	uint32_t tcp = must_insert(&x, 4, IPPROTO_TCP, 0);
 	uint32_t icmp = must_insert(&x, 5, IPPROTO_ICMP, 0);
+	uint32_t closing = must_insert(&x, 6, IPPROTO_TCP, 0);
+	uint32_t closed = must_insert(&x, 7, IPPROTO_TCP, 0);
+	uint32_t other = must_insert(&x, 8, IPPROTO_GRE, 0);
 
 	for (unsigned dir = 0; dir < 2; dir++) {
 		session_touch(session_get(x.t, udp), (enum session_dir)dir, 0, 1, 0);
 		session_touch(session_get(x.t, tcp), (enum session_dir)dir, TCP_ACK, 1, 0);
+		session_touch(session_get(x.t, closed), (enum session_dir)dir, TCP_FIN, 1, 0);
 	}
+	session_touch(session_get(x.t, closing), SESSION_FORWARD, TCP_FIN, 1, 0);
 	assert_true(to->udp_new >= 120 && to->udp_established >= 120); // RFC 4787 REQ-5
 	assert_true(to->tcp_established >= 7440 && to->tcp_closed >= 240); // RFC 5382 REQ-5
 	assert_true(to->icmp >= 60); // RFC 5508 REQ-2
 
 	struct {
-		uint32_t at_s, id;
-	} ends[] = { { 60, icmp }, { 120, udp_new }, { 240, tcp_new }, { 300, udp },
-		{ 7440, tcp } };
-	for (unsigned i = 0; i < 5; i++) {
+		uint32_t at_s, n, ids[3];
+	} ends[] = { { 60, 1, { icmp } }, { 120, 1, { udp_new } },
+		{ 240, 3, { tcp_new, closing, closed } }, { 300, 1, { udp } },
+		{ 600, 1, { other } }, { 7440, 1, { tcp } } };
+	for (unsigned i = 0, total = 0; i < 6; i++) {
 		uint64_t at_ns = ends[i].at_s * (uint64_t)SECOND;
 
 		assert_int_equal(session_expire(x.t, to, at_ns - 1, 64, count_removed, &n), 0);
-		assert_int_equal(session_expire(x.t, to, at_ns, 64, count_removed, &n), 1);
-		assert_int_equal(session_get(x.t, ends[i].id)->commit, 0);
-		assert_int_equal(n, i + 1);
+		assert_int_equal(session_expire(x.t, to, at_ns, 64, count_removed, &n), ends[i].n);
+		for (unsigned k = 0; k < ends[i].n; k++)
+			assert_int_equal(session_get(x.t, ends[i].ids[k])->commit, 0);
+		total += ends[i].n;
+		assert_int_equal(n, total);
 	}
 	assert_int_equal(session_count(x.t), 0);
 	table_free(&x);
