@@ -169,7 +169,8 @@ static int find_segment(const struct desired *d, unsigned tenant, const char *ne
 	return -1;
 }
 
-// What an allocated address may not be: asked for by name, the gateway's, in the dynamic pool.
+// What an allocated address may not be: asked for by name, the gateway's, in the dynamic pool. A
+// pool laid over one that a port has already leaves it to the port.
 struct taken {
 	const struct model_network *network;
 	const uint32_t *fixed; // sorted
@@ -183,13 +184,13 @@ static int compare_u32(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static bool is_taken(void *arg, uint32_t address)
+static bool is_taken(void *arg, uint32_t address, bool its)
 {
 	const struct taken *t = arg;
 	const struct model_network *n = t->network;
 
 	return address == ntohl(n->gateway) ||
-	       (n->pool_first && address >= ntohl(n->pool_first) &&
+	       (n->pool_first && !its && address >= ntohl(n->pool_first) &&
 		       address <= ntohl(n->pool_last)) ||
 	       bsearch(&address, t->fixed, t->n_fixed, sizeof(*t->fixed), compare_u32);
 }

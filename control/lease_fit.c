@@ -53,8 +53,8 @@ static bool fits(const struct room *room, const struct lease *x)
 	if (x->offered || x->s.declined)
 		return lease_in_pool(s, x->s.address);
 	return x->s.address != s->network->gateway &&
-	       (ntohl(x->s.address) ^ ntohl(s->network->subnet)) >> (32 - s->network->prefix_len) ==
-		       0;
+	       ipv4_in_prefix(x->s.address, s->network->subnet, s->network->prefix_len) &&
+	       ipv4_is_host(x->s.address, s->network->prefix_len);
 }
 
 void lease_mark_outside(struct leases *l)

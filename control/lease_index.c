@@ -220,11 +220,16 @@ struct lease *lease_of_client(struct lease_index *ix, const struct proto_lease_e
 				     .port = e->port,
 				     .mac = e->mac,
 				     .client_id_size = e->client_id_size } };
-	struct lease *x;
+	struct lease *x, *outside = NULL;
 
 	memcpy(key.s.client_id, e->client_id, e->client_id_size);
 	x = RB_NFIND(lease_client_tree, &ix->by_client, &key);
-	return x && compare_client_key(&x->s, &key.s) == 0 ? x : NULL;
+	for (; x && compare_client_key(&x->s, &key.s) == 0; x = RB_NEXT(lease_client_tree, NULL, x))
+		if (!x->outside)
+			return x;
+		else if (!outside)
+			outside = x;
+	return outside;
 }
 
 // The first granted lease of this MAC from this port on.

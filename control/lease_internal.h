@@ -101,7 +101,8 @@ void lease_set_granted(struct lease_index *ix, struct lease *x, const struct mac
 void lease_set_declined(struct lease_index *ix, struct lease *x);
 // The first to end, or NULL.
 struct lease *lease_first_to_end(struct lease_index *ix);
-// The lease or offer of the client that speaks, the oldest of several, or NULL.
+// The lease or offer of the client that speaks, the oldest of several but rather not one outside of
+// its pool, or NULL.
 struct lease *lease_of_client(struct lease_index *ix, const struct proto_lease_event *e);
 // A granted lease of this MAC behind this port other than `but`, or NULL.
 struct lease *lease_of_mac(

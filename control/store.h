@@ -51,11 +51,11 @@ int store_round_begin(struct store *s, uint64_t *ret_round);
 int store_id(struct store *s, uint64_t round, enum store_id_kind kind, const char *key,
 	uint32_t max, uint32_t *ret_id);
 // The IPv4 address (host order) of `key` in a segment, between first and last and not `taken`; the
-// one it had before if it can.
+// one it had before if it can. its: the address is the key's already.
 // -ENOSPC when there is none.
 int store_address(struct store *s, uint64_t round, uint32_t segment, const char *key,
-	uint32_t first, uint32_t last, bool (*taken)(void *arg, uint32_t address), void *arg,
-	uint32_t *ret_address);
+	uint32_t first, uint32_t last, bool (*taken)(void *arg, uint32_t address, bool its),
+	void *arg, uint32_t *ret_address);
 // Did the round give anything that its owner did not have before?
 bool store_round_gave(const struct store *s);
 // The round's desired state is in force: what it did not use is free (and not reused soon).

@@ -118,7 +118,7 @@ static int former_address(struct store *s, uint32_t segment, const char *key, ui
 
 // Beyond the highest ever given out, else a hole never used, else the longest unused.
 static int choose_address(struct store *s, uint32_t segment, uint32_t first, uint32_t last,
-	bool (*taken)(void *arg, uint32_t address), void *arg, uint32_t *ret_address)
+	bool (*taken)(void *arg, uint32_t address, bool its), void *arg, uint32_t *ret_address)
 {
 	int64_t highest = (int64_t)first - 1;
 	sqlite3_stmt *st = store_statement(s, STORE_ADDRESS_MAX);
@@ -130,12 +130,12 @@ static int choose_address(struct store *s, uint32_t segment, uint32_t first, uin
 	if (r < 0 && r != -ENOENT)
 		return r;
 	for (int64_t a = highest + 1; a <= last; a++)
-		if (!taken(arg, (uint32_t)a)) {
+		if (!taken(arg, (uint32_t)a, false)) {
 			*ret_address = (uint32_t)a;
 			return 0;
 		}
 	for (int64_t a = first; a <= highest; a++) {
-		if (taken(arg, (uint32_t)a))
+		if (taken(arg, (uint32_t)a, false))
 			continue;
 		r = address_known(s, segment, (uint32_t)a);
 		if (r < 0)
@@ -151,7 +151,7 @@ static int choose_address(struct store *s, uint32_t segment, uint32_t first, uin
 	sqlite3_bind_int64(st, 3, last);
 	while ((r = store_row(st)) > 0) {
 		uint32_t a = (uint32_t)sqlite3_column_int64(st, 0);
-		if (!taken(arg, a)) {
+		if (!taken(arg, a, false)) {
 			sqlite3_reset(st);
 			*ret_address = a;
 			return 0;
@@ -161,8 +161,8 @@ static int choose_address(struct store *s, uint32_t segment, uint32_t first, uin
 }
 
 int store_address(struct store *s, uint64_t round, uint32_t segment, const char *key,
-	uint32_t first, uint32_t last, bool (*taken)(void *arg, uint32_t address), void *arg,
-	uint32_t *ret_address)
+	uint32_t first, uint32_t last, bool (*taken)(void *arg, uint32_t address, bool its),
+	void *arg, uint32_t *ret_address)
 {
 	int64_t known = 0;
 	uint32_t address = 0;
@@ -173,7 +173,7 @@ int store_address(struct store *s, uint64_t round, uint32_t segment, const char 
 	int r = store_integer(st, &known);
 	if (r < 0 && r != -ENOENT)
 		return r;
-	if (r == 0 && known >= first && known <= last && !taken(arg, (uint32_t)known)) {
+	if (r == 0 && known >= first && known <= last && !taken(arg, (uint32_t)known, true)) {
 		st = store_statement(s, STORE_ADDRESS_TOUCH);
 		sqlite3_bind_int64(st, 1, (int64_t)round);
 		sqlite3_bind_int64(st, 2, segment);
@@ -194,7 +194,7 @@ int store_address(struct store *s, uint64_t round, uint32_t segment, const char 
 			return r;
 	}
 	r = former_address(s, segment, key, first, last, &address);
-	if (r == -ENOENT || (r == 0 && taken(arg, address)))
+	if (r == -ENOENT || (r == 0 && taken(arg, address, false)))
 		r = choose_address(s, segment, first, last, taken, arg, &address);
 	if (r < 0)
 		return r;

@@ -182,7 +182,7 @@ static void end_lease(struct control *c, const struct binding *b)
 		now.address != b->address || now.port != b->port)
 		return;
 	binding_del(c->sw->bindings, b->segment, &b->mac);
-	forget(c, b);
+	forget(c, &now);
 }
 
 // Why there is no room for a lease.
@@ -224,6 +224,11 @@ void control_lease_set(struct control *c)
 	const char *why;
 	int r;
 
+	if (q->remaining_s == 0) { // also of a port that the policy knows no more
+		end_lease(c, &b);
+		control_reply_status(c, 0, NULL);
+		return;
+	}
 	if (!prt || prt->segment == POLICY_NO_SEGMENT ||
 		pol->segments[prt->segment].s->id != q->segment ||
 		!(prt->p->flags & POLICY_PORT_CLIENTS_MANY)) {
@@ -232,11 +237,6 @@ void control_lease_set(struct control *c)
 		return;
 	}
 	b.zone = pol->segments[prt->segment].s->zone;
-	if (q->remaining_s == 0) {
-		end_lease(c, &b);
-		control_reply_status(c, 0, NULL);
-		return;
-	}
 	r = begin_lease(c, &b);
 	if (q->token) // the lease stands, whatever becomes of the ACK: its client asks again
 		answer(c, q->token, q->address, &why);

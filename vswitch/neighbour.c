@@ -228,8 +228,8 @@ bool neighbour_heard(struct worker *w, const struct burst *b, uint32_t uplink_po
 	known = atomic_load_explicit(&nh->where, memory_order_relaxed);
 	asked = e->state == NEIGHBOUR_INCOMPLETE || e->state == NEIGHBOUR_PROBE;
 	if (known && known != where && !(solicited && asked)) {
-		// Anybody can say so. RFC 4861 §7.2.5: the neighbour we know is probed first; only
-		// when it stays silent are we in for another.
+		// Anybody can say so. RFC 4861 §7.2.5: the neighbour we know is probed first. Who
+		// answers that is believed: on its wire nobody can be told from the router.
 		if (e->state != NEIGHBOUR_PROBE)
 			enter(e, NEIGHBOUR_PROBE, b->now_ns);
 		rte_spinlock_unlock(&e->lock);

@@ -425,6 +425,48 @@ def test_refused_then_anothers(bench):
     heir.release()
 
 
+# A port that is not for many any more: its leases end in the switch, too, and who had one can go on
+# behind another port.
+def test_port_for_one(bench):
+    client, moved = bench.client(), bench.client(bench.b)
+    client.lease()
+    moved.mac = client.mac
+
+    def for_one(document):
+        edit(document)
+        [desks] = [i for i in document["tenants"][0]["instances"] if i["name"] == "desks-a"]
+        del desks["nics"][0]["clients"]
+
+    bench.lab.edit(for_one)
+    bench.lab.apply(bench.lab.policy_file)
+    moved.lease()
+    assert moved.pings(GATEWAY)
+    moved.release()
+    bench.lab.edit(edit)
+    bench.lab.apply(bench.lab.policy_file)
+
+
+# The same identifier under another MAC, as of a machine made anew, after its pool has moved.
+def test_other_mac_after_pool_moved(bench):
+    former, client = bench.client(client_id=b"vm-1"), bench.client(client_id=b"vm-1")
+    former.lease()
+
+    def moved(document):
+        edit(document)
+        [desks] = [n for n in document["tenants"][0]["networks"] if n["name"] == "desks"]
+        desks["pool"] = "10.1.9.0-10.1.9.3"
+
+    bench.lab.edit(moved)
+    bench.lab.apply(bench.lab.policy_file)
+    offers = {client.discover().address for _ in range(3)}
+    assert len(offers) == 1, f"an offer for each DISCOVER: {offers}"
+    assert client.lease() in offers and client.pings(GATEWAY)
+    client.release()
+    former.release()
+    bench.lab.edit(edit)
+    bench.lab.apply(bench.lab.policy_file)
+
+
 # A pool that is smaller now: what was leased of the rest stays its client's until that asks to
 # renew.
 def test_smaller_pool(bench):

@@ -26,6 +26,12 @@
 	"        kind: external\n" \
 	"        nics:\n" \
 	"          - {network: lan, type: tap, interface: " name "2}\n"
+#define TENANT_POOL(pool, more) \
+	"  - name: red\n" \
+	"    networks: [{name: lan, vlan: 10, subnet: 10.0.0.0/24, gateway: 10.0.0.1" pool "}]\n" \
+	"    instances:\n" \
+	"      - {name: one, nics: [{network: lan, interface: t1}]}\n" more
+#define LATER "      - {name: later, nics: [{network: lan, interface: t2}]}\n"
 
 static const be32 no_dns[POLICY_MAX_DNS];
 
@@ -200,6 +206,31 @@ static void test_memfd_is_sealed(void **state)
 	close(fd);
 }
 
+static be32 address_of(const struct desired *d, const char *name)
+{
+	const struct desired_port *p = desired_port_by_name(d, name);
+
+	assert_non_null(p);
+	return p->address;
+}
+
+// A pool keeps away from what ports have, and what ports get next keeps away from it.
+static void test_pool_over_addresses(void **state)
+{
+	const char *before = "version: 1\ntenants:\n" TENANT_POOL("", "");
+	const char *after =
+		"version: 1\ntenants:\n" TENANT_POOL(", pool: 10.0.0.2-10.0.0.9", LATER);
+	struct desired *d = fixture_desired(before);
+	be32 was = address_of(d, "red/one.eth0");
+
+	assert_int_equal(was, inet_addr("10.0.0.2"));
+	desired_free(d);
+	d = fixture_desired(after);
+	assert_int_equal(address_of(d, "red/one.eth0"), was);
+	assert_int_equal(address_of(d, "red/later.eth0"), inet_addr("10.0.0.10"));
+	desired_free(d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -211,6 +242,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_macs_last, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_dns_of_the_host, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_pool_over_addresses, fixture_setup, fixture_teardown),
 		cmocka_unit_test(test_memfd_is_sealed),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

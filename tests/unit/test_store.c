@@ -133,7 +133,7 @@ static void test_rejected_round_leaves_no_trace(void **state)
 	accept_round(round);
 }
 
-static bool is_taken(void *arg, uint32_t address)
+static bool is_taken(void *arg, uint32_t address, bool its)
 {
 	return address == *(uint32_t *)arg;
 }
