@@ -23,7 +23,7 @@ def main():
              'exec "$@" >"$OUTER_REPORT" 2>&1', "-", "/usr/bin/python3",
              os.path.join(LIB, "sandbox.py"), "/usr/bin/python3",
              os.path.join(HERE, "cgroup_inside.py")], SECONDS,
-            environment={"INSULA_BUILD": os.path.realpath(os.environ["INSULA_BUILD"])}, lockups=1)
+            environment={"INSULA_BUILD": os.path.realpath(os.environ["INSULA_BUILD"])}, deaths=1)
         print("\n".join(told))
         print(f"the outer machine ran for {machine.seconds:.0f} s")
         if told[-1:] != ["done"]:

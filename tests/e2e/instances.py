@@ -36,7 +36,7 @@ def main():
             ["/bin/bash", "-c", 'exec "$@" >"$OUTER_REPORT" 2>&1', "-", "/usr/bin/python3",
              os.path.join(LIB, "sandbox.py"), "/usr/bin/python3",
              os.path.join(HERE, "instances_inside.py"), kernel, image, agent], SECONDS,
-            environment={"INSULA_BUILD": build, "GUEST_MIB": GUEST_MIB}, lockups=1,
+            environment={"INSULA_BUILD": build, "GUEST_MIB": GUEST_MIB}, deaths=1,
             words=f"hugepages={GUESTS * GUEST_MIB // 2}")
         print("\n".join(told))
         print(f"the outer machine ran for {machine.seconds:.0f} s")

@@ -26,7 +26,7 @@ class Bench:
     def __init__(self, directory, preload=""):
         self.machine = outer.Machine(directory, MODULES)
         self.disk, self.before = (os.path.join(directory, name) for name in ("disk", "before"))
-        self.lines, self.clients = [], 0
+        self.lines, self.lives = [], 0
         self.environment = {"PYTHONDONTWRITEBYTECODE": "1", "POWER_LOSS_PRELOAD": preload,
                             "INSULA_BUILD": os.environ["INSULA_BUILD"]}
         with open(self.disk, "wb") as file:
@@ -38,9 +38,9 @@ class Bench:
     def live(self, enough):
         with open(self.before, "w", encoding="utf-8") as file:
             file.writelines(line + "\n" for line in self.lines)
-        lines = self.machine.run(["/usr/bin/python3", INSIDE, self.before, str(self.clients),
+        lines = self.machine.run(["/usr/bin/python3", INSIDE, self.before, str(self.lives),
                                   str(enough)], SECONDS, [self.disk], self.environment)
-        self.clients += 100000
+        self.lives += 1
         lost = [line for line in lines if line.startswith("lost ")]
         if lost:
             return lost[0]

@@ -2,8 +2,8 @@
 # Inside the outer machine: the state is on a disk. First, what was acknowledged before the power
 # went is looked for; then files are applied and addresses leased, and each that is acknowledged is
 # reported, until the power goes in the middle of it. Started by power_loss.py. Arguments: what was
-# acknowledged (a file of its report's lines), a number for the clients' MACs, and how many
-# acknowledged things are enough (0: only look).
+# acknowledged (a file of its report's lines), which life this is (its clients' MACs begin there),
+# and how many acknowledged things are enough (0: only look).
 import json
 import os
 import random
@@ -22,20 +22,31 @@ import lab as labs
 import netns
 import sandbox
 
-GATEWAY, ALIVE, AT_ONCE = "10.1.0.1", 5, 8
+ALIVE, AT_ONCE = 5, 8
+TENANTS = ("red", "blue")  # leased from in turn, a life each: one may have 4,096
 DISK = "/dev/vda"
 
 
-def document(number):
-    network = {"name": "desks", "vlan": 30, "subnet": "10.1.0.0/16", "gateway": GATEWAY,
-               "lease": 86400, "pool": "10.1.8.0-10.1.255.254",
+def gateway(tenant):
+    return f"10.{1 + TENANTS.index(tenant)}.0.1"
+
+
+def tenant_of(tenant, number):
+    net = gateway(tenant)[:-4]
+    network = {"name": "desks", "vlan": 30 + TENANTS.index(tenant), "subnet": f"{net}.0.0/16",
+               "gateway": gateway(tenant), "lease": 86400, "pool": f"{net}.8.0-{net}.255.254",
                "dns": [f"192.0.2.{1 + number % 250}"]}
-    desk = {"name": "desk", "nics": [{"network": "desks", "netns": "desk", "clients": "many",
-                                      "storm_pps": 0}]}
-    some = [{"name": f"i{n}", "nics": [{"network": "desks", "interface": f"tap{n}"}]}
-            for n in range(max(0, number - ALIVE), number)]
-    return {"version": 1, "tenants": [{"name": "red", "networks": [network],
-                                       "instances": [desk, *some]}]}
+    desk = {"name": "desk", "nics": [{"network": "desks", "netns": f"{tenant}-desk",
+                                      "clients": "many", "storm_pps": 0}]}
+    return {"name": tenant, "networks": [network], "instances": [desk]}
+
+
+def document(number):
+    tenants = [tenant_of(tenant, number) for tenant in TENANTS]
+    tenants[0]["instances"] += [{"name": f"i{n}", "nics": [
+        {"network": "desks", "interface": f"tap{n}"}]}
+        for n in range(max(0, number - ALIVE), number)]
+    return {"version": 1, "tenants": tenants}
 
 
 class Report:
@@ -54,7 +65,8 @@ class Bench:
         netns.run("mount", "-t", "ext4", DISK, "/mnt")
         self.report, self.lab = report, labs.Lab(None, sandbox.DIRECTORY)
         os.environ["INSULA_STATE_DIR"] = "/mnt/insula"
-        netns.create("desk")
+        for tenant in TENANTS:
+            netns.create(f"{tenant}-desk")
         self.file = os.path.join(sandbox.DIRECTORY, "policy.yaml")
         preload = os.environ.pop("POWER_LOSS_PRELOAD", "")
         if preload:
@@ -103,14 +115,14 @@ class Bench:
         return found
 
     # Some at once, so that they share a commit; for ever.
-    def lease(self, number):
-        netns.ip("desk", "link", "set", "eth0", "up")
-        wire = frames.Wire("desk", "eth0")
+    def lease(self, tenant, number):
+        netns.ip(f"{tenant}-desk", "link", "set", "eth0", "up")
+        wire = frames.Wire(f"{tenant}-desk", "eth0")
         while True:
             waiting = {}
             for _ in range(AT_ONCE):
                 number += 1
-                client = dhcp_frames.Client(wire, 0, GATEWAY)
+                client = dhcp_frames.Client(wire, 0, gateway(tenant))
                 client.mac = f"0a:00:{number >> 24 & 255:02x}:{number >> 16 & 255:02x}:" \
                              f"{number >> 8 & 255:02x}:{number & 255:02x}"
                 wire.send(client.message(dhcp_frames.DISCOVER))
@@ -121,8 +133,9 @@ class Bench:
                 answer = frame and dhcp_frames.Answer(frame)
                 client = answer and waiting.pop(answer.xid, None)
                 if client and answer.kind == dhcp_frames.OFFER:
+                    here = (54, frames.address(gateway(tenant)))
                     wire.send(client.message(dhcp_frames.REQUEST, [
-                        (50, frames.address(answer.address)), (54, frames.address(GATEWAY))]))
+                        (50, frames.address(answer.address)), here]))
                     waiting[client.xid] = client
                 elif client and answer.kind == dhcp_frames.ACK:
                     self.report.say("leased", answer.address, client.mac)
@@ -139,7 +152,7 @@ def lose_power(report, enough):
 
 def main():
     report = Report(os.environ["OUTER_REPORT"])
-    before, first, enough = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    before, life, enough = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     with open(before, encoding="utf-8") as file:
         acknowledged = file.read().split("\n")[:-1]
     try:
@@ -153,7 +166,8 @@ def main():
         return
     number += 1
     bench.apply(number)
-    threading.Thread(target=bench.lease, args=(first,), daemon=True).start()
+    threading.Thread(target=bench.lease, args=(TENANTS[life % 2], life * 100000),
+                     daemon=True).start()
     threading.Thread(target=lose_power, args=(report, enough), daemon=True).start()
     while True:
         number += 1

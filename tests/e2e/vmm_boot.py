@@ -95,7 +95,7 @@ def main():
         told = machine.run(
             ["/usr/bin/python3", os.path.join(HERE, "vmm_boot_inside.py"),
              os.path.join(build, "vmm", "insula-vmm"), kernel, image, devices], 200, [disk],
-            lockups=1)
+            deaths=1)
         print("\n".join(told))
         if told[-1:] != ["done"]:
             sys.exit(machine.last_words())

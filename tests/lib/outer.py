@@ -28,7 +28,7 @@ mount -t tmpfs tmpfs /new/dev/shm
 mount -t tmpfs tmpfs /new/run
 exec switch_root /new /bin/bash /outer-job
 """
-LOCKUP = "BUG: soft lockup"
+DEATH, DIES = "Kernel panic - not syncing", "oops=panic softlockup_panic=1"
 # A timer that is set anew by each of its interrupts stands still for ever when one is lost.
 TICK = "nohz=off highres=off"
 # A machine that is not told to lose its power is switched off when its job is done.
@@ -88,14 +88,14 @@ class Machine:
     # Runs `command` (a list) in it; returns when the machine is off, or after `seconds`, when it is
     # killed, with what the command wrote to its report (the path in $OUTER_REPORT), as lines. A
     # write to the report returns when this side has it. `hardware`: QEMU's options for a machine
-    # other than the plain one; `words`: of its kernel's command line. One whose kernel locks up is
-    # started anew, up to `lockups` times (README.md), with the disks as they are then.
-    def run(self, command, seconds, disks=(), environment=(), hardware=(), words="", lockups=0):
-        for _ in range(lockups):
+    # other than the plain one; `words`: of its kernel's command line. One whose kernel dies is
+    # started anew, up to `deaths` times (README.md), with the disks as they are then.
+    def run(self, command, seconds, disks=(), environment=(), hardware=(), words="", deaths=0):
+        for _ in range(deaths):
             told = self._once(command, seconds, disks, environment, hardware, words)
-            if LOCKUP not in (last := self.last_words(1 << 20)):
+            if DEATH not in (last := self.last_words(1 << 20)):
                 return told
-            print(f"outer: its kernel locked up:\n{last}", flush=True)
+            print(f"outer: its kernel died:\n{last}", flush=True)
         return self._once(command, seconds, disks, environment, hardware, words)
 
     def _once(self, command, seconds, disks, environment, hardware, words):
@@ -111,7 +111,7 @@ class Machine:
         line += ["-m", str(self.memory_mib), "-nodefaults", "-no-user-config", "-display", "none"]
         line += ["-no-reboot", "-serial", f"file:{self.console}", "-initrd", image]
         line += ["-kernel", glob.glob(os.path.join(self.folder, "boot", "vmlinuz-*"))[0]]
-        line += ["-append", f"console=ttyS0 panic=-1 softlockup_panic=1 {TICK} quiet {words}"]
+        line += ["-append", f"console=ttyS0 panic=-1 {DIES} {TICK} quiet {words}"]
         line += hardware
         line += ["-virtfs", "local,path=/,mount_tag=root,security_model=none,readonly=on,"
                  "multidevs=remap"]

@@ -48,7 +48,7 @@ def _outside(bench, folder, *arguments):
         raise netns.CommandFailed(str(error)) from error
     limit = 60 + 3 * (bench.rounds + 1) * boot_race.SECONDS
     told = machine.run(["/usr/bin/python3", boot_race.__file__, *arguments, str(bench.rounds)],
-                       limit, lockups=1, hardware=ONE_PROCESSOR)
+                       limit, deaths=1, hardware=ONE_PROCESSOR)
     if told[-1:] != ["done"]:
         why = told[-1] if told and told[-1].startswith("failed") else \
             f"ended after {machine.seconds:.0f} s, {len(told)} boots: {machine.last_words(500)}"
