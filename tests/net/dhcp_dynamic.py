@@ -446,18 +446,21 @@ def test_port_for_one(bench):
     bench.lab.apply(bench.lab.policy_file)
 
 
+def move_pool(bench, pool):
+    def moved(document):
+        edit(document)
+        [desks] = [n for n in document["tenants"][0]["networks"] if n["name"] == "desks"]
+        desks["pool"] = pool
+
+    bench.lab.edit(moved)
+    bench.lab.apply(bench.lab.policy_file)
+
+
 # The same identifier under another MAC, as of a machine made anew, after its pool has moved.
 def test_other_mac_after_pool_moved(bench):
     former, client = bench.client(client_id=b"vm-1"), bench.client(client_id=b"vm-1")
     former.lease()
-
-    def moved(document):
-        edit(document)
-        [desks] = [n for n in document["tenants"][0]["networks"] if n["name"] == "desks"]
-        desks["pool"] = "10.1.9.0-10.1.9.3"
-
-    bench.lab.edit(moved)
-    bench.lab.apply(bench.lab.policy_file)
+    move_pool(bench, "10.1.9.0-10.1.9.3")
     offers = {client.discover().address for _ in range(3)}
     assert len(offers) == 1, f"an offer for each DISCOVER: {offers}"
     assert client.lease() in offers and client.pings(GATEWAY)
@@ -472,14 +475,7 @@ def test_other_mac_after_pool_moved(bench):
 def test_smaller_pool(bench):
     client = bench.client()
     address = client.lease()
-
-    def smaller(document):
-        edit(document)
-        [desks] = [n for n in document["tenants"][0]["networks"] if n["name"] == "desks"]
-        desks["pool"] = "10.1.9.0-10.1.9.255"
-
-    bench.lab.edit(smaller)
-    bench.lab.apply(bench.lab.policy_file)
+    move_pool(bench, "10.1.9.0-10.1.9.255")
     assert client.pings(GATEWAY), "cut off"
     assert address in bench.leases()
     assert client.renew().kind == NAK
