@@ -117,6 +117,7 @@ int boot_elf_parse(struct boot *b, const char *what, const uint8_t *head, uint64
 		Elf64_Phdr p;
 
 		memcpy(&p, head + h.e_phoff + i * sizeof(p), sizeof(p));
+		elf.high = elf.high || (p.p_type == PT_LOAD && p.p_vaddr >> 63);
 		if (p.p_type == PT_LOAD)
 			err = add_load(b, what, &p, file_size, &elf);
 		else if (p.p_type == PT_NOTE)
@@ -221,6 +222,11 @@ int boot_elf_load(struct boot *b)
 	err = find_pvh(b, &elf);
 	if (err < 0)
 		return err;
+	if (!b->pvh && !elf.high)
+		return error_set(b->e, EINVAL,
+			"%s: an ELF file, but no kernel: it has no PVH entry and is not linked as "
+			"Linux is",
+			b->kernel.path);
 	if (b->pvh) // which may be another kernel than Linux
 		b->cmdline_max = LAYOUT_CMDLINE_SIZE - 1;
 	err = boot_elf_enter(b, b->kernel.path, &elf);

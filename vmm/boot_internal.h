@@ -64,6 +64,7 @@ struct boot_segment {
 
 struct boot_elf {
 	uint64_t entry;
+	bool high; // linked to run in the upper half of addresses, as Linux is
 	unsigned int n_segments;
 	struct boot_segment segments[BOOT_SEGMENTS]; // by offset
 	unsigned int n_notes;

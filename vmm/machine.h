@@ -28,7 +28,13 @@ struct machine_config {
 };
 
 // What the guest, or KVM, has come to; told once by `ended`.
-enum machine_end { MACHINE_POWERED_OFF, MACHINE_RESET, MACHINE_PANICKED, MACHINE_BROKEN };
+enum machine_end {
+	MACHINE_POWERED_OFF,
+	MACHINE_RESET,
+	MACHINE_FAULTED, // a triple fault, which is a reset too
+	MACHINE_PANICKED,
+	MACHINE_BROKEN
+};
 
 struct machine;
 

@@ -85,8 +85,7 @@ static void handle(struct machine_cpu *c, enum vcpu_exit why, const struct error
 		vcpu_access_memory(v, &m->mmio);
 		break;
 	case VCPU_RESET:
-		machine_notice(m, "a triple fault resets the guest");
-		machine_end_by_guest(m, MACHINE_RESET);
+		machine_end_by_guest(m, MACHINE_FAULTED);
 		break;
 	case VCPU_SHUTDOWN:
 		machine_end_by_guest(m, MACHINE_POWERED_OFF);

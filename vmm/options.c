@@ -15,7 +15,7 @@ static const char USAGE[] =
 	"Runs one virtual machine until its guest powers it off. Its serial port is standard "
 	"input\n"
 	"and output (on a terminal: Ctrl-A x ends it).\n"
-	"  --kernel FILE    Linux bzImage, or an ELF image with a PVH entry\n"
+	"  --kernel FILE    Linux bzImage, or an ELF image with a PVH entry or of Linux\n"
 	"  --initrd FILE    initial RAM disk\n"
 	"  --cmdline WORDS  the kernel's command line\n"
 	"  --cpus N         processors, 1 to 32 (1)\n"

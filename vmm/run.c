@@ -3,6 +3,7 @@
 #include "vmm/run.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,10 +52,52 @@ static void on_signal(void *arg, uint32_t events)
 		run_leave(r, 128 + (int)info.ssi_signo);
 }
 
+static void reset(struct run *r)
+{
+	struct error e;
+
+	if (r->options.no_reboot) {
+		leave_told(r, 0);
+	} else if (machine_boot(&r->machine, &e) < 0) {
+		tell(e.text);
+		leave_told(r, 1);
+	} else if (r->state == RUN_RUNNING) { // else it was paused on the way
+		r->booted_ns = rate_now_ns();
+		machine_run(&r->machine);
+	}
+}
+
+// Some kernels reboot by it, so it is a reset; but what faults as soon as it begins, again and
+// again, would take a processor for ever: who started this process decides what becomes of it.
+static void triple_fault(struct run *r)
+{
+	enum { MOST = 5, SOON_NS = 1000000000 };
+	const uint64_t now = rate_now_ns(), n = seldom_count(&r->faults, 1, now);
+	char text[128];
+
+	r->n_faults = now - r->booted_ns < SOON_NS ? r->n_faults + 1 : 0;
+	if (n == 1)
+		tell("a triple fault resets the guest");
+	if (n > 1) {
+		snprintf(text, sizeof(text),
+			"a triple fault resets the guest, %" PRIu64 " since this was told", n);
+		tell(text);
+	}
+	if (r->n_faults < MOST || r->options.no_reboot) {
+		reset(r);
+		return;
+	}
+	snprintf(text, sizeof(text),
+		"%d triple faults, each within a second of the guest's start: it is not started "
+		"again",
+		MOST);
+	tell(text);
+	leave_told(r, 1);
+}
+
 static void on_end(void *arg, enum machine_end end, const struct error *error)
 {
 	struct run *r = arg;
-	struct error e;
 
 	switch (end) {
 	case MACHINE_POWERED_OFF:
@@ -63,14 +106,11 @@ static void on_end(void *arg, enum machine_end end, const struct error *error)
 		leave_told(r, 0);
 		break;
 	case MACHINE_RESET:
-		if (r->options.no_reboot) {
-			leave_told(r, 0);
-		} else if (machine_boot(&r->machine, &e) < 0) {
-			tell(e.text);
-			leave_told(r, 1);
-		} else if (r->state == RUN_RUNNING) { // else it was paused on the way
-			machine_run(&r->machine);
-		}
+		r->n_faults = 0;
+		reset(r);
+		break;
+	case MACHINE_FAULTED:
+		triple_fault(r);
 		break;
 	case MACHINE_PANICKED: // who started this process decides whether it is started again
 		tell("the guest's kernel has panicked");
@@ -270,6 +310,7 @@ int run_configure(struct run *r, const struct options *options, struct error *e)
 void run_boot(struct run *r)
 {
 	r->state = RUN_RUNNING;
+	r->booted_ns = rate_now_ns();
 	machine_run(&r->machine);
 }
 

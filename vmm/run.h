@@ -8,6 +8,7 @@
 #include "vmm/fds.h"
 #include "vmm/machine.h"
 #include "vmm/options.h"
+#include "vmm/seldom.h"
 #include "vmm/virtio_balloon.h"
 #include "vmm/virtio_blk.h"
 #include "vmm/virtio_net.h"
@@ -43,6 +44,9 @@ struct run {
 	struct virtio_rng rng;
 	struct virtio_balloon balloon;
 	struct virtio_vsock vsock;
+	uint64_t booted_ns; // when the guest began, the last time
+	unsigned int n_faults; // triple faults in a row, each soon after the guest began
+	struct seldom faults; // what was told of them
 	int status; // what the process exits with
 	bool leaves; // once the API's answer is out
 };

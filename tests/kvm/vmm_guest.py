@@ -114,6 +114,15 @@ def check_reboots(checks, host):
         vmm.terminate()
         vmm.communicate(timeout=SECONDS)
     checks.expect("a triple fault reboots it", len(ready) >= 4, ready)
+    begin = time.monotonic()
+    lines, status = host.run("triple-fault", stderr=subprocess.STDOUT)
+    checks.expect("one after the other ends it, in two lines", status == 1 and
+                  lines.count("guest: ready") == 5 and
+                  [line for line in lines if line.startswith("insula-vmm: ")] == [
+                      "insula-vmm: a triple fault resets the guest",
+                      "insula-vmm: 5 triple faults, each within a second of the guest's start: "
+                      "it is not started again"],
+                  (status, lines, time.monotonic() - begin))
 
 
 def check_signals(checks, host):
@@ -122,7 +131,9 @@ def check_signals(checks, host):
     odd = []
     for n in range(KILLS):
         kind = chance.choice((signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGHUP))
-        commands = chance.choice(("sleep:60000", "exit-storm:60000", "devices", "triple-fault"))
+        # the fifth triple fault, which ends it, is later than any signal
+        commands = chance.choice(("sleep:60000", "exit-storm:60000", "devices",
+                                  "sleep:60,triple-fault"))
         cpus = chance.choice("129")
         with host.start(commands, "--cpus", cpus, stdout=subprocess.DEVNULL) as vmm:
             time.sleep(chance.uniform(0, 0.15)) # the moment is what is varied

@@ -33,6 +33,9 @@ enum {
 	PVH_ENTRY = IMAGE_TEXT + 0x40,
 };
 
+// Added to where a segment lies, it is where it is linked.
+#define IMAGE_LINKED 0xffffffff80000000ull
+
 struct image {
 	size_t size;
 	uint8_t data[IMAGE_MAX];
@@ -53,11 +56,13 @@ static inline void image_elf(struct image *i, bool pvh)
 		.e_phnum = pvh ? 3 : 2 };
 	Elf64_Phdr p[3] = { { .p_type = PT_LOAD,
 				    .p_offset = ELF_TEXT_AT,
+				    .p_vaddr = IMAGE_LINKED + IMAGE_TEXT,
 				    .p_paddr = IMAGE_TEXT,
 				    .p_filesz = 0x1000,
 				    .p_memsz = 0x1000 },
 		{ .p_type = PT_LOAD,
 			.p_offset = ELF_DATA_AT,
+			.p_vaddr = IMAGE_LINKED + IMAGE_DATA,
 			.p_paddr = IMAGE_DATA,
 			.p_filesz = 0x400,
 			.p_memsz = 0x800 },

@@ -380,6 +380,10 @@ static void refused_elf(void **state)
 	image_elf(&fx.image, false);
 	memset(fx.image.data + ELF_PHDR, 0, 112);
 	assert_refused(EINVAL, "an ELF with nothing to load");
+	image_elf(&fx.image, false);
+	for (unsigned int i = 0; i < 2; i++) // linked low, as a program
+		memset(fx.image.data + ELF_PHDR + 56 * i + 16, 0, 8);
+	assert_refused(EINVAL, "no kernel: it has no PVH entry and is not linked as Linux is");
 	for (size_t size = 4; size < ELF_SIZE; size += size < 256 ? 1 : 255) {
 		image_elf(&fx.image, true);
 		fx.image.size = size;
