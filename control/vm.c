@@ -18,6 +18,7 @@
 
 #define WANT_NOTE "vm:"
 #define PREPARE_NS 30000000000ull
+#define OPEN_AGAIN_NS 1000000000ull
 
 enum {
 	ASK_AGAIN_NS = 20000000, // whether its guest runs
@@ -85,15 +86,12 @@ static void write_about(const struct vm *vm)
 	fclose(f);
 }
 
-struct vm *vm_new(struct vms *all, uint32_t id, const char *name, char *err, size_t err_size)
+struct vm *vm_new(struct vms *all, uint32_t id, const char *name)
 {
 	struct vm *vm = calloc(1, sizeof(*vm));
-	int r;
 
-	if (!vm) {
-		log_reason(-ENOMEM, err, err_size, "out of memory");
+	if (!vm)
 		return NULL;
-	}
 	vm->all = all;
 	vm->id = id;
 	vm->proc.pidfd = -1;
@@ -102,24 +100,38 @@ struct vm *vm_new(struct vms *all, uint32_t id, const char *name, char *err, siz
 	snprintf(vm->name, sizeof(vm->name), "%s", name);
 	vm_path(vm->dir, sizeof(vm->dir), all->d->run.path, id, "");
 	vm->dir[strlen(vm->dir) - 1] = 0;
-	r = mkdir(vm->dir, 0700) < 0 && errno != EEXIST ? -errno : 0;
-	if (r < 0)
-		log_reason(r, err, err_size, "%s: %s", vm->dir, strerror(-r));
-	if (r == 0)
-		r = vm_console_new(all->d->loop, vm->dir, &vm->console, err, err_size);
-	if (r == 0) {
-		r = vm_log_new(all->logs, vm->dir, vm->name, &vm->log);
-		if (r == 0)
-			r = loop_add_timer(all->d->loop, on_timer, vm, &vm->timer);
-		if (r < 0)
-			log_reason(r, err, err_size, "%s: %s", vm->dir, strerror(-r));
-	}
 	vm->next = all->first;
 	all->first = vm;
+	return vm;
+}
+
+static void let_go(struct vm *vm)
+{
+	loop_remove(vm->all->d->loop, vm->timer);
+	vm_console_free(vm->console, NULL);
+	vm_log_free(vm->log);
+	vm->timer = NULL;
+	vm->console = NULL;
+	vm->log = NULL;
+}
+
+int vm_open(struct vm *vm, char *err, size_t err_size)
+{
+	struct vms *all = vm->all;
+	int r = mkdir(vm->dir, 0700) < 0 && errno != EEXIST ? -errno : 0;
+
+	if (r < 0)
+		return log_reason(r, err, err_size, "%s: %s", vm->dir, strerror(-r));
+	r = vm_console_new(all->d->loop, vm->dir, &vm->console, err, err_size);
+	if (r < 0)
+		return r;
+	r = vm_log_new(all->logs, vm->dir, vm->name, &vm->log);
 	if (r == 0)
-		return vm;
-	vm_free(vm);
-	return NULL;
+		r = loop_add_timer(all->d->loop, on_timer, vm, &vm->timer);
+	if (r == 0)
+		return 0;
+	let_go(vm);
+	return log_reason(r, err, err_size, "%s: %s", vm->dir, strerror(-r));
 }
 
 void vm_free(struct vm *vm)
@@ -133,11 +145,9 @@ void vm_free(struct vm *vm)
 		}
 	vm_api_cancel(vm->call);
 	loop_remove(all->d->loop, vm->ended);
-	loop_remove(all->d->loop, vm->timer);
 	vm_proc_leave(&vm->proc);
 	vm_storage_leave(vm);
-	vm_console_free(vm->console, NULL);
-	vm_log_free(vm->log);
+	let_go(vm);
 	vm_spec_clear(&vm->spec);
 	vm_spec_clear(&vm->started_with);
 	vm_plug_end(vm);
@@ -474,9 +484,28 @@ static void step_running(struct vm *vm)
 		vm_plug_step(vm);
 }
 
+// insulad may be short of fds, which others give back: it is tried again until it is so.
+static bool open_now(struct vm *vm)
+{
+	char why[sizeof(vm->trouble)];
+
+	if (vm_open(vm, why, sizeof(why)) == 0) {
+		if (should_run(vm))
+			vm->trouble[0] = 0;
+		return true;
+	}
+	if (should_run(vm)) {
+		if (strcmp(vm->trouble, why) != 0)
+			log_error("instance %s: %s", vm->name, why);
+		snprintf(vm->trouble, sizeof(vm->trouble), "%s", why);
+	}
+	loop_timer_arm(vm->all->retry, OPEN_AGAIN_NS);
+	return false;
+}
+
 void vm_step(struct vm *vm)
 {
-	if (vm->all->held)
+	if (vm->all->held || (vm->desired && !vm->console && !open_now(vm)))
 		return;
 	switch (vm->phase) {
 	case VM_OFF:
@@ -487,7 +516,8 @@ void vm_step(struct vm *vm)
 			forget(vm);
 		} else if (!should_run(vm)) {
 			vm->phase = VM_OFF;
-			loop_timer_disarm(vm->timer);
+			if (vm->timer)
+				loop_timer_disarm(vm->timer);
 		} else if (vm->phase == VM_OFF && !vms_disk_is_busy(vm)) {
 			start(vm);
 		}

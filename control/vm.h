@@ -75,7 +75,7 @@ struct vm {
 	// start
 	struct loop_source *timer;
 	struct vm_call *call; // under way, one at a time
-	struct vm_console *console;
+	struct vm_console *console; // NULL: it is not open
 	uint64_t console_began; // where in its ring this process' part begins; 0 = not known
 	struct vm_log *log;
 	unsigned failures; // in a row
@@ -89,6 +89,7 @@ struct vm {
 struct vms {
 	struct daemon *d;
 	struct vm *first;
+	struct loop_source *retry; // to open those that could not be
 	struct vm_logs *logs;
 	struct cgroups cgroups;
 	bool held, ending;
@@ -97,7 +98,11 @@ struct vms {
 };
 
 // vm.c
-struct vm *vm_new(struct vms *all, uint32_t id, const char *name, char *err, size_t err_size);
+// NULL: out of memory. It is not open yet.
+struct vm *vm_new(struct vms *all, uint32_t id, const char *name);
+// What it needs of insulad, running or not: its folder, console, log and timer. All or -errno with
+// a sentence in err.
+int vm_open(struct vm *vm, char *err, size_t err_size);
 void vm_free(struct vm *vm); // lets go of what runs
 bool vm_has_process(const struct vm *vm);
 // Brings it from how it is to what is wanted, a step at a time; may free it.

@@ -302,14 +302,14 @@ void vm_console_free(struct vm_console *c, const char *why)
 
 struct vm_ring *vm_console_ring(struct vm_console *c)
 {
-	return c->ring;
+	return c ? c->ring : NULL;
 }
 
 unsigned vm_console_n_clients(const struct vm_console *c)
 {
 	unsigned n = 0;
 
-	for (unsigned i = 0; i < VM_CONSOLE_CLIENTS; i++)
+	for (unsigned i = 0; c && i < VM_CONSOLE_CLIENTS; i++)
 		n += c->clients[i].fd >= 0;
 	return n;
 }

@@ -57,22 +57,26 @@ static void put_disk(FILE *f, const struct model_disk *disk)
 }
 
 // In a user namespace without such users a machine is nobody.
-static bool has_users(void)
+static bool has_users; // written once, by vm_spec_learn_users
+
+int vm_spec_learn_users(void)
 {
 	unsigned long first, outside, n;
 	FILE *f = fopen("/proc/self/uid_map", "re");
 	bool found = false;
 
-	while (f && !found && fscanf(f, "%lu %lu %lu", &first, &outside, &n) == 3)
+	if (!f)
+		return -errno;
+	while (!found && fscanf(f, "%lu %lu %lu", &first, &outside, &n) == 3)
 		found = first <= FIRST_USER && first + n > FIRST_USER + DESIRED_MAX_INSTANCES;
-	if (f)
-		fclose(f);
-	return found;
+	fclose(f);
+	has_users = found;
+	return 0;
 }
 
 uint32_t vm_spec_user(uint32_t id)
 {
-	return has_users() ? FIRST_USER + id : 0;
+	return has_users ? FIRST_USER + id : 0;
 }
 
 bool vm_spec_is_own_disk(const char *word)
@@ -135,7 +139,7 @@ static void put(
 	word(f, "--rng");
 	word(f, "--hotplug");
 	word(f, "%d", VM_SPEC_SLOTS);
-	if (has_users()) {
+	if (has_users) {
 		word(f, "--user");
 		word(f, "%u:%u", FIRST_USER + in->id, FIRST_USER + in->id);
 	}

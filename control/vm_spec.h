@@ -35,6 +35,9 @@ void vm_spec_arguments(const struct vm_spec *s, char *ret_argv[VM_SPEC_WORDS]);
 
 // Is this word the place of its own disk, which is known only when it is started?
 bool vm_spec_is_own_disk(const char *word);
+// Are there such users here? Read once, before the first machine: later there may be no fd left to
+// read it with, and a machine would be taken for another one. 0 or -errno.
+int vm_spec_learn_users(void);
 // The user and group that a machine's processes are; 0: there is no such user here.
 uint32_t vm_spec_user(uint32_t id);
 

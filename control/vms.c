@@ -75,16 +75,17 @@ static int adopt(struct vms *all, uint32_t id, char *err, size_t err_size)
 	unsigned timeout_s = 30;
 	struct vm_proc proc = { .pidfd = -1 };
 	struct vm *vm;
-	int r;
+	int r, found;
 
 	vm_path(dir, sizeof(dir), all->d->run.path, id, "");
 	if (!read_about(dir, name, &timeout_s))
 		snprintf(name, sizeof(name), "%u", id);
-	r = vm_proc_adopt(&proc, dir, err, err_size);
-	if (r < 0 && r != -ESRCH) // the start says so again, as long as it is so
+	found = vm_proc_adopt(&proc, dir, err, err_size);
+	if (found < 0 && found != -ESRCH) // the start says so again, as long as it is so
 		log_error("instance %s: %s", name, err);
-	vm = vm_new(all, id, name, err, err_size);
-	if (!vm) {
+	vm = vm_new(all, id, name);
+	r = vm ? vm_open(vm, err, err_size) : log_reason(-ENOMEM, err, err_size, "out of memory");
+	if (r < 0) {
 		vm_proc_leave(&proc);
 		return -EIO;
 	}
@@ -97,7 +98,7 @@ static int adopt(struct vms *all, uint32_t id, char *err, size_t err_size)
 	vm_path(dir, sizeof(dir), all->d->run.path, id, "spec");
 	vm_spec_read(&vm->started_with, dir); // else it looks changed, and is restarted
 	vm_plug_begin(vm, false);
-	if (r == 0) {
+	if (found == 0) {
 		log_info("instance %s (pid %d) runs on", vm->name, proc.pid);
 		vm_watch(vm);
 		look_for_storage(vm);
@@ -130,6 +131,11 @@ static int adopt_all(struct vms *all, char *err, size_t err_size)
 	return r;
 }
 
+static void on_retry(void *arg)
+{
+	vms_step_all(arg);
+}
+
 int vms_new(struct daemon *d, struct vms **ret_vms, char *err, size_t err_size)
 {
 	struct vms *all = calloc(1, sizeof(*all));
@@ -140,10 +146,20 @@ int vms_new(struct daemon *d, struct vms **ret_vms, char *err, size_t err_size)
 	all->d = d;
 	all->held = true; // until it is known what is desired
 	cgroups_open(&all->cgroups, d->run.path);
-	r = vm_logs_new(d->loop, &all->logs);
+	r = vm_spec_learn_users();
 	if (r < 0)
-		log_reason(r, err, err_size, "inotify: %s", strerror(-r));
-	else
+		log_reason(r, err, err_size, "/proc/self/uid_map: %s", strerror(-r));
+	if (r == 0) {
+		r = vm_logs_new(d->loop, &all->logs);
+		if (r < 0)
+			log_reason(r, err, err_size, "inotify: %s", strerror(-r));
+	}
+	if (r == 0) {
+		r = loop_add_timer(d->loop, on_retry, all, &all->retry);
+		if (r < 0)
+			log_reason(r, err, err_size, "timer: %s", strerror(-r));
+	}
+	if (r == 0)
 		r = adopt_all(all, err, err_size);
 	if (r < 0) {
 		vms_free(all);
@@ -159,6 +175,7 @@ void vms_free(struct vms *all)
 		return;
 	while (all->first)
 		vm_free(all->first);
+	loop_remove(all->d->loop, all->retry);
 	vm_logs_free(all->logs);
 	free(all);
 }
@@ -310,12 +327,11 @@ static void take_desired(
 {
 	struct vm *vm = find(all, in->id);
 	struct vm_spec spec;
-	char why[400];
 
 	if (!vm) {
-		vm = vm_new(all, in->id, in->name, why, sizeof(why));
+		vm = vm_new(all, in->id, in->name);
 		if (!vm) {
-			log_error("instance %s: %s", in->name, why);
+			log_error("instance %s: out of memory", in->name);
 			return;
 		}
 		vm_recall_want(vm);

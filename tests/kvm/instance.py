@@ -4,9 +4,11 @@
 # and what survives whose death. Runs in a sandbox.
 import array
 import fcntl
+import itertools
 import json
 import os
 import pty
+import resource
 import select
 import signal
 import socket
@@ -348,6 +350,43 @@ def test_failures(site):
     pauses = [int(line.split()[-2]) for line in site.log().splitlines()
               if "instance red/vm: starting it again in" in line]
     assert pauses[-3:] == sorted(set(pauses[-3:])), pauses
+
+
+# The fds that insulad may have beyond those that it has; None: as many as it likes.
+def allow_fds(n):
+    [insulad] = labs.processes("insulad")
+    taken = set(map(int, os.listdir(f"/proc/{insulad}/fd")))
+    _, most = resource.prlimit(insulad, resource.RLIMIT_NOFILE)
+    free = (fd for fd in range(most) if fd not in taken)
+    soft = most if n is None else next(itertools.islice(free, n, None))
+    resource.prlimit(insulad, resource.RLIMIT_NOFILE, (soft, most))
+
+
+# What there is no fd for has a reason, takes commands, and runs as soon as there is; what runs
+# already is left alone.
+def test_without_fds(site):
+    def about():
+        return json.loads(site.run("instance", "show", "blue/new", "-o", "json"))
+
+    former = site.show("blue")["pid"]
+    allow_fds(5)
+    text = site.run("instance", "create", "blue/new", "--kernel", machine.GUEST, "--memory",
+                    "32MiB", "--cmdline", "run=sleep:600000", "--stop-timeout", "1", status=1)
+    assert "blue/new is failed: " in text and "Too many open files" in text, text
+    assert about()["trouble"] in site.run("status") and about()["wanted"] == "started"
+    site.run("instance", "stop", "blue/new")
+    assert about()["state"] == "stopped" and "trouble" not in about()
+    assert "Too many open files" in site.run("instance", "start", "blue/new", status=1)
+    allow_fds(None)
+    wait("it runs", lambda: about()["state"] == "running")
+    assert "trouble" not in about()
+    path = os.path.join(site.lab.directory, "as-it-is")
+    with open(path, "w", encoding="ascii") as file:
+        file.write(site.run("config"))
+    assert "instance" not in site.run("diff", "-f", path)
+    assert site.show("blue")["pid"] == former
+    site.run("instance", "delete", "blue/new")
+    wait("it is gone", lambda: len(labs.processes("insula-vmm")) == 2)
 
 
 # By the way of the file: what is applied last says so, and nothing else in it changes.

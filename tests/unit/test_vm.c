@@ -4,6 +4,7 @@
 #include "tests/unit/desired_fixture.h"
 #include <errno.h>
 #include <pthread.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include "control/describe.h"
@@ -175,6 +176,24 @@ static const char *detail_of(const struct desired *was, const struct desired *wi
 }
 
 // Others' instances are told by their ports.
+// Else a machine that runs would be taken for another one, and started anew as nobody's user.
+static void same_without_fds(void **state)
+{
+	struct desired *d = fixture_desired(FILE_OF(""));
+	struct rlimit was, none;
+	char *before = words_of(d, "red/web");
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+	none = (struct rlimit){ .rlim_cur = 0, .rlim_max = was.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	char *after = words_of(d, "red/web");
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+	assert_string_equal(after, before);
+	free(before);
+	free(after);
+	desired_free(d);
+}
+
 static void plans(void **state)
 {
 	struct desired *none = fixture_desired("version: 1\n"), *one = fixture_desired(FILE_OF(""));
@@ -406,6 +425,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(image, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(overlay, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(sameness, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(same_without_fds, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(plans, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(ring, fixture_setup, fixture_teardown),
 		cmocka_unit_test(seed),
@@ -413,5 +433,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(nobody, fixture_setup, fixture_teardown),
 	};
 
+	if (vm_spec_learn_users() < 0)
+		return 1;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
