@@ -15,7 +15,7 @@
 #include <unistd.h>
 #include "vmm/listen.h"
 
-enum { BACKLOG = 64, IDLE_SECONDS = 10, PATIENCE_MS = 10000, PATIENCE_MOST = 600 };
+enum { BACKLOG = 64, IDLE_SECONDS = 10 };
 static const uint64_t NEVER = UINT64_MAX;
 
 struct api {
@@ -150,24 +150,26 @@ static void take_body(struct request *r, const char *data, size_t size)
 	r->size += size;
 }
 
-// ?timeout=SECONDS
-static uint64_t patience_of(struct MHD_Connection *connection)
+// What is there without a value is an empty one.
+static const char *timeout_of(struct MHD_Connection *connection)
 {
-	const char *text =
-		MHD_lookup_connection_value(connection, MHD_GET_ARGUMENT_KIND, "timeout");
-	char *end;
-	unsigned long seconds = text ? strtoul(text, &end, 10) : 0;
+	const char *text = NULL;
 
-	return !text || end == text || *end || seconds > PATIENCE_MOST ? PATIENCE_MS
-								       : seconds * 1000;
+	if (MHD_lookup_connection_value_n(connection, MHD_GET_ARGUMENT_KIND, "timeout",
+		    strlen("timeout"), &text, NULL) != MHD_YES)
+		return NULL;
+	return text ? text : "";
 }
 
 static enum MHD_Result suspend(
 	struct api *api, struct MHD_Connection *connection, struct request *r)
 {
+	uint64_t ms = 0;
+
 	if (!r->pending) {
+		api_route_patience(timeout_of(connection), &ms); // good, or it had been refused
 		r->pending = true;
-		r->until_ms = now_ms() + patience_of(connection);
+		r->until_ms = now_ms() + ms;
 		r->connection = connection;
 		r->next = api->pending;
 		api->pending = r;
@@ -218,6 +220,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 			.body = r->body,
 			.size = r->size,
 			.too_large = r->too_large,
+			.timeout = timeout_of(connection),
 			.ask = !r->pending              ? API_FIRST
 			       : now_ms() < r->until_ms ? API_AGAIN
 							: API_LAST });

@@ -6,6 +6,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include "vmm/error.h"
 #include "vmm/loop.h"
 
@@ -69,6 +70,7 @@ struct api_request {
 	size_t size;
 	bool too_large;
 	enum api_ask ask;
+	const char *timeout; // of ?timeout=; NULL: there is none
 };
 
 // What api_route_answer says: a status of HTTP, and a body or NULL. allow: of 405, else NULL.
@@ -80,6 +82,9 @@ struct api_answer {
 
 struct api_answer api_route_answer(
 	const struct api_ops *ops, void *arg, const struct api_request *request);
+// How long a request with that timeout may be pending. False: it is no number of seconds, or one
+// that is not allowed.
+bool api_route_patience(const char *timeout, uint64_t *ret_ms);
 // {"error": the sentence}
 struct api_answer api_route_error(unsigned int status, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));

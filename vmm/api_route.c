@@ -4,9 +4,12 @@
 #include <microhttpd.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include "vmm/api.h"
 #include "vmm/fds.h"
+
+enum { PATIENCE_MS = 10000, PATIENCE_MOST = 600 };
 
 struct request {
 	const struct api_ops *ops;
@@ -15,6 +18,7 @@ struct request {
 	size_t size;
 	const char *id; // what the path ends with, of those that end so
 	enum api_ask ask;
+	const char *timeout;
 };
 
 struct api_answer api_route_error(unsigned int status, const char *format, ...)
@@ -117,11 +121,34 @@ static void plug(const struct request *r, enum api_kind kind, struct api_answer 
 	*ret_answer = answer_of(result, &e);
 }
 
+bool api_route_patience(const char *timeout, uint64_t *ret_ms)
+{
+	unsigned long seconds;
+	char *end;
+
+	if (!timeout) {
+		*ret_ms = PATIENCE_MS;
+		return true;
+	}
+	seconds = strtoul(timeout, &end, 10);
+	// strtoul takes spaces and signs too
+	if (*timeout < '0' || *timeout > '9' || *end || seconds > PATIENCE_MOST)
+		return false;
+	*ret_ms = seconds * 1000;
+	return true;
+}
+
 static void unplug(const struct request *r, enum api_kind kind, struct api_answer *ret_answer)
 {
 	struct error e = { "" };
+	uint64_t ms;
 
-	if (check_id(r, ret_answer))
+	if (!check_id(r, ret_answer))
+		return;
+	if (!api_route_patience(r->timeout, &ms))
+		*ret_answer = api_route_error(MHD_HTTP_BAD_REQUEST,
+			"timeout: 0 to %d are allowed, in seconds", PATIENCE_MOST);
+	else
 		*ret_answer = answer_of(r->ops->unplug(r->arg, kind, r->id, r->ask, &e), &e);
 }
 
@@ -238,7 +265,7 @@ struct api_answer api_route_answer(
 	const struct api_ops *ops, void *arg, const struct api_request *request)
 {
 	struct request r = { ops, arg, request->body ? request->body : "", request->size, NULL,
-		request->ask };
+		request->ask, request->timeout };
 	const struct route *route = NULL;
 	const char *allow = NULL;
 	struct api_answer answer;

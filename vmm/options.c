@@ -378,6 +378,12 @@ static bool takes_words(const struct option *option)
 	return option->val == OPT_NET || option->val == OPT_DISK;
 }
 
+static bool takes_number(const struct option *option)
+{
+	return option->val == OPT_CPUS || option->val == OPT_MEMORY || option->val == OPT_BALLOON ||
+	       option->val == OPT_HOTPLUG;
+}
+
 static int set_list(
 	struct options *o, const struct option *option, const json_t *value, struct error *e)
 {
@@ -403,14 +409,17 @@ static int set_json(struct options *o, const struct option *option, json_t *valu
 			return error_set(e, EINVAL, "%s: true or false is wanted", option->name);
 		return json_is_true(value) ? set_option(o, option->val, NULL, e) : 0;
 	}
-	if (json_is_integer(value)) {
-		snprintf(
-			number, sizeof(number), "%" JSON_INTEGER_FORMAT, json_integer_value(value));
-		return set_text(o, option, number, e);
-	}
+	if (!takes_number(option))
+		return json_is_string(value)
+			       ? set_text(o, option, json_string_value(value), e)
+			       : error_set(e, EINVAL, "%s: a text is wanted", option->name);
 	if (json_is_string(value))
-		return set_text(o, option, json_string_value(value), e);
-	return error_set(e, EINVAL, "%s: a text or a number is wanted", option->name);
+		return error_set(e, EINVAL, "--%s %.64s: a text; an integer is wanted",
+			option->name, json_string_value(value));
+	if (!json_is_integer(value))
+		return error_set(e, EINVAL, "%s: an integer is wanted", option->name);
+	snprintf(number, sizeof(number), "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+	return set_text(o, option, number, e);
 }
 
 // What only the command line has is not among them.

@@ -4,7 +4,8 @@
 // answer of openapi.yaml's statuses, with an error if it is one and JSON that can be written; an op
 // is called only by its own path and method, at most once; what a configuration becomes is within
 // its limits, and nothing of it is left. Input: a byte for the method, one for what the ops answer,
-// one for the path's length, the path, the body.
+// one for the path's length, the path and,
+// behind a question mark, its timeout, the body.
 #include "tests/fuzz/fuzz.h"
 
 #include <stdio.h>
@@ -22,6 +23,7 @@ static struct {
 	const char *called;
 	const char *path; // of the request
 	enum api_ask ask;
+	const char *timeout;
 } played;
 
 static enum api_result play(const char *path, struct error *e)
@@ -114,6 +116,9 @@ static enum api_result plug(
 static enum api_result unplug(
 	void *arg, enum api_kind kind, const char *id, enum api_ask ask, struct error *e)
 {
+	uint64_t ms = UINT64_MAX;
+
+	CHECK(api_route_patience(played.timeout, &ms) && ms <= 600000);
 	CHECK(fds_is_name(id) && ask == played.ask);
 	play(played.path, e);
 	return played.result == API_FAILED && ask != API_LAST ? API_PENDING : played.result;
@@ -189,7 +194,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const char *method;
 	size_t path_size, body_size;
 	bool too_large;
-	char *path, *body;
+	char *path, *body, *timeout;
 
 	if (size < PREFIX)
 		return 0;
@@ -201,6 +206,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	path = malloc(path_size + 1);
 	memcpy(path, data + PREFIX, path_size);
 	path[path_size] = 0;
+	timeout = strchr(path, '?');
+	if (timeout)
+		*timeout++ = 0;
+	played.timeout = timeout;
 	body_size = too_large ? 0 : size - PREFIX - path_size;
 	body = malloc(body_size); // of its own size: what reads beyond is seen
 	if (body_size)
@@ -213,7 +222,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			.body = body_size ? body : NULL,
 			.size = body_size,
 			.too_large = too_large,
-			.ask = played.ask });
+			.ask = played.ask,
+			.timeout = played.timeout });
 	check_answer(&answer, path, method);
 	json_decref(answer.body);
 	free(path);

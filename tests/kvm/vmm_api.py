@@ -171,6 +171,13 @@ def check_config(checks):
             ("a key twice", '{"kernel": "a", "kernel": "b"}', "not JSON"),
             ("too many processors", checks.config("", cpus=33), "--cpus 33"),
             ("words for a number", checks.config("", memory="much"), "--memory much"),
+            ("a number as a text", checks.config("", memory="64"), "--memory 64: a text"),
+            ("a fraction", checks.config("", cpus=1.5), "cpus: an integer"),
+            ("a switch for a number", checks.config("", balloon=True), "balloon: an integer"),
+            ("a list for a number", checks.config("", hotplug=[1]), "hotplug: an integer"),
+            ("a number for a text", {"kernel": 1}, "kernel: a text"),
+            ("a number for words", checks.config("", cmdline=7), "cmdline: a text"),
+            ("a number for a user", checks.config("", user=0), "user: a text"),
             ("a number for a switch", checks.config("", rng=1), "true or false"),
             ("an object for a list", checks.config("", disk={}), "array"),
             ("a disk without file", checks.config("", disk=[{}]), "file=PATH or"),
@@ -387,6 +394,9 @@ def check_plug_wrong(checks):
         checks.answers("the one spare card", put("/v1/nics/n", {"vhost-user": "n"}), 204)
         machine.api.hand("n", s.fileno())
         checks.answers("is the last", put("/v1/nics/m", {"vhost-user": "n"}), 409, "nothing is")
+    for timeout in ("=abc", "=601", "=-1", "=+1", "=1x", "=%201", "=1.5", "=", "", "=" + "9" * 30):
+        checks.answers(f"a timeout is not {timeout[:8]}",
+                       ask("DELETE", f"/v1/disks/a?timeout{timeout}"), 400, "timeout")
     checks.answers("a timeout may be none", ask("DELETE", "/v1/nics/n?timeout=0"), 504, "not let")
     begin = time.monotonic()
     checks.answers("a guest that does not let go is told of",
@@ -491,7 +501,7 @@ def check_limits(checks):
                   took[2] < 0.3, took)
     for kind, there in (("disks", "disk0"), ("nics", "net0")):
         for body in (None, "{", [], {"a": 1}, {"ops_per_s": -1}, {"ops_per_s": "1"},
-                     {"ops_per_s": 10**12 + 1}, {"ops_per_s": 10**30}):
+                     {"ops_per_s": 1.5}, {"ops_per_s": 10**12 + 1}, {"ops_per_s": 10**30}):
             checks.answers(f"limits of {kind} are not {body}",
                            ask("PATCH", f"/v1/{kind}/{there}", body), 400)
         checks.answers("what is", ask("PATCH", f"/v1/{kind}/{there}", {"ops_per_s": 1000}), 204)
