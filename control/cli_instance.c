@@ -84,12 +84,28 @@ static void end_progress(const struct cli *c)
 		fprintf(stderr, "\r\033[K");
 }
 
+// It is as is wanted of it: where that is not what is waited for, another command came later.
+static bool is_settled(const json_t *o)
+{
+	static const char *const words[][2] = { { "started", "running" }, { "stopped", "stopped" },
+		{ "paused", "paused" } };
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (strcmp(word_of(o, "wanted"), words[i][0]) == 0)
+			return strcmp(word_of(o, "state"), words[i][1]) == 0;
+	return false;
+}
+
 // What has come of it: the object as insulad tells it.
 static int say_end(const struct cli *c, const char *name, json_t *o, bool good)
 {
 	const char *trouble = word_of(o, "trouble");
 
 	end_progress(c);
+	if (!good && !trouble[0] && is_settled(o))
+		trouble = strcmp(word_of(o, "state"), "stopped") == 0
+				  ? "somebody has stopped it meanwhile, or its guest is off"
+				  : "somebody's command came after this one";
 	if (c->output != CLI_TABLE)
 		cli_print_object(c, o);
 	else if (good)
@@ -112,7 +128,8 @@ int cli_instance_wait(const struct cli *c, const char *name, const char *until, 
 			return CLI_FAILED;
 		const char *state = word_of(r.json, "state");
 		bool good = is_one_of(state, until);
-		if (good || is_one_of(state, others) || now_s() - begin > limit_s) {
+		if (good || is_one_of(state, others) || is_settled(r.json) ||
+			now_s() - begin > limit_s) {
 			int result = say_end(c, name, r.json, good);
 			cli_reply_free(&r);
 			return result;

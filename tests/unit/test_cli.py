@@ -187,6 +187,28 @@ class Cli(unittest.TestCase):
                 self.assertIn("usage: insula " + name, out)
                 self.assertIn("Example: ", out)
 
+    # insulad has done what it was told, and then what another command said.
+    def test_overtaken(self):
+        def answer(state, wanted):
+            about = (200, {"name": "red/web", "state": state, "wanted": wanted})
+            name = "/v1/instances/red%2Fweb"
+            return {name: about, **{f"{name}/{word}": about for word in (
+                "start", "stop", "restart", "pause", "resume")}}
+
+        self.serve()
+        for state, wanted, words, why in (
+            ("stopped", "stopped", ("start", "restart", "pause", "resume"), "somebody has stopped"),
+            ("paused", "paused", ("start", "restart", "stop", "resume"), "somebody's command"),
+            ("running", "started", ("stop", "pause"), "somebody's command"),
+        ):
+            Handler.answer = answer(state, wanted)
+            for word in words:
+                _, err = self.insula("instance", word, "red/web", status=1)
+                self.assertTrue(err.startswith(f"insula: red/web is {state}: {why}"), err)
+        Handler.answer = answer("stopped", "stopped")
+        out, _ = self.insula("instance", "stop", "red/web")
+        self.assertEqual(out, "red/web is stopped\n")
+
     def test_image(self):
         name = self.tmp.name + "/disk"
         with open(name, "wb") as f:
