@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // See blk_io.h. Nothing is answered as flushed, nor as written where the guest has no cache to
 // flush, before fdatasync or RWF_DSYNC has said so. What the host cannot (a full disk, a file cut
-// short, an I/O error) is VIRTIO_BLK_S_IOERR.
+// short, an I/O error) is VIRTIO_BLK_S_IOERR, and r->error says why.
 #include "vmm/blk_io.h"
 
 #include <errno.h>
@@ -29,6 +29,12 @@ static bool done(struct blk_request *r, uint8_t status)
 	r->status = status;
 	r->written = r->action == BLK_READ && status == VIRTIO_BLK_S_OK ? r->size : r->written;
 	return false;
+}
+
+static bool failed(struct blk_request *r, int error)
+{
+	r->error = error;
+	return done(r, VIRTIO_BLK_S_IOERR);
 }
 
 static bool sync_file(struct io_uring *ring, struct blk_request *r)
@@ -115,7 +121,7 @@ static bool discard_blocks(const struct virtio_blk *b, struct blk_request *r)
 	uint64_t range[2] = { r->at, r->size };
 	const bool good = ioctl(b->fd, BLKDISCARD, range) == 0 || errno == EOPNOTSUPP;
 
-	return done(r, good ? VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR);
+	return good ? done(r, VIRTIO_BLK_S_OK) : failed(r, errno);
 }
 
 static bool step(struct io_uring *ring, struct blk_request *r)
@@ -146,7 +152,7 @@ bool blk_io_begin(const struct virtio_blk *b, struct io_uring *ring, struct blk_
 		!is_aligned(r, b->alignment)) {
 		r->bounce = aligned_alloc(b->alignment, BOUNCE_SIZE);
 		if (!r->bounce)
-			return done(r, VIRTIO_BLK_S_IOERR);
+			return failed(r, ENOMEM);
 	}
 	return step(ring, r);
 }
@@ -175,7 +181,7 @@ static bool allocated(struct io_uring *ring, struct blk_request *r, int result)
 	if (result == 0)
 		return r->durable ? sync_file(ring, r) : done(r, VIRTIO_BLK_S_OK);
 	if (result != -EOPNOTSUPP)
-		return done(r, VIRTIO_BLK_S_IOERR);
+		return failed(r, -result);
 	if (r->action == BLK_DISCARD)
 		return done(r, VIRTIO_BLK_S_OK);
 	if (r->action == BLK_ZERO_KEEP)
@@ -192,7 +198,7 @@ bool blk_io_continue(
 	switch (r->action) {
 	case BLK_READ:
 	case BLK_WRITE: // 0: the file ends before the disk does
-		return result <= 0 ? done(r, VIRTIO_BLK_S_IOERR)
+		return result <= 0 ? failed(r, result ? -result : BLK_FILE_ENDS)
 				   : transferred(ring, r, (uint64_t)result);
 	case BLK_DISCARD:
 	case BLK_ZERO:
@@ -202,5 +208,5 @@ bool blk_io_continue(
 	case BLK_ANSWER:
 		break;
 	}
-	return result < 0 ? done(r, VIRTIO_BLK_S_IOERR) : done(r, VIRTIO_BLK_S_OK);
+	return result < 0 ? failed(r, -result) : done(r, VIRTIO_BLK_S_OK);
 }

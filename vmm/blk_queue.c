@@ -9,6 +9,7 @@
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
+#include "vmm/blk_error.h"
 #include "vmm/blk_io.h"
 
 // The ring's files, and what its completions are of that are no request's.
@@ -48,6 +49,8 @@ static void finish(struct blk_queue *q, struct blk_request *r)
 {
 	uint64_t written = r->written + (r->written == r->size_in);
 
+	if (r->error)
+		blk_error(q->disk, q->index, r);
 	*(volatile uint8_t *)r->ret_status = r->status;
 	virtq_push(&q->virtq, r->chain.head, written < UINT32_MAX ? (uint32_t)written : UINT32_MAX);
 	r->next = q->free;

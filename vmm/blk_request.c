@@ -95,6 +95,7 @@ int blk_request_check(struct blk_request *r, const struct virtio_blk *b)
 	if (!r->ret_status || !virtq_chain_read(&r->chain, &header, sizeof(header)))
 		return -EPROTO;
 	r->status = VIRTIO_BLK_S_OK;
+	r->error = 0;
 	r->at = r->size = r->done = 0;
 	r->written = 0;
 	r->size_in = r->chain.size_in;

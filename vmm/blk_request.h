@@ -15,12 +15,15 @@ enum blk_action {
 	BLK_ZERO_KEEP, // and keep the space
 };
 
+enum { BLK_FILE_ENDS = -1 }; // no errno: before the disk does
+
 struct blk_request {
 	struct virtq_chain chain;
 	struct iovec storage[VIRTIO_BLK_QUEUE_SIZE];
 	enum blk_action action;
 	bool durable; // not to be answered before it is on the disk: there is no cache to flush
 	uint8_t status; // VIRTIO_BLK_S_*
+	int error; // errno of what the host could not do; 0: nothing
 	uint8_t *ret_status; // where in the guest's memory that goes
 	uint64_t at, size; // bytes, within the disk; size > 0
 	uint64_t done; // of them

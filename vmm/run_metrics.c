@@ -44,13 +44,15 @@ static json_t *queues(const struct virtio_device *d)
 	for (unsigned int i = 0; i < d->n_queues; i++) {
 		const struct virtio_queue *q = &d->queues[i];
 
-		json_array_append_new(list,
-			json_pack("{s:I, s:I, s:I}", "requests",
-				(json_int_t)__atomic_load_n(&q->n_requests, __ATOMIC_RELAXED),
-				"bytes_read",
-				(json_int_t)__atomic_load_n(&q->n_read, __ATOMIC_RELAXED),
-				"bytes_written",
-				(json_int_t)__atomic_load_n(&q->n_written, __ATOMIC_RELAXED)));
+		json_array_append_new(
+			list, json_pack("{s:I, s:I, s:I, s:I}", "requests",
+				      (json_int_t)__atomic_load_n(&q->n_requests, __ATOMIC_RELAXED),
+				      "bytes_read",
+				      (json_int_t)__atomic_load_n(&q->n_read, __ATOMIC_RELAXED),
+				      "bytes_written",
+				      (json_int_t)__atomic_load_n(&q->n_written, __ATOMIC_RELAXED),
+				      "errors",
+				      (json_int_t)__atomic_load_n(&q->n_errors, __ATOMIC_RELAXED)));
 	}
 	return list;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// See seldom.h. Called by run.c.
+// See seldom.h. Called by run.c and blk_error.c.
 #include "vmm/seldom.h"
 
 uint64_t seldom_count(struct seldom *s, uint64_t n, uint64_t now_ns)

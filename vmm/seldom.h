@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // What a guest can make happen as often as it likes is told the first time, and then once a minute
-// with how often it was. Its owner's thread only; time is the caller's.
+// with how often it was. Not by two threads at once; time is the caller's.
 #pragma once
 #include <stdint.h>
 

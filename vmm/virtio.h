@@ -19,6 +19,7 @@ struct virtio_queue {
 	// Of who serves it in this process: requests done, and bytes that they could be read from
 	// and were written to; atomic.
 	uint64_t n_requests, n_read, n_written;
+	uint64_t n_errors; // requests that the host could not do; a disk's, atomic
 };
 
 struct confine;

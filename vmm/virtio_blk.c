@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+#include "vmm/blk_error.h"
 #include "vmm/blk_queue.h"
 #include "vmm/vhost_blk.h"
 
@@ -283,7 +284,7 @@ int virtio_blk_init(struct virtio_blk *b, struct machine *m,
 	int err;
 
 	*b = (struct virtio_blk){
-		.options = *options, .device = { .memory = &m->memory }, .fd = -1
+		.options = *options, .device = { .memory = &m->memory }, .machine = m, .fd = -1
 	};
 	if (options->vhost_user)
 		return vhost_blk_init(b, m, e);
@@ -292,6 +293,7 @@ int virtio_blk_init(struct virtio_blk *b, struct machine *m,
 		return err;
 	init_device(b);
 	rate_init(&b->rate, &options->limits, rate_now_ns());
+	blk_errors_init(&b->errors);
 	err = machine_add_device(m, &b->device);
 	if (err < 0) {
 		close(b->fd);
@@ -311,10 +313,11 @@ int virtio_blk_init_spare(struct virtio_blk *b, struct machine *m, struct error 
 	int err;
 
 	*b = (struct virtio_blk){
-		.options = options, .device = { .memory = &m->memory }, .fd = -1
+		.options = options, .device = { .memory = &m->memory }, .machine = m, .fd = -1
 	};
 	init_device(b);
 	rate_init(&b->rate, &options.limits, rate_now_ns());
+	blk_errors_init(&b->errors);
 	err = machine_add_spare(m, &b->device);
 	if (err < 0)
 		return error_set(e, -err, "disk %s: %s", options.path, strerror(-err));
@@ -386,6 +389,7 @@ int virtio_blk_take(
 	}
 	init_device(b);
 	rate_set(&b->rate, &options->limits, rate_now_ns());
+	b->errors.told = (struct seldom){ 0 }; // nothing is under way
 	return 0;
 }
 
@@ -421,6 +425,7 @@ void virtio_blk_free(struct virtio_blk *b)
 	if (b->queues)
 		free_queues(b, b->options.queues);
 	rate_free(&b->rate);
+	blk_errors_free(&b->errors);
 	if (b->fd >= 0)
 		close(b->fd);
 }

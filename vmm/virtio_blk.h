@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include "vmm/machine.h"
 #include "vmm/rate.h"
+#include "vmm/seldom.h"
 #include "vmm/vhost_user.h"
 #include "vmm/virtio.h"
 
@@ -27,8 +28,14 @@ struct virtio_blk_options {
 
 struct blk_queue;
 
+struct blk_errors {
+	pthread_mutex_t lock; // of told
+	struct seldom told;
+};
+
 struct virtio_blk {
 	struct virtio_device device;
+	struct machine *machine;
 	struct virtio_blk_options options; // constant, as is all but wce in `space`
 	int fd;
 	bool is_device; // a block device
@@ -37,7 +44,9 @@ struct virtio_blk {
 	struct virtio_blk_config space; // wce: atomic
 	struct blk_queue *queues;
 	struct rate rate;
-	// with vhost_user, and then none of fd, is_device, size, alignment, queues and rate:
+	struct blk_errors errors;
+	// with vhost_user, and then none of fd, is_device, size, alignment, queues, rate
+	// and errors:
 	struct vhost_user vhost;
 	struct loop_source requests; // the back end's own; fd -1: none
 };

@@ -518,6 +518,26 @@ def check_limits(checks):
     daemon.wait()
 
 
+def check_errors(checks):
+    path = file_of(checks, "cut", 64 * 512)
+    machine = Machine(checks)
+    config = checks.config("disk:0,blk-refused:read:40:8,blk-refused:write:63:2,"
+                           "blk-refused:read:48:8,sleep:60000", disk=[{"file": path}])
+    machine.api.put("/v1/config", config)
+    os.truncate(path, 40 * 512)
+    machine.api.put("/v1/boot")
+    for _ in range(3):
+        machine.wait("ok blk-refused")
+    errors = machine.api.metrics()["devices"][0]["queues"][0]["errors"]
+    checks.expect("what the host could not do is counted, not what is the guest's fault",
+                  errors == 2, errors)
+    machine.api.put("/v1/kill")
+    machine.ends(KILLED)
+    told = [line for line in machine.lines if line.startswith("insula-vmm: ")]
+    checks.expect("and told once", told == ["insula-vmm: disk disk0: read of 4096 bytes at 20480 "
+                                            "failed: its file ends before"], told)
+
+
 def check_paths(checks):
     machine = checks.machine("sleep:60000")
     ask, specification = machine.api.ask, checks.specification
@@ -549,7 +569,7 @@ def main():
         checks = Checks(*map(os.path.realpath, sys.argv[1:3]), directory)
         for check in (check_commands, check_pause, check_pause_disk, check_shutdown, check_config,
                       check_plug, check_plug_wrong, check_plug_unasked, check_plug_ends,
-                      check_scarcity, check_limits, check_paths, check_seen):
+                      check_scarcity, check_limits, check_errors, check_paths, check_seen):
             begin = time.monotonic()
             check(checks)
             print(f"# {check.__name__}: {time.monotonic() - begin:.1f} s", flush=True)

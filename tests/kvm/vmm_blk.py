@@ -56,8 +56,12 @@ def test_tmpfs():
                 pass
         except OSError as error:
             print(f"filled: {error}")
-    run("disk:0,blk-refused:write:8000:8,blk-refused:write:16000:8,blk-flush,blk-verify:0:4000:3,"
-        "blk-discard:0:4000,blk-write:8000:8:4,blk-verify:8000:8:4", f"file={path}")
+    lines = run("disk:0,blk-refused:write:8000:8,blk-refused:write:16000:8,blk-flush,"
+                "blk-verify:0:4000:3,blk-discard:0:4000,blk-write:8000:8:4,blk-verify:8000:8:4",
+                f"file={path}")
+    told = [line for line in lines if line.startswith("insula-vmm: ")]
+    assert told == ["insula-vmm: disk disk0: write of 4096 bytes at 4096000 failed: "
+                    "No space left on device"], told
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
@@ -138,6 +142,10 @@ def test_cut_short():
     os.truncate(path, 4 * MIB)
     machine.wait("fail blk-is-zero")
     assert machine.end() == 0
+    told = [line for line in machine.lines if line.startswith("insula-vmm: ")]
+    line = "insula-vmm: disk disk0: read of 512 bytes at "
+    assert len(told) == 1 and told[0].startswith(line), told
+    assert told[0].endswith(" failed: its file ends before"), told
 
 
 # What was flushed is there whatever comes then, and the machine that comes next has the disk as
