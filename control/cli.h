@@ -135,6 +135,7 @@ struct cli_import {
 int cli_image_import_from(const struct cli *c, const struct cli_import *from);
 // "512MiB", "2GiB" in MiB; 0: it is no such size, or one beyond 16 TiB.
 uint64_t cli_parse_size(const char *text);
+#define CLI_SIZES "1MiB to 16384GiB, in MiB or GiB, like 512MiB or 2GiB"
 
 // cli_apply.c. {"changes", "generation", "warnings"} as `insula apply` prints it.
 void cli_print_applied(json_t *applied);

@@ -167,7 +167,7 @@ static const struct cli_command commands[] = {
 	{ "volume create", "NAME SIZE", 2, 2, .run = cli_volume_create, .summary = "a new one",
 		.text = "Makes a volume: a raw disk full of zeroes, which takes no space before it "
 			"is "
-			"written to.\nSIZE is like 512MiB or 2GiB.",
+			"written to.\nSIZE is like 512MiB or 2GiB, at most 16384GiB.",
 		.example = "sudo insula volume create data 20GiB" },
 	{ "volume attach", "NAME INSTANCE...", 2, 2, .takes_force = true, .run = cli_volume_attach,
 		.summary = "an instance's next disk",

@@ -252,7 +252,7 @@ static bool read_size(const char *size, struct build *b)
 	uint64_t mib = cli_parse_size(size);
 
 	if (mib == 0)
-		cli_error("--size %s: allowed: a number of MiB or GiB, like " DEFAULT_SIZE, size);
+		cli_error("--size %s: allowed: " CLI_SIZES, size);
 	snprintf(b->size, sizeof(b->size), "%lluk", (unsigned long long)mib << 10);
 	return mib > 0;
 }

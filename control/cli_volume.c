@@ -58,7 +58,7 @@ static json_t *size_of(const char *size)
 	uint64_t mib = cli_parse_size(size);
 
 	if (mib == 0)
-		cli_error("size %s: allowed: a number of MiB or GiB, like 512MiB or 2GiB", size);
+		cli_error("size %s: allowed: " CLI_SIZES, size);
 	return mib > 0 ? json_pack("{s:I}", "size_mib", (json_int_t)mib) : NULL;
 }
 

@@ -242,6 +242,28 @@ static int check_file(const char *what, const char *path, bool device, char *err
 	return 0;
 }
 
+static bool is_same_file(const char *a, const char *b)
+{
+	struct stat x, y;
+
+	return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+// One file by two names: the machine would say that somebody else uses it, which is itself.
+static int check_twins(const struct model_instance *m, char *err, size_t err_size)
+{
+	for (unsigned i = 0; i < m->n_disks; i++)
+		for (unsigned k = 0; k < i; k++) {
+			const struct model_disk *a = &m->disks[k], *b = &m->disks[i];
+
+			if (!(a->readonly && b->readonly) && is_same_file(a->path, b->path))
+				return log_reason(-EINVAL, err, err_size,
+					"disk %.160s is the same file as %.160s; leave one out",
+					b->path, a->path);
+		}
+	return 0;
+}
+
 int vm_spec_check(const struct desired_instance *in, char *err, size_t err_size)
 {
 	const struct model_instance *m = in->instance;
@@ -262,5 +284,5 @@ int vm_spec_check(const struct desired_instance *in, char *err, size_t err_size)
 				m->disks[i].volume);
 		else
 			r = check_file("disk", m->disks[i].path, true, err, err_size);
-	return r;
+	return r < 0 ? r : check_twins(m, err, err_size);
 }

@@ -402,6 +402,11 @@ def test_create_and_delete(site):
                                           machine.GUEST, status=1)
     assert site.run("instance", "create", "blue/bad", "--kernel", machine.GUEST, "--memory", "7",
                     status=1).startswith('memory "7" is not a number')
+    link = os.path.join(site.lab.directory, "link")
+    os.symlink(machine.GUEST, link)
+    assert f"disk {link} is the same file as {machine.GUEST}" in site.run(
+        "instance", "create", "blue/bad", "--kernel", machine.GUEST, "--disk", machine.GUEST,
+        "--disk", link, status=1)
     assert "there is no tenant green" in site.run("instance", "create", "green/a", status=1)
     wait("it has its lease", lambda: "ok dhcp 10.0.0.13/24" in site.run(
         "instance", "console", "--log", "blue/new"))

@@ -187,6 +187,12 @@ class Cli(unittest.TestCase):
                 self.assertIn("usage: insula " + name, out)
                 self.assertIn("Example: ", out)
 
+    def test_sizes(self):
+        self.serve()
+        for words in (["volume", "create", "w", "16385GiB"], ["volume", "resize", "w", "0MiB"]):
+            _, err = self.insula(*words, status=2)
+            self.assertIn("allowed: 1MiB to 16384GiB, in MiB or GiB", err)
+
     # insulad has done what it was told, and then what another command said.
     def test_overtaken(self):
         def answer(state, wanted):
