@@ -240,13 +240,10 @@ static int end_former(
 static int on_request(struct leases *l, const struct proto_lease_event *e)
 {
 	const struct desired_segment *s = lease_pool_of(l->d->desired, e->port, e->segment);
+	struct lease *former = s ? lease_of_mac(&l->index, e, NULL) : NULL;
+	int r = former && former->outside ? end_lease(l, former) : 0;
 	struct lease *x = s ? lease_of_client(&l->index, e) : NULL;
-	int r = 0;
 
-	if (x && !x->offered && !lease_in_pool(s, x->s.address) && mac_equal(&x->s.mac, &e->mac)) {
-		r = end_lease(l, x);
-		x = lease_of_client(&l->index, e);
-	}
 	if (s && !x && e->address && lease_in_pool(s, e->address))
 		x = lease_new(l, s, e, true);
 	if (!x || !lease_may_hold(l, s, x->s.address) ||
@@ -288,10 +285,10 @@ static void log_declined(struct leases *l, const struct proto_lease_event *e)
 
 static int on_end(struct leases *l, const struct proto_lease_event *e)
 {
-	struct lease *x = lease_of_client(&l->index, e);
+	struct lease *x = lease_named(&l->index, e);
 
 	// An identifier can be imitated; a MAC behind this port was let through by the guard.
-	if (!x || x->s.address != e->address || !mac_equal(&x->s.mac, &e->mac))
+	if (!x || !mac_equal(&x->s.mac, &e->mac))
 		return 0;
 	if (!x->offered)
 		set(l, &x->s, 0, 0);

@@ -214,15 +214,22 @@ struct lease *lease_first_to_end(struct lease_index *ix)
 	return RB_MIN(lease_end_tree, &ix->by_end);
 }
 
-struct lease *lease_of_client(struct lease_index *ix, const struct proto_lease_event *e)
+// The client that speaks, as its leases name it.
+static struct lease client_key(const struct proto_lease_event *e)
 {
 	struct lease key = { .s = { .segment = e->segment,
 				     .port = e->port,
 				     .mac = e->mac,
 				     .client_id_size = e->client_id_size } };
-	struct lease *x, *outside = NULL;
 
 	memcpy(key.s.client_id, e->client_id, e->client_id_size);
+	return key;
+}
+
+struct lease *lease_of_client(struct lease_index *ix, const struct proto_lease_event *e)
+{
+	struct lease key = client_key(e), *x, *outside = NULL;
+
 	x = RB_NFIND(lease_client_tree, &ix->by_client, &key);
 	for (; x && compare_client_key(&x->s, &key.s) == 0; x = RB_NEXT(lease_client_tree, NULL, x))
 		if (!x->outside)
@@ -230,6 +237,13 @@ struct lease *lease_of_client(struct lease_index *ix, const struct proto_lease_e
 		else if (!outside)
 			outside = x;
 	return outside;
+}
+
+struct lease *lease_named(struct lease_index *ix, const struct proto_lease_event *e)
+{
+	struct lease key = client_key(e), *x = lease_at(ix, e->segment, e->address);
+
+	return x && !x->s.declined && compare_client_key(&x->s, &key.s) == 0 ? x : NULL;
 }
 
 // The first granted lease of this MAC from this port on.

@@ -104,6 +104,8 @@ struct lease *lease_first_to_end(struct lease_index *ix);
 // The lease or offer of the client that speaks, the oldest of several but rather not one outside of
 // its pool, or NULL.
 struct lease *lease_of_client(struct lease_index *ix, const struct proto_lease_event *e);
+// The client's lease or offer of the address that it names, or NULL.
+struct lease *lease_named(struct lease_index *ix, const struct proto_lease_event *e);
 // A granted lease of this MAC behind this port other than `but`, or NULL.
 struct lease *lease_of_mac(
 	struct lease_index *ix, const struct proto_lease_event *e, const struct lease *but);

@@ -464,8 +464,8 @@ def test_other_mac_after_pool_moved(bench):
     offers = {client.discover().address for _ in range(3)}
     assert len(offers) == 1, f"an offer for each DISCOVER: {offers}"
     assert client.lease() in offers and client.pings(GATEWAY)
+    assert former.renew().kind == NAK and former.address not in bench.leases()
     client.release()
-    former.release()
     bench.lab.edit(edit)
     bench.lab.apply(bench.lab.policy_file)
 
@@ -473,11 +473,15 @@ def test_other_mac_after_pool_moved(bench):
 # A pool that is smaller now: what was leased of the rest stays its client's until that asks to
 # renew.
 def test_smaller_pool(bench):
-    client = bench.client()
+    client, leaving = bench.client(), bench.client()
     address = client.lease()
+    leaving.lease()
     move_pool(bench, "10.1.9.0-10.1.9.255")
     assert client.pings(GATEWAY), "cut off"
     assert address in bench.leases()
+    assert leaving.discover(), "no offer beside the lease"
+    leaving.release()
+    wait_until("RELEASE is ignored", lambda: leaving.address not in bench.leases())
     assert client.renew().kind == NAK
     assert address not in bench.leases()
     assert client.lease().startswith("10.1.9.") and client.pings(GATEWAY)
