@@ -31,8 +31,8 @@ struct cli_replay {
 
 // Options of `insula instance create` alone.
 struct cli_instance {
-	const char *kernel, *initrd, *cmdline, *cpus, *memory, *restart, *stop_timeout,
-		*image; // or NULL
+	const char *kernel, *initrd, *cmdline, *cpus, *memory, *restart, *stop_timeout, *image,
+		*user_data, *ssh_key; // files; or NULL
 	const char **disks, **networks; // PATH[,readonly]; NETWORK[=ADDRESS]
 	unsigned n_disks, n_networks;
 	bool hugepages;
@@ -143,6 +143,8 @@ void cli_print_applied(json_t *applied);
 int cli_tell_applied(const struct cli *c, struct cli_reply *r);
 // The whole file, "-" for standard input; free() it. NULL after saying why.
 char *cli_read_file(const char *name, size_t *ret_size);
+// Likewise, a string.
+char *cli_read_text(const char *name);
 
 // cli_http.c
 struct cli_reply {

@@ -50,6 +50,21 @@ out:
 	return NULL;
 }
 
+char *cli_read_text(const char *name)
+{
+	size_t size;
+	char *data = cli_read_file(name, &size), *text = NULL;
+	json_t *string = data != NULL ? json_stringn(data, size) : NULL; // NULL: no UTF-8
+
+	if (string != NULL && memchr(data, '\0', size) == NULL)
+		text = strndup(data, size);
+	else if (data != NULL)
+		cli_error("%s is no text in UTF-8", name);
+	json_decref(string);
+	free(data);
+	return text;
+}
+
 // Sends the file; true with the reply.
 static bool send_file(
 	const struct cli *c, const char *method, const char *path, struct cli_reply *ret_reply)

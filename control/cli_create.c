@@ -61,7 +61,63 @@ static json_t *nic_of(const char *words, unsigned number)
 	return o;
 }
 
-static json_t *definition_of(const struct cli_instance *in, const char *name)
+// The keys, a line each, are for the image's first user (cloud-init's ssh_authorized_keys).
+static char *config_with_keys(char *keys)
+{
+	char *text = NULL, *line, *rest = keys;
+	size_t size, n = 0;
+	FILE *f = open_memstream(&text, &size);
+
+	if (f == NULL)
+		return NULL;
+	fputs("#cloud-config\nssh_authorized_keys:\n", f);
+	while ((line = strsep(&rest, "\r\n")) != NULL) {
+		if (line[0] == '\0' || line[0] == '#')
+			continue;
+		fputs("  - '", f);
+		for (const char *p = line; *p != '\0'; p++)
+			fprintf(f, *p == '\'' ? "''" : "%c", *p);
+		fputs("'\n", f);
+		n++;
+	}
+	if (fclose(f) == 0 && n > 0)
+		return text;
+	free(text);
+	return NULL;
+}
+
+// A public key, and no private one, which would be put into the file applied.
+static char *read_keys(const char *path)
+{
+	char *keys = cli_read_text(path), *text = NULL;
+
+	if (keys == NULL)
+		return NULL;
+	if (strstr(keys, "PRIVATE KEY") != NULL)
+		cli_error("%s has a private key; a public one is meant, like %s.pub", path, path);
+	else if ((text = config_with_keys(keys)) == NULL)
+		cli_error("%s has no key", path);
+	free(keys);
+	return text;
+}
+
+// False: it is told. *ret_text is NULL where there is none.
+static bool read_user_data(const struct cli_instance *in, char **ret_text)
+{
+	*ret_text = NULL;
+	if (in->user_data != NULL && in->ssh_key != NULL) {
+		cli_error("--user-data and --ssh-key do not go together; the user data may have "
+			  "ssh_authorized_keys");
+		return false;
+	}
+	if (in->user_data != NULL)
+		*ret_text = cli_read_text(in->user_data);
+	else if (in->ssh_key != NULL)
+		*ret_text = read_keys(in->ssh_key);
+	return *ret_text != NULL || (in->user_data == NULL && in->ssh_key == NULL);
+}
+
+static json_t *definition_of(const struct cli_instance *in, const char *name, const char *user_data)
 {
 	json_t *o = json_object(), *list;
 
@@ -73,6 +129,7 @@ static json_t *definition_of(const struct cli_instance *in, const char *name)
 	put(o, "cmdline", in->cmdline);
 	put_number(o, "cpus", in->cpus);
 	put(o, "memory", in->memory);
+	put(o, "user_data", user_data);
 	if (in->hugepages)
 		json_object_set_new(o, "hugepages", json_true());
 	put(o, "restart", in->restart);
@@ -90,11 +147,16 @@ static json_t *definition_of(const struct cli_instance *in, const char *name)
 
 int cli_instance_create(const struct cli *c, int n_args, char *const *args)
 {
-	json_t *definition = definition_of(&c->instance, args[0]);
-	char *body = json_dumps(definition, JSON_COMPACT);
 	struct cli_reply r;
+	char *user_data;
 	bool good = false;
 
+	if (!read_user_data(&c->instance, &user_data))
+		return CLI_FAILED;
+	json_t *definition = definition_of(&c->instance, args[0], user_data);
+	char *body = json_dumps(definition, JSON_COMPACT);
+
+	free(user_data);
 	json_decref(definition);
 	if (body != NULL)
 		good = cli_ask(c, "POST", "/v1/instances", NULL, body, strlen(body), &r);

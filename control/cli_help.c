@@ -78,6 +78,8 @@ static const struct cli_command commands[] = {
 			"      --hugepages\n"
 			"      --disk PATH[,readonly][,direct]  once for each\n"
 			"      --network NETWORK[=ADDRESS] of its tenant; once for each nic\n"
+			"      --user-data FILE            for cloud-init in the guest\n"
+			"      --ssh-key FILE              or only public keys for its first user\n"
 			"      --restart POLICY            on-failure (default), always or never\n"
 			"      --stop-timeout SECONDS      30",
 		.example =

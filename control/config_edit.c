@@ -160,10 +160,30 @@ static bool is_plain(const char *s)
 	return true;
 }
 
+// Where line breaks are to stay what they are (YAML 1.2, 7.3.1).
+static void put_lines(FILE *f, const char *s)
+{
+	fputc('"', f);
+	for (; *s; s++)
+		if (*s == '\n')
+			fputs("\\n", f);
+		else if (*s == '\r')
+			fputs("\\r", f);
+		else if (*s == '\t')
+			fputs("\\t", f);
+		else
+			fprintf(f, *s == '"' || *s == '\\' ? "\\%c" : "%c", *s);
+	fputc('"', f);
+}
+
 static void put_text(FILE *f, const char *s)
 {
 	if (is_plain(s)) {
 		fputs(s, f);
+		return;
+	}
+	if (strpbrk(s, "\n\r\t")) {
+		put_lines(f, s);
 		return;
 	}
 	fputc('\'', f);

@@ -35,6 +35,8 @@ enum {
 	OPT_RESTART,
 	OPT_STOP_TIMEOUT,
 	OPT_IMAGE,
+	OPT_USER_DATA,
+	OPT_SSH_KEY,
 	OPT_FORMAT,
 	OPT_SHA256,
 	OPT_NAME, // from here on of `image build`
@@ -118,7 +120,9 @@ static bool take_instance(struct cli_instance *in, int option, const char *value
 		[OPT_MEMORY - OPT_KERNEL] = &in->memory,
 		[OPT_RESTART - OPT_KERNEL] = &in->restart,
 		[OPT_STOP_TIMEOUT - OPT_KERNEL] = &in->stop_timeout,
-		[OPT_IMAGE - OPT_KERNEL] = &in->image };
+		[OPT_IMAGE - OPT_KERNEL] = &in->image,
+		[OPT_USER_DATA - OPT_KERNEL] = &in->user_data,
+		[OPT_SSH_KEY - OPT_KERNEL] = &in->ssh_key };
 
 	if (option == OPT_KERNEL || option == OPT_INITRD || option == OPT_CMDLINE)
 		in->given_boot = true;
@@ -182,6 +186,8 @@ static bool parse_options(int argc, char **argv, struct arguments *a)
 		{ "restart", required_argument, NULL, OPT_RESTART },
 		{ "stop-timeout", required_argument, NULL, OPT_STOP_TIMEOUT },
 		{ "image", required_argument, NULL, OPT_IMAGE },
+		{ "user-data", required_argument, NULL, OPT_USER_DATA },
+		{ "ssh-key", required_argument, NULL, OPT_SSH_KEY },
 		{ "format", required_argument, NULL, OPT_FORMAT },
 		{ "sha256", required_argument, NULL, OPT_SHA256 },
 		{ "name", required_argument, NULL, OPT_NAME },

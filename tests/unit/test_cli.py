@@ -187,6 +187,36 @@ class Cli(unittest.TestCase):
                 self.assertIn("usage: insula " + name, out)
                 self.assertIn("Example: ", out)
 
+    def test_user_data(self):
+        def write(name, text):
+            with open(f"{self.tmp.name}/{name}", "wb") as f:
+                f.write(text)
+            return f.name
+
+        def create(*words, status=0):
+            Handler.asked.clear()
+            _, err = self.insula("instance", "create", "red/web", "--image", "a", *words,
+                                 status=status)
+            return err or json.loads(Handler.asked[0][3])["user_data"]
+
+        self.serve(instances=(200, {"changes": [], "generation": 1, "warnings": []}))
+        Handler.answer["/v1/instances/red%2Fweb"] = (200, {"state": "running"})
+        data = write("data", b"#!/bin/sh\necho \"a\"\n")
+        self.assertEqual(create("--user-data", data), '#!/bin/sh\necho "a"\n')
+        keys = write("keys", b"# mine\nssh-ed25519 AAAA it's me\n\nssh-rsa BBBB")
+        self.assertEqual(create("--ssh-key", keys), "#cloud-config\nssh_authorized_keys:\n"
+                         "  - 'ssh-ed25519 AAAA it''s me'\n  - 'ssh-rsa BBBB'\n")
+        for words, why in (
+            (("--ssh-key", keys, "--user-data", data), "do not go together"),
+            (("--ssh-key", write("k", b"-----BEGIN OPENSSH PRIVATE KEY-----\n")), "private key"),
+            (("--ssh-key", write("n", b"# none\n\n")), "has no key"),
+            (("--user-data", write("z", b"a\0b")), "is no text"),
+            (("--user-data", write("l", b"\xe4\n")), "is no text in UTF-8"),
+            (("--user-data", "/nonexistent"), "/nonexistent: No such file"),
+        ):
+            self.assertIn(why, create(*words, status=1))
+            self.assertEqual(Handler.asked, [])
+
     def test_sizes(self):
         self.serve()
         for words in (["volume", "create", "w", "16385GiB"], ["volume", "resize", "w", "0MiB"]):

@@ -212,12 +212,34 @@ static void refused(void **state)
 	edited(false, HEAD "- name: red\n  instances: [{name: a}, web, ~]\n", -ENOENT);
 }
 
+static void lines(void **state)
+{
+	static const char text[] = "#cloud-config\nruncmd:\n- echo \"it's\" \\a\t# b\r\n\n x\n";
+	const char before[] = HEAD "- name: red\n";
+	json_t *in = json_pack("{s:s, s:s, s:s, s:s, s:[]}", "name", "web", "kind", "vm", "kernel",
+		"/k", "user_data", text, "nics");
+	struct model_errors errors = { 0 };
+	struct model *m = NULL;
+	char *made = NULL, err[200];
+	size_t size;
+
+	assert_int_equal(config_add_instance(
+				 before, strlen(before), "red", in, &made, &size, err, sizeof(err)),
+		0);
+	if (model_from_yaml("t", made, size, &m, &errors) < 0)
+		fail_msg("%s in:\n%s", errors.text[0], made);
+	assert_string_equal(m->tenants[0].instances[0].user_data, text);
+	model_free(m);
+	free(made);
+	json_decref(in);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(added),
 		cmocka_unit_test(added_to_nothing), cmocka_unit_test(deleted),
 		cmocka_unit_test(disks), cmocka_unit_test(disks_refused),
-		cmocka_unit_test(and_back), cmocka_unit_test(refused) };
+		cmocka_unit_test(and_back), cmocka_unit_test(lines), cmocka_unit_test(refused) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
