@@ -4,9 +4,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/if.h>
 #include <linux/if_tun.h>
 #include <linux/virtio_net.h>
+#include <net/if.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -257,6 +257,7 @@ static void command(struct net_tap_pair *p, int want)
 	pthread_mutex_unlock(&p->lock);
 }
 
+// -ENODEV: there is none. TUNSETIFF would make one, which nobody knows of.
 static int open_tap(const char *name, bool many)
 {
 	struct ifreq request = { .ifr_flags = (short)(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR |
@@ -266,6 +267,8 @@ static int open_tap(const char *name, bool many)
 	if (strlen(name) >= sizeof(request.ifr_name))
 		return -ENAMETOOLONG;
 	strcpy(request.ifr_name, name);
+	if (!if_nametoindex(name))
+		return -errno;
 	fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
 		return -errno;
@@ -274,6 +277,19 @@ static int open_tap(const char *name, bool many)
 	err = -errno;
 	close(fd);
 	return err;
+}
+
+static const char *hint(int err)
+{
+	switch (err) {
+	case -ENODEV:
+		return "; there is no such interface: ip tuntap add NAME mode tap";
+	case -EPERM:
+		return "; it is somebody else's, and takes CAP_NET_ADMIN";
+	case -EINVAL:
+		return "; it is no tap, or not one of so many queues (multi_queue)";
+	}
+	return "";
 }
 
 static int open_pair(struct net_tap *t, struct net_tap_pair *p, const char *name, bool many)
@@ -310,8 +326,7 @@ int net_tap_init(struct net_tap *t, struct virtio_device *device, const char *na
 
 		if (err < 0) {
 			net_tap_free(t);
-			return error_set(e, -err, "tap %s: %s%s", name, strerror(-err),
-				err == -EPERM ? "; making one takes CAP_NET_ADMIN" : "");
+			return error_set(e, -err, "tap %s: %s%s", name, strerror(-err), hint(err));
 		}
 	}
 	return 0;

@@ -470,6 +470,11 @@ def requests_of(machine, name):
     return sum(queue["requests"] for queue in device["queues"])
 
 
+def own_network():
+    ctypes.CDLL(None).unshare(0x40000000)
+    os.spawnlp(os.P_WAIT, "ip", "ip", "tuntap", "add", "limited", "mode", "tap")
+
+
 # Other limits while a disk waits for its own; and what cannot be one, or have one. The tap is in a
 # network namespace of the machine's.
 def check_limits(checks):
@@ -486,7 +491,7 @@ def check_limits(checks):
                              f"file={path},bytes_per_s={MIB},burst_bytes=1,queues=2", "--disk",
                              f"vhost-user={served}", "--net", "tap=limited,ops_per_s=10", "--net",
                              f"vhost-user={checks.directory}/nobody,wait=0",
-                             preexec_fn=lambda: ctypes.CDLL(None).unshare(0x40000000))
+                             preexec_fn=own_network)
     ask = machine.api.ask
     took = [int(machine.wait("ok blk-write").split()[-2]) / 1e6]
     # in the middle of the second, half of whose 32 requests are still to come

@@ -163,11 +163,23 @@ def test_plugged(lab):
     print("\n".join(machine.lines), flush=True)
 
 
+def refuse_taps():
+    for words, says in (("tap=nope", "No such device; there is no such interface"),
+                        ("tap=lo", "it is no tap"),
+                        ("tap=vmtap,queues=2", "not one of so many queues")):
+        done = subprocess.run(machines.command("ip:10.77.0.2:24", "--net", words), text=True,
+                              capture_output=True, timeout=20, check=False)
+        assert done.returncode == 1 and says in done.stderr, (words, done)
+    left = [name for _, name in socket.if_nameindex()]
+    assert "nope" not in left, left
+
+
 # On a tap of the host's own, without the switch; both ways, one after the other.
 def test_tap(lab):
     netns.run("ip", "tuntap", "add", "vmtap", "mode", "tap", "vnet_hdr")
     netns.run("ip", "address", "add", "10.77.0.1/24", "dev", "vmtap")
     netns.run("ip", "link", "set", "vmtap", "up")
+    refuse_taps()
     for options in ((), ("offloads=off",)):
         with subprocess.Popen(["/usr/bin/python3", "-c", SINK], stdout=subprocess.PIPE,
                               text=True) as process:
