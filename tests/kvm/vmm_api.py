@@ -37,12 +37,12 @@ class Machine:
             [checks.vmm, "--api", self.path, *options], stdin=subprocess.DEVNULL, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **popen)
         until = time.monotonic() + SECONDS
-        while not self._listens():
+        while not self.listens():
             if time.monotonic() > until or self.process.poll() is not None:
                 raise RuntimeError(f"nobody listens at {self.path}: {self.process.poll()}")
             time.sleep(0.005)
 
-    def _listens(self):
+    def listens(self):
         with socket.socket(socket.AF_UNIX) as s:
             return s.connect_ex(self.path) == 0
 
@@ -107,6 +107,12 @@ def check_commands(checks):
     checks.answers("it resumes", put("/v1/resume"), 204)
     checks.answers("and is killed", put("/v1/kill"), 204)
     machine.ends(KILLED)
+    checks.expect("its socket's file stays, and nobody listens there",
+                  os.path.exists(machine.path) and not machine.listens())
+    machine = Machine(checks) # replaces it
+    machine.api.put("/v1/kill")
+    machine.ends(KILLED)
+    checks.expect("one that was not configured takes it along", not os.path.exists(machine.path))
 
 
 def check_pause(checks):
