@@ -88,8 +88,7 @@ static void triple_fault(struct run *r)
 		return;
 	}
 	snprintf(text, sizeof(text),
-		"%d triple faults, each within a second of the guest's start: it is not started "
-		"again",
+		"%d triple faults, each within a second of the guest's start: the machine ends",
 		MOST);
 	tell(text);
 	leave_told(r, 1);
