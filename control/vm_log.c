@@ -34,6 +34,8 @@ struct vm_log {
 	char name[DESIRED_NAME_SIZE + 12];
 	size_t n; // bytes of a line that has not ended
 	char line[LINE_SIZE], last[LINE_SIZE];
+	char disk[LINE_SIZE]; // a line about a disk's error
+	uint64_t disk_ns; // when it came
 	struct log_limit limit;
 };
 
@@ -49,6 +51,10 @@ static void end_line(struct vm_log *log)
 	if (!text[0])
 		return;
 	memmove(log->last, text, strlen(text) + 1);
+	if (strncmp(log->last, "disk ", strlen("disk ")) == 0 && strstr(log->last, " failed: ")) {
+		memcpy(log->disk, log->last, sizeof(log->disk));
+		log->disk_ns = loop_now_ns();
+	}
 	if (log_limit_pass(&log->limit, BURST))
 		log_of(4, log->name, log->last);
 }
@@ -157,10 +163,19 @@ const char *vm_log_last(const struct vm_log *log)
 	return log->last;
 }
 
+// It says so once a minute at most, as long as there are more.
+const char *vm_log_disk(const struct vm_log *log)
+{
+	static const uint64_t LATELY_NS = 600000000000;
+
+	return log && loop_now_ns() - log->disk_ns < LATELY_NS ? log->disk : "";
+}
+
 void vm_log_clear(struct vm_log *log)
 {
 	log->n = 0;
 	log->last[0] = 0;
+	log->disk[0] = 0;
 	if (ftruncate(log->fd, 0) == 0)
 		lseek(log->fd, 0, SEEK_SET);
 }

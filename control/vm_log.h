@@ -20,5 +20,8 @@ void vm_log_free(struct vm_log *log); // NULL is fine
 void vm_log_drain(struct vm_log *log);
 // The last line; "" = none.
 const char *vm_log_last(const struct vm_log *log);
+// The last line about what the host could not do for a disk, if it came lately; "" = none, as for
+// NULL.
+const char *vm_log_disk(const struct vm_log *log);
 // Before a start: what was there is another process'.
 void vm_log_clear(struct vm_log *log);

@@ -51,6 +51,10 @@ void vms_describe(struct vms *all, const struct desired_instance *in, json_t *o)
 	else if (vm->last_failure[0])
 		json_object_set_new(o, "last_failure", json_string(vm->last_failure));
 	vm_plug_describe(vm, o);
+	// who waits for volumes takes a trouble for theirs
+	if (!json_object_get(o, "trouble") && !json_object_get(o, "plugging") &&
+		!json_object_get(o, "unplugging") && vm_log_disk(vm->log)[0])
+		json_object_set_new(o, "trouble", json_string(vm_log_disk(vm->log)));
 	cgroup_path(&all->cgroups, vm->id, path, sizeof(path));
 	if (path[0] && vm_has_process(vm))
 		json_object_set_new(o, "cgroup", json_string(path));

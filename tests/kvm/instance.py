@@ -352,6 +352,32 @@ def test_failures(site):
     assert pauses[-3:] == sorted(set(pauses[-3:])), pauses
 
 
+# The guest is not alone in knowing that the host's disk is full.
+def test_full_disk(site):
+    def about():
+        return json.loads(site.run("instance", "show", "blue/full", "-o", "json"))
+
+    folder = os.path.join(site.lab.directory, "small")
+    os.mkdir(folder)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], check=True)
+    disk, filler = os.path.join(folder, "disk"), os.path.join(folder, "filler")
+    for name, size in ((disk, 8 << 20), (filler, 0)):
+        with open(name, "wb") as file:
+            file.truncate(size)
+    os.posix_fallocate(fd := os.open(filler, os.O_RDWR), 0, 64 << 10)
+    os.close(fd)
+    site.run("instance", "create", "blue/full", "--kernel", machine.GUEST, "--memory", "32MiB",
+             "--stop-timeout", "1", "--disk", disk, "--cmdline",
+             "run=disk:0,blk-refused:write:8000:8,sleep:600000")
+    told = wait("it is told", lambda: about().get("trouble"))
+    assert told == ("disk disk0: write of 4096 bytes at 4096000 failed: "
+                    "No space left on device"), told
+    assert told in site.log() and about()["state"] == "running"
+    site.run("instance", "delete", "blue/full")
+    wait("it is gone", lambda: len(labs.processes("insula-vmm")) == 2)
+    subprocess.run(["umount", "--lazy", folder], check=True) # a ring may still have the file
+
+
 # The fds that insulad may have beyond those that it has; None: as many as it likes.
 def allow_fds(n):
     [insulad] = labs.processes("insulad")
