@@ -195,6 +195,15 @@ static void set(struct leases *l, const struct store_lease *s, uint32_t remainin
 	}
 }
 
+// What its MAC holds already under another identifier: its firmware's, say.
+static struct lease *held_by_mac(
+	struct leases *l, const struct desired_segment *s, const struct proto_lease_event *e)
+{
+	struct lease *x = lease_of_mac(&l->index, e, NULL);
+
+	return x && lease_may_hold(l, s, x->s.address) ? x : NULL;
+}
+
 static int on_discover(struct leases *l, const struct proto_lease_event *e)
 {
 	const struct desired_segment *s = lease_pool_of(l->d->desired, e->port, e->segment);
@@ -202,6 +211,8 @@ static int on_discover(struct leases *l, const struct proto_lease_event *e)
 
 	if (x && !lease_may_hold(l, s, x->s.address))
 		x = NULL;
+	if (s && !x)
+		x = held_by_mac(l, s, e);
 	if (s && !x)
 		x = lease_new(l, s, e, false);
 	if (x && x->offered)
@@ -235,6 +246,18 @@ static int end_former(
 	return r;
 }
 
+// It goes on under the identifier that it has now.
+static struct lease *take_over(
+	struct leases *l, const struct desired_segment *s, const struct proto_lease_event *e)
+{
+	struct lease *x = held_by_mac(l, s, e);
+
+	if (!x || (e->address && e->address != x->s.address))
+		return NULL;
+	lease_set_client(&l->index, x, e);
+	return x;
+}
+
 // Granted: the address offered or held, or (a client that remembers what we do not) a free one. Not
 // one that the pool had when it was leased, and has no more: that is over now.
 static int on_request(struct leases *l, const struct proto_lease_event *e)
@@ -244,6 +267,8 @@ static int on_request(struct leases *l, const struct proto_lease_event *e)
 	int r = former && former->outside ? end_lease(l, former) : 0;
 	struct lease *x = s ? lease_of_client(&l->index, e) : NULL;
 
+	if (s && !x)
+		x = take_over(l, s, e);
 	if (s && !x && e->address && lease_in_pool(s, e->address))
 		x = lease_new(l, s, e, true);
 	if (!x || !lease_may_hold(l, s, x->s.address) ||

@@ -194,6 +194,14 @@ void lease_set_end(struct lease_index *ix, struct lease *x, int64_t ends_s)
 	RB_INSERT(lease_end_tree, &ix->by_end, x);
 }
 
+void lease_set_client(struct lease_index *ix, struct lease *x, const struct proto_lease_event *e)
+{
+	leave(ix, x);
+	x->s.client_id_size = e->client_id_size;
+	memcpy(x->s.client_id, e->client_id, e->client_id_size);
+	enter(ix, x);
+}
+
 void lease_set_granted(struct lease_index *ix, struct lease *x, const struct mac *mac)
 {
 	leave(ix, x);

@@ -19,8 +19,8 @@ struct lease_holder {
 	RB_ENTRY(lease_holder) node;
 };
 
-// Its end, `offered`, `s.declined` and, once granted, its MAC are changed by lease_index.c only:
-// the trees are ordered by them.
+// Its end, its client, `offered`, `s.declined` and, once granted, its MAC are changed by
+// lease_index.c only: the trees are ordered by them.
 struct lease {
 	struct store_lease s;
 	int64_t ends_s; // CLOCK_BOOTTIME
@@ -97,6 +97,7 @@ struct lease *lease_add(
 	struct lease_index *ix, const struct store_lease *s, int64_t ends_s, bool offered);
 void lease_remove(struct lease_index *ix, struct lease *x); // frees it
 void lease_set_end(struct lease_index *ix, struct lease *x, int64_t ends_s);
+void lease_set_client(struct lease_index *ix, struct lease *x, const struct proto_lease_event *e);
 void lease_set_granted(struct lease_index *ix, struct lease *x, const struct mac *mac);
 void lease_set_declined(struct lease_index *ix, struct lease *x);
 // The first to end, or NULL.

@@ -332,6 +332,18 @@ def test_other_client_id(bench):
     assert second == first or first not in bench.leases(), "one MAC has two addresses"
     client.release()
     wait_until("the lease stays", lambda: second not in bench.leases())
+    # All that the port may have: there is no other address for it.
+    clients = [bench.client(bench.half_a, HALF_GATEWAY) for _ in range(2)]
+    held = {client.lease() for client in clients}
+    clients[0].client_id = b"\0system"
+    before = clients[0].address
+    assert clients[0].reboot(before).kind == ACK
+    clients[0].client_id = b"\0another"
+    assert clients[0].lease() == before and clients[0].pings(HALF_GATEWAY)
+    assert held <= set(bench.leases())
+    for client in clients:
+        client.release()
+    wait_until("the leases stay", lambda: not held & set(bench.leases()))
 
 
 # A lease in force is its port's: neither client identifier nor MAC takes it to another port.
