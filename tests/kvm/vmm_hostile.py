@@ -29,7 +29,7 @@ NUMBERS = {"H-14": (3, "parse_virtq"), "H-15": (4, "parse_virtq"), "H-16": (5, "
            "H-20": (5, "parse_virtq"), "H-21": (7, "parse_virtq"), "H-22": (11, "parse_too_short"),
            "H-23": (8, "parse_offload"), "H-24": (9, "parse_offload"), "H-25": (2, "guard_non_ip"),
            "H-26": (1, "tx_full"), "H-27": (1, "guard_non_ip"), "H-28": (1, "guard_non_ip"),
-           "H-29": (1, "guard_non_ip tx_full")}
+           "H-29": (1, "guard_non_ip tx_full tx_no_port")}  # a card in reset has no guest
 # Where a card of insula-vmm's own has to ask for a reset at some of the lies (virtio 1.2, 2.1.2).
 TAP_BREAKS = {"H-14", "H-15", "H-16", "H-17", "H-18", "H-21", "H-22"}
 TAP_MS, TAP_AGAIN_MS = 30, 500 # of one lie; one that breaks the card is over at once
