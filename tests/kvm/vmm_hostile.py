@@ -274,22 +274,19 @@ def moved(before, after):
     return {name: n - before[name] for name, n in after.items() if n > before[name]}
 
 
-# {number: what was bad of it}. A lie is there for some milliseconds, in which the attacker and
-# those who serve it need a processor beside the pair: without one nobody saw it, and it is told
-# again.
 def tell_all(lab, attack, victims, numbers):
     port = vhost.port(lab, ATTACKER)["name"]
     attack.begin({number: lie_ms(number) for number in numbers})
-    before, bad = labs.drops(lab, port), {}
+    before = labs.drops(lab, port)
     for number in numbers:
         attack.rest()
         attack.tell(number)
         after = labs.drops(lab, port)
         counters, before = moved(before, after), after
-        if not set(counters) & set(NUMBERS[number][1].split()):
-            bad[number] = f"only {counters} moved"
+        assert set(counters) & set(NUMBERS[number][1].split()), f"{number}: only {counters} moved"
     attack.rest()
     attack.end()
+    bad = {}
     for number, before, after in zip(numbers, attack.rests, attack.rests[1:]):
         alone = victims.between(*before) + victims.between(*after)
         if why := judge(victims, number, attack.times[number], alone):
