@@ -4,6 +4,7 @@
 # tenant's pair, two nics of one machine, exchanges checked frames all the time, and a neighbour of
 # the attacker's sends to it. After each number the attacker has to reach its neighbour again, and
 # the pair must have got what it offered; at the end nothing may have grown. Runs in a sandbox.
+import itertools
 import os
 import statistics
 import subprocess
@@ -20,7 +21,6 @@ import machine as machines
 import netns
 import sandbox
 import vhost
-import vmm_net
 
 # How many lies each number has (tests/kvm/guest/hostile_*.c), and which of the switch's counters at
 # the attacker's port has to move (or one of several).
@@ -49,10 +49,10 @@ QUIET_US, CPUS = 1000, sorted(os.sched_getaffinity(0))
 TRIES = 4 # a number that the host's other work made look bad does not look bad so often
 ATTACKER, NEIGHBOUR, PAIR = "red-2", "red-1", ("blue-1", "blue-2")
 ADDRESS, NEIGHBOURS, TAP_ADDRESS, TAP_HOST = "10.0.0.12", "10.0.0.11", "10.77.0.2", "10.77.0.1"
-GROWTH_KIB, LOG_LINES = 512, 4
+GROWTH_KIB, LOG_LINES, FIRST_STOP_PORT = 512, 4, 10000
 # Datagrams to the attacker all the time, of sizes that take one buffer or several; a line of input:
-# one that ends its `serve`.
-SENDER = f"""
+# one to that port.
+SENDER = """
 import select, socket, sys, time
 out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 while True:
@@ -62,17 +62,18 @@ while True:
         except OSError:
             pass
     if select.select([sys.stdin], [], [], 0.002)[0]:
-        if not sys.stdin.readline():
+        if not (port := sys.stdin.readline()):
             break
-        out.sendto(b"stop", (sys.argv[1], {vmm_net.STOP_PORT}))
+        out.sendto(b"stop", (sys.argv[1], int(port)))
 """
 
 
 class Timed(machines.Machine):
-    """A machine whose lines are read as they come: `said` are (time, line)."""
+    """A machine in a session of its own, whose lines are read as they come: `said` are (time,
+    line)."""
 
-    def __init__(self, words, name, **popen):
-        super().__init__(words, name, **popen)
+    def __init__(self, words, name):
+        super().__init__(words, name, start_new_session=True)
         self.said = []
         self.ended = threading.Event()
         threading.Thread(target=self._read, daemon=True).start()
@@ -94,11 +95,25 @@ class Timed(machines.Machine):
         return line
 
 
+# What a process may take of the processors beside others: that of its session, where the kernel
+# shares them out by session first (sched(7), autogroup), and that of each of its threads therein.
+def set_nice(pid, threads, nice):
+    if os.path.exists(group := f"/proc/{pid}/autogroup"):
+        with open(group, "w", encoding="ascii") as file:
+            file.write(str(nice))
+    for thread in threads:
+        os.setpriority(os.PRIO_PROCESS, thread, nice)
+
+
+def threads_of(pid):
+    return list(map(int, os.listdir(f"/proc/{pid}/task")))
+
+
 # All threads of a process, on one processor, before those of whoever else is at work on this host.
 def favour(pid, nth):
-    for thread in map(int, os.listdir(f"/proc/{pid}/task")):
+    set_nice(pid, threads_of(pid), -5)
+    for thread in threads_of(pid):
         os.sched_setaffinity(thread, {CPUS[nth]})
-        os.setpriority(os.PRIO_PROCESS, thread, -5)
 
 
 class Victims:
@@ -150,20 +165,23 @@ class Attack:
         self.sender = netns.popen([*netns.inside(space), "/usr/bin/python3", "-c", SENDER, address],
                                   stdin=subprocess.PIPE, text=True)
         self.times, self.rests, self.machine = {}, [], None
+        self.stop_ports, self.stop_port = itertools.count(FIRST_STOP_PORT), None
 
     def begin(self, numbers, more=""):
-        self.rests = []
-        words = [f"ip:{self.address}:24", f"reach:{self.neighbour}:10", "serve:60"]
-        for number, ms in numbers.items():
-            words += [f"hostile:{number}:{ms}", f"reach:{self.neighbour}:10", "serve:60"]
+        self.rests, ports = [], [next(self.stop_ports) for _ in range(len(numbers) + 1)]
+        self.stop_port = iter(ports)
+        words = [f"ip:{self.address}:24", f"reach:{self.neighbour}:10", f"serve:60:{ports[0]}"]
+        for (number, ms), port in zip(numbers.items(), ports[1:]):
+            words += [f"hostile:{number}:{ms}", f"reach:{self.neighbour}:10", f"serve:60:{port}"]
         self.machine = Timed(machines.command(",".join(words) + more, "--net", self.net),
                              "the attacker")
         self.machine.until("guest: ready")
         # What it does to the rings is judged. How much processor it may use is its cgroup's.
-        for thread in map(int, os.listdir(f"/proc/{self.machine.process.pid}/task")):
-            if thread != self.machine.process.pid: # that one talks to the switch
-                os.setpriority(os.PRIO_PROCESS, thread, 5)
-                os.sched_setaffinity(thread, CPUS[2:] or CPUS)
+        pid = self.machine.process.pid
+        threads = [t for t in threads_of(pid) if t != pid] # that one talks to the switch
+        set_nice(pid, threads, 5)
+        for thread in threads:
+            os.sched_setaffinity(thread, CPUS[2:] or CPUS)
         self.machine.until("ok serve listens")
 
     # The next number, from the end of a rest until the attacker has reached its neighbour again.
@@ -182,10 +200,13 @@ class Attack:
         time.sleep(REST_S) # the length of a measurement
         self.rests.append((begin, time.monotonic()))
 
-    # Told again if that was lost: who has just begun anew has no room for a moment.
+    # Told again if that was lost: who has just begun anew has no room for a moment. One that comes
+    # late, out of some queue, ends no other `serve`: each has a port of its own.
     def _go_on(self, n):
+        port = next(self.stop_port)
+
         def gone():
-            self.sender.stdin.write("\n")
+            self.sender.stdin.write(f"{port}\n")
             self.sender.stdin.flush()
             return any(line.startswith("ok serve echoes") for _, line in self.machine.said[n:])
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Lies by their number in HOSTILE.md. Each row is told to a nic that was just reset; the guest then
-// says what the device made of it, and resets it. What must hold is for the host's side to check.
+// Lies by their number in HOSTILE.md. Each row is told to a nic that was just reset and serves
+// again; the guest then says what the device made of it, and resets it. What must hold is for the
+// host's side to check.
 #pragma once
 
 #include "net.h"
@@ -11,7 +12,8 @@ struct lie {
 	uint64_t arg;
 };
 
-extern const struct lie lies_rings[], lies_frames[], lies_registers[];
+// Of the last, to a nic without buffers to receive into.
+extern const struct lie lies_rings[], lies_frames[], lies_registers[], lies_bare[];
 
 // A good frame to nobody (local experimental EtherType, IEEE 802), with virtio's header of
 // HOSTILE_HEADER bytes before it; the same memory each time.

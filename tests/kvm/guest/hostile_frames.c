@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// HOSTILE.md B, buffers and virtio-net's header: H-20, H-22, H-23, H-24.
+// HOSTILE.md B, buffers and virtio-net's header: H-20, H-22, H-23, H-24, H-26.
 #include "base.h"
+#include "cpu.h"
 #include "hostile.h"
 #include "io.h"
 
@@ -19,13 +20,19 @@ static void tell_rx(struct nic *nic, uint64_t arg, uint64_t until_ns)
 {
 	struct virtq *q = &nic->rx;
 
-	nic_restart(nic, false);
 	for (uint16_t i = 0; i < q->size; i++) {
 		hostile_desc(q, i, (uintptr_t)hostile_memory(), arg ? (uint32_t)arg : NIC_RX_SIZE,
 			arg ? WRITE : 0, 0);
 		hostile_offer(q, i);
 	}
 	hostile_kick(q);
+}
+
+// H-26
+static void tell_nothing(struct nic *nic, uint64_t arg, uint64_t until_ns)
+{
+	while (time_ns() < until_ns)
+		;
 }
 
 // H-22: arg pieces of one byte, then the rest
@@ -95,10 +102,6 @@ static void tell_gso(struct nic *nic, uint64_t arg, uint64_t until_ns)
 
 const struct lie lies_frames[] = {
 	{ "H-20", "transmit buffer to write", tell_written_tx, 0 },
-	{ "H-20", "receive buffers to read", tell_rx, 0 },
-	{ "H-20", "receive buffers of 1", tell_rx, 1 },
-	{ "H-20", "receive buffers of 11", tell_rx, TINY },
-	{ "H-20", "receive buffers of 13, overlapping", tell_rx, 13 },
 	{ "H-22", "header in 12 pieces", tell_pieces, 12 },
 	{ "H-22", "all in 71 pieces", tell_pieces, 71 },
 	{ "H-22", "chain of 0", tell_size, 0 },
@@ -127,5 +130,14 @@ const struct lie lies_frames[] = {
 	{ "H-24", "ECN alone", tell_gso, GSO(0x80, 1, 1460, 54) },
 	{ "H-24", "hdr_len 0", tell_gso, GSO(1, 1, 1460, 0) },
 	{ "H-24", "hdr_len 65535", tell_gso, GSO(1, 1, 1460, 65535) },
+	{ 0 },
+};
+
+const struct lie lies_bare[] = {
+	{ "H-20", "receive buffers to read", tell_rx, 0 },
+	{ "H-20", "receive buffers of 1", tell_rx, 1 },
+	{ "H-20", "receive buffers of 11", tell_rx, TINY },
+	{ "H-20", "receive buffers of 13, overlapping", tell_rx, 13 },
+	{ "H-26", "no receive buffers", tell_nothing, 0 },
 	{ 0 },
 };

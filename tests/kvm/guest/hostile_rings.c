@@ -240,13 +240,10 @@ static void tell_refill(struct nic *nic, uint64_t arg, uint64_t until_ns)
 	}
 }
 
-// H-26, H-28: nothing is offered, or nothing is taken back
-static void tell_nothing(struct nic *nic, uint64_t arg, uint64_t until_ns)
+// H-28: nothing is taken back
+static void tell_holding(struct nic *nic, uint64_t arg, uint64_t until_ns)
 {
-	if (arg)
-		tell_refill(nic, 0, time_ns() + 1000000);
-	else
-		nic_restart(nic, false);
+	tell_refill(nic, 0, time_ns() + 1000000);
 	while (time_ns() < until_ns)
 		;
 }
@@ -303,9 +300,8 @@ const struct lie lies_rings[] = {
 	{ "H-21", "receive buffers", tell_flip_rx, 0 },
 	{ "H-25", "kicks", tell_kicks, 0 },
 	{ "H-25", "kicks, used_event anywhere", tell_kicks, 1 },
-	{ "H-26", "no receive buffers", tell_nothing, 0 },
 	{ "H-27", "instant refill", tell_refill, 0 },
-	{ "H-28", "holds all buffers", tell_nothing, 1 },
+	{ "H-28", "holds all buffers", tell_holding, 0 },
 	{ "H-29", "resets", tell_resets, 0 },
 	{ 0 },
 };

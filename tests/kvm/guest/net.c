@@ -154,6 +154,11 @@ static void arp_send(struct net *net, uint16_t op, be32 ip, const struct mac *to
 	nic_send(&net->nic, tx, sizeof(*eth) + sizeof(*arp));
 }
 
+void net_announce(struct net *net)
+{
+	arp_send(net, ARP_OP_REQUEST, net->ip, NULL);
+}
+
 void arp_input(struct net *net, const struct nic_frame *frame)
 {
 	const struct arp_ipv4 *arp = (const struct arp_ipv4 *)(frame->data + ETH_HDR_SIZE);

@@ -55,6 +55,9 @@ bool net_wait(bool (*done)(void *arg), void *arg, uint64_t until_ns);
 // Whether the neighbour on the way to an address is known, after asking for it if need be.
 bool net_resolve(struct net *net, be32 ip, uint64_t until_ns);
 
+// Tells the neighbours its address, by a request for it (RFC 5227, section 3).
+void net_announce(struct net *net);
+
 // A packet to fill at *ret_payload, up to NIC_TX_SIZE - NET_HEADERS; NULL if there is no buffer or
 // the next hop's MAC is not known.
 struct nic_tx *ip_begin(struct net *net, be32 dst, uint8_t **ret_payload);

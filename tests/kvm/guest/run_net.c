@@ -387,17 +387,19 @@ static bool is_stopped(void *arg)
 	return ((struct served *)arg)->stop;
 }
 
-// serve:SECONDS: answers echo, UDP to port 7, TCP to port 7777, until a datagram to port 9
+// serve:SECONDS[:PORT]: answers echo, UDP to port 7, TCP to port 7777, until a datagram to PORT,
+// or 9
 static bool run_serve(const struct arguments *args)
 {
 	uint64_t until = time_ns() + argument_number(args, 1, 10) * SECOND_NS;
 	struct net *net = net_current();
 	uint64_t echoes = net->n_echoes;
+	uint16_t stop_port = (uint16_t)argument_number(args, 2, STOP_PORT);
 	struct served s = { 0 };
 	bool button = cmdline_get("button");
 
 	udp_listen(ECHO_PORT, echo_take, &s);
-	udp_listen(STOP_PORT, stop_take, &s);
+	udp_listen(stop_port, stop_take, &s);
 	tcp_listen(TCP_PORT, stream_fresh);
 	say("ok serve listens");
 	// with `button` on the command line it powers off when that is pressed, at whatever moment
@@ -410,7 +412,7 @@ static bool run_serve(const struct arguments *args)
 	}
 	tcp_listen(0, NULL);
 	udp_listen(ECHO_PORT, NULL, NULL);
-	udp_listen(STOP_PORT, NULL, NULL);
+	udp_listen(stop_port, NULL, NULL);
 	say("ok serve echoes %lu datagrams %lu streams %lu bytes %lu dropped %lu",
 		net->n_echoes - echoes, s.n_datagrams, n_streams, n_stream_bytes, net->n_dropped);
 	return true;
@@ -428,6 +430,6 @@ const struct command commands_net[] = {
 	{ "udp-send", 3, 4, run_udp_send },
 	{ "udp-count", 2, 3, run_udp_count },
 	{ "tcp", 3, 4, run_tcp },
-	{ "serve", 1, 1, run_serve },
+	{ "serve", 1, 2, run_serve },
 	{ 0 },
 };
