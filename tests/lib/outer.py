@@ -31,7 +31,9 @@ exec switch_root /new /bin/bash /outer-job
 DEATH, DIES = "Kernel panic - not syncing", "oops=panic softlockup_panic=1"
 # A timer that is set anew by each of its interrupts stands still for ever when one is lost.
 TICK = "nohz=off highres=off"
-# A machine that is not told to lose its power is switched off when its job is done.
+STILL_S, WATCH_S, PROCESSORS = 60, 0.1, "01" # one that says nothing for so long stands still
+# A machine that is not told to lose its power is switched off when its job is done. Each of its
+# processors says every second that it goes on.
 JOB = """#!/bin/bash
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
 exec </dev/null
@@ -40,9 +42,12 @@ ip link set lo up
 cd {directory}
 {environment}
 export OUTER_REPORT=$(echo /dev/vport*p1)
+for cpu in 0 1; do
+    taskset -c $cpu bash -c "while echo $cpu; do sleep 1; done" &
+done >$(echo /dev/vport*p2)
 timeout {seconds} {command} || echo "outer: the job ended with $?"
 echo o >/proc/sysrq-trigger
-sleep 10
+while :; do :; done # no program: files may be gone before the power is
 """
 
 
@@ -80,28 +85,48 @@ def _in_order(folder, modules):
 class Machine:
     """Boots one machine after the other from one kernel and set of modules."""
 
-    def __init__(self, directory, modules=(), memory_mib=1024):
+    def __init__(self, directory, modules=(), memory_mib=1024, still_s=STILL_S):
         self.directory, self.memory_mib, folder = directory, memory_mib, kernel()
+        self.still_s, self.qemu = still_s, None
         self.folder, self.modules = folder, _in_order(folder, (*BASE, *modules))
         self.number = 0
 
     # Runs `command` (a list) in it; returns when the machine is off, or after `seconds`, when it is
     # killed, with what the command wrote to its report (the path in $OUTER_REPORT), as lines. A
     # write to the report returns when this side has it. `hardware`: QEMU's options for a machine
-    # other than the plain one; `words`: of its kernel's command line. One whose kernel dies is
-    # started anew, up to `deaths` times (README.md), with the disks as they are then.
+    # other than the plain one; `words`: of its kernel's command line. One whose kernel dies or
+    # stands still is started anew, up to `deaths` times (README.md), with the disks as they are.
     def run(self, command, seconds, disks=(), environment=(), hardware=(), words="", deaths=0):
         for _ in range(deaths):
             told = self._once(command, seconds, disks, environment, hardware, words)
-            if DEATH not in (last := self.last_words(1 << 20)):
+            if DEATH not in (last := self.last_words(1 << 20)) and not self.still:
                 return told
-            print(f"outer: its kernel died:\n{last}", flush=True)
+            print(f"outer: its kernel {'stands still' if self.still else 'died'}:\n{last}",
+                  flush=True)
         return self._once(command, seconds, disks, environment, hardware, words)
+
+    # Until it is off, its time is over, or it stands still: for still_s one of the processors that
+    # said so has not said again that it goes on, or none has at all. The last two end it by force;
+    # returns whether that was so.
+    def _watch(self, seconds, beats):
+        begin = time.monotonic()
+        counts, last, self.still = {}, {}, False
+        while self.qemu.poll() is None and not self.still:
+            now = time.monotonic()
+            if now > begin + seconds:
+                return True
+            with open(beats, encoding="ascii", errors="replace") as file:
+                said = file.read()
+            last |= {cpu: now for cpu in PROCESSORS if said.count(cpu) > counts.get(cpu, 0)}
+            counts = {cpu: said.count(cpu) for cpu in PROCESSORS}
+            self.still = now > min(last.values(), default=begin) + self.still_s
+            time.sleep(WATCH_S)
+        return self.still
 
     def _once(self, command, seconds, disks, environment, hardware, words):
         self.number += 1
-        image, report, self.console = (os.path.join(self.directory, name) for name in (
-            "initramfs", f"report{self.number}", f"console{self.number}"))
+        image, report, beats, self.console = (os.path.join(self.directory, name) for name in (
+            "initramfs", *(f"{what}{self.number}" for what in ("report", "beats", "console"))))
         command = " ".join(f"'{word}'" for word in command)
         settings = "\n".join(f"export {k}='{v}'" for k, v in dict(environment).items())
         job = JOB.format(directory=os.getcwd(), seconds=seconds, command=command,
@@ -115,19 +140,19 @@ class Machine:
         line += hardware
         line += ["-virtfs", "local,path=/,mount_tag=root,security_model=none,readonly=on,"
                  "multidevs=remap"]
-        line += ["-device", "virtio-serial-pci,max_ports=2", "-chardev", f"file,id=r,path={report}"]
-        line += ["-device", "virtserialport,chardev=r,nr=1"]
+        line += ["-device", "virtio-serial-pci,max_ports=3"]
+        for n, path in enumerate((report, beats), 1):
+            line += ["-chardev", f"file,id=c{n},path={path}"]
+            line += ["-device", f"virtserialport,chardev=c{n},nr={n}"]
         for disk in disks:
             line += ["-drive", f"file={disk},format=raw,if=virtio,cache=writeback"]
         begin = time.monotonic()
-        self.killed = False
-        with subprocess.Popen(line, stdin=subprocess.DEVNULL) as qemu:
+        open(beats, "w", encoding="ascii").close()
+        with subprocess.Popen(line, stdin=subprocess.DEVNULL) as self.qemu:
             try:
-                qemu.wait(seconds)
-            except subprocess.TimeoutExpired:
-                self.killed = True
+                self.killed = self._watch(seconds, beats)
             finally:
-                qemu.kill()
+                self.qemu.kill()
         self.seconds = time.monotonic() - begin
         with open(report, encoding="utf-8", errors="replace") as file:
             return file.read().split("\n")[:-1]
