@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 # timeout: 180
+# long-timeout: 3000
 # See vmm_hostile.py, which runs in a sandbox.
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")

@@ -11,6 +11,7 @@ enum {
 	INDIRECT = VRING_DESC_F_INDIRECT,
 	NOWHERE_BITS = 40,
 	KICK_EVERY = 64,
+	RESETS_MAX = 10000,
 };
 
 #define NOWHERE (1ull << NOWHERE_BITS) // no RAM is there
@@ -253,7 +254,7 @@ static void tell_resets(struct nic *nic, uint64_t arg, uint64_t until_ns)
 {
 	unsigned n = 0;
 
-	for (; time_ns() < until_ns && nic_restart(nic, true) == 0; n++) {
+	for (; n < RESETS_MAX && time_ns() < until_ns && nic_restart(nic, true) == 0; n++) {
 		good_offer(nic, 0);
 		hostile_kick(&nic->tx);
 	}
