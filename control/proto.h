@@ -10,7 +10,7 @@
 
 enum {
 	PROTO_MAGIC = 0x31434e49, // "INC1"
-	PROTO_VERSION = 2,
+	PROTO_VERSION = 3,
 	PROTO_MAX_SIZE = 64 << 10,
 	PROTO_MAX_FDS = 64,
 	PROTO_REPLY = 0x8000,
@@ -53,6 +53,7 @@ enum proto_type {
 	PROTO_LEASE_ANSWER, // proto_lease_answer -> status: an offer, or a refusal
 	PROTO_LEASE_SET, // proto_lease_set -> status: a dynamic lease given, restored or ended
 	PROTO_SYNC, // -> status, once each worker has begun a round since; else -ETIMEDOUT
+	PROTO_LEASE_LIST, // proto_cursor -> proto_lease_list: the dynamic leases in force
 	PROTO_EVENT_LEASE, // event: proto_lease_event
 	PROTO_EVENT_PORT, // event: proto_port_event
 	PROTO_EVENT_ALIVE, // event, once a second: proto_alive_event
@@ -221,6 +222,20 @@ struct proto_lease_set {
 	be32 address;
 	uint32_t remaining_s; // 0 = the lease ended: the guard closes
 	uint32_t token; // 0, or of the REQUEST it grants: its ACK goes once the guard is open
+};
+
+// Who may use which address, behind which port; some may have run out within the last second.
+struct proto_lease_entry {
+	uint32_t port, segment;
+	struct mac mac;
+	uint8_t spare[2];
+	be32 address;
+};
+
+struct proto_lease_list {
+	struct proto_status s;
+	uint32_t next, n;
+	struct proto_lease_entry e[];
 };
 
 struct proto_port_event {

@@ -276,6 +276,19 @@ void binding_del_port(struct binding_table *t, uint32_t port)
 	}
 }
 
+bool binding_next(const struct binding_table *t, uint32_t *cursor, struct binding *ret_binding)
+{
+	while (*cursor < t->n_used) {
+		struct binding b;
+
+		if (!load_entry(&t->entries[(*cursor)++], &b))
+			continue;
+		*ret_binding = b;
+		return true;
+	}
+	return false;
+}
+
 // Reads until no write came between: index 0 = not found.
 static bool read_entry(const struct binding_table *t, bool by_mac, uint32_t domain,
 	const struct mac *mac, be32 address, uint64_t now_ns, struct binding *ret_binding)

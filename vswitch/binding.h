@@ -29,6 +29,10 @@ void binding_del(struct binding_table *t, uint32_t segment, const struct mac *ma
 void binding_expire(struct binding_table *t, uint64_t now_ns,
 	void (*gone)(void *arg, const struct binding *b), void *arg);
 void binding_del_port(struct binding_table *t, uint32_t port);
+// The writer's: the first one from place *cursor on, also one that ran out and was not removed yet;
+// *cursor is behind it then. False: there is none. A walk from 0 on gives each that is there all
+// the time, and is not renewed meanwhile, once; removing those it gave is no matter.
+bool binding_next(const struct binding_table *t, uint32_t *cursor, struct binding *ret_binding);
 
 bool binding_by_mac(const struct binding_table *t, uint32_t segment, const struct mac *mac,
 	uint64_t now_ns, struct binding *ret_binding);

@@ -121,6 +121,9 @@ static void serve(struct control *c)
 	case PROTO_LEASE_SET:
 		control_lease_set(c);
 		return;
+	case PROTO_LEASE_LIST:
+		control_lease_list(c);
+		return;
 	case PROTO_SYNC:
 		sync_workers(c);
 		return;

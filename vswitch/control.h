@@ -49,6 +49,7 @@ void control_port_list(struct control *c);
 void control_port_stats(struct control *c);
 void control_drops(struct control *c);
 void control_sessions(struct control *c);
+void control_lease_list(struct control *c);
 // control_leases.c
 void control_lease_answer(struct control *c);
 void control_lease_set(struct control *c);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Control requests that list: ports, counters, drops, sessions. Each answer is one message; a
-// cursor leads to the next. Counters are the workers'; reading them while they grow is harmless.
+// Control requests that list: ports, counters, drops, sessions, leases. Each answer is one message;
+// a cursor leads to the next. Counters are the workers'; reading them while they grow is harmless.
 #include <stdlib.h>
 #include "vswitch/control.h"
 
@@ -180,5 +180,22 @@ void control_sessions(struct control *c)
 		session_entry(id, &rec, now_ns, &l->e[l->n++]);
 	// Not the last page: it is full, or there is more than may be looked at for one.
 	l->next = l->n == max || cursor == end ? cursor : 0;
+	list_end(c, l, sizeof(*l) + l->n * sizeof(l->e[0]));
+}
+
+void control_lease_list(struct control *c)
+{
+	struct proto_lease_list *l = list_begin(c);
+	size_t max = (PROTO_MAX_SIZE - sizeof(*l)) / sizeof(l->e[0]);
+	uint32_t cursor = cursor_of(c);
+	struct binding b;
+
+	if (!l)
+		return;
+	while (l->n < max && binding_next(c->sw->bindings, &cursor, &b))
+		l->e[l->n++] = (struct proto_lease_entry){
+			.port = b.port, .segment = b.segment, .mac = b.mac, .address = b.address
+		};
+	l->next = l->n == max ? cursor : 0;
 	list_end(c, l, sizeof(*l) + l->n * sizeof(l->e[0]));
 }

@@ -71,11 +71,41 @@ static void the_share_comes_back(void **state)
 	binding_table_free(t);
 }
 
+// The walk of who lists all, a page at a time: what it ends behind it hides none of the rest.
+static void a_walk_gives_each_once(void **state)
+{
+	struct binding_table *t = binding_table_new(CAPACITY, QUOTA, 1);
+	unsigned n_seen = 0, seen[QUOTA] = { 0 };
+	uint32_t cursor = 0;
+	struct binding b;
+
+	assert_false(binding_next(t, &cursor, &b));
+	for (uint32_t n = 0; n < QUOTA; n++)
+		assert_int_equal(add(t, 1, n), 0);
+	binding_del(t, 1, &(struct mac){ { 2, 0, 0, 0, 0, 7 } });
+	for (; binding_next(t, &cursor, &b); n_seen++) {
+		struct binding as_set = binding(1, b.address - 1000);
+
+		assert_int_equal(seen[b.address - 1000]++, 0);
+		assert_int_equal(b.port, as_set.port);
+		assert_int_equal(b.segment, as_set.segment);
+		assert_memory_equal(&b.mac, &as_set.mac, sizeof(b.mac));
+		if (n_seen % 2)
+			binding_del(t, 1, &b.mac);
+	}
+	assert_int_equal(n_seen, QUOTA - 1);
+	assert_int_equal(seen[7], 0);
+	cursor = UINT32_MAX; // a hostile one
+	assert_false(binding_next(t, &cursor, &b));
+	binding_table_free(t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_tenant_has_its_share),
 		cmocka_unit_test(the_share_comes_back),
+		cmocka_unit_test(a_walk_gives_each_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

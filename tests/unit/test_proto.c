@@ -210,6 +210,38 @@ static void test_replies(void **state)
 	assert_int_equal(reply_check(&hello, PROTO_HELLO, 3), 0);
 }
 
+// By its size alone, and as many as it says.
+static void test_lease_list(void **state)
+{
+	struct proto_header request;
+	struct proto_cursor q = { .cursor = UINT32_MAX };
+	struct {
+		struct proto_lease_list l;
+		struct proto_lease_entry e[2];
+	} list = { 0 };
+
+	static_assert(sizeof(struct proto_lease_entry) == 20 &&
+			      sizeof(list) == sizeof(list.l) + sizeof(list.e),
+		"no holes");
+	proto_header_init(&q.h, PROTO_LEASE_LIST, 1, sizeof(q));
+	assert_int_equal(request_check(&q, NULL, 0), 0);
+	assert_int_equal(request_check(&q, sv, 1), -EBADMSG);
+	proto_header_init(&q.h, PROTO_LEASE_LIST, 1, sizeof(q.h));
+	assert_int_equal(request_check(&q, NULL, 0), -EBADMSG);
+	proto_header_init(&request, PROTO_LEASE_LIST, 2, sizeof(q));
+	proto_status_init(&list.l.s, &request, sizeof(list), 0, NULL);
+	for (uint32_t n = 0; n < 5; n++) {
+		list.l.n = n < 4 ? n : (1u << 30) + 2; // 20 times that is 40 in 32 bits
+		assert_int_equal(reply_check(&list, PROTO_LEASE_LIST, 2), n == 2 ? 0 : -EBADMSG);
+	}
+	list.l.n = 2;
+	assert_int_equal(reply_check(&list, PROTO_SESSIONS, 2), -EBADMSG);
+	proto_status_init(&list.l.s, &request, sizeof(list) - 4, 0, NULL);
+	assert_int_equal(reply_check(&list, PROTO_LEASE_LIST, 2), -EBADMSG);
+	proto_status_init(&list.l.s, &request, sizeof(list.l.s), 0, NULL);
+	assert_int_equal(reply_check(&list, PROTO_LEASE_LIST, 2), -EBADMSG); // without its n
+}
+
 static void test_events(void **state)
 {
 	struct proto_lease_event e = { .kind = PROTO_LEASE_REQUEST };
@@ -238,6 +270,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_empty_message_leaks_no_fds, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_requests, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_replies, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_lease_list, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_events, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
