@@ -565,7 +565,7 @@ int apply_desired(struct daemon *d, struct desired *desired, enum apply_mode mod
 	if (r == 0 && d->vms)
 		vms_on_apply(d->vms);
 	leases_on_apply(d->leases);
-	if (made_anew)
+	if (made_anew && mode == APPLY_NEW) // at start daemon_restore does
 		leases_restore(d->leases);
 	return r == 0 && a.unconfirmed ? 1 : r;
 }

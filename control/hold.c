@@ -128,5 +128,7 @@ int hold_what_runs(struct daemon *d, uint64_t generation, char *err, size_t err_
 			log_reason(r, err, err_size, "port %u: %s", h.e[i].id, strerror(-r));
 	}
 	free(h.e);
+	if (r == 0)
+		leases_restore(d->leases);
 	return r;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The dynamic pools' leases, see lease.h. In memory and in the store; the switch learns of each by
-// PROTO_LEASE_SET. Offers (answers to DISCOVER) are memory only. Who gets which address is in
-// lease_pool.c, how leases are found in lease_index.c. Main thread only.
+// The dynamic pools' leases, see lease.h. In memory and in the store; what the switch is told of
+// them is in lease_tell.c. Offers (answers to DISCOVER) are memory only. Who gets which address is
+// in lease_pool.c, how leases are found in lease_index.c. Main thread only.
 #include "control/lease.h"
 
 #include <errno.h>
@@ -76,20 +76,6 @@ void lease_arm(struct leases *l)
 	else
 		loop_timer_arm(
 			l->timer, (uint64_t)(end_s > now ? end_s - now + 1 : 1) * 1000000000u);
-}
-
-void lease_tell(struct leases *l, const struct store_lease *s, uint32_t remaining_s)
-{
-	struct proto_lease_set set = { .port = s->port,
-		.segment = s->segment,
-		.mac = s->mac,
-		.address = s->address,
-		.remaining_s = remaining_s };
-	char err[256];
-
-	if (l->d->client && switch_lease_set(l->d->client, &set, err, sizeof(err)) < 0 &&
-		log_limit_pass(&l->limit, 5))
-		log_warning("lease: %s", err);
 }
 
 static void on_expiry(void *arg)
@@ -281,6 +267,7 @@ static int on_request(struct leases *l, const struct proto_lease_event *e)
 		set(l, &x->s, 0, 0);
 	if (r == 0)
 		r = end_former(l, x, e);
+	x->unconfirmed = x->unconfirmed || x->offered || !mac_equal(&x->s.mac, &e->mac);
 	lease_set_granted(&l->index, x, &e->mac);
 	lease_ends_in(l, x, s->network->lease_s);
 	memcpy(x->s.hostname, e->hostname, sizeof(x->s.hostname));
@@ -362,56 +349,6 @@ void leases_on_event(struct leases *l, const struct proto_lease_event *e)
 	grown[l->n_events++] = *e;
 }
 
-static void refused(void *arg, const struct switch_lease_request *request, const char *why)
-{
-	struct leases *l = arg;
-	const struct proto_lease_set *set =
-		request && request->h.type == PROTO_LEASE_SET ? &request->set : NULL;
-	const struct desired_port *p = set ? desired_port_by_id(l->d->desired, set->port) : NULL;
-	char address[INET_ADDRSTRLEN], mac[18];
-
-	if (!log_limit_pass(&l->limit, 5))
-		return;
-	if (!set) {
-		log_warning("lease: %s", why);
-		return;
-	}
-	describe_address(set->address, address);
-	describe_mac(&set->mac, mac);
-	log_warning(
-		"lease: %s on port %s cannot have %s: %s", mac, p ? p->name : "?", address, why);
-}
-
-// What the switch has no room for is nobody's: its client has been refused. Unless somebody was
-// granted the address, or it was tried again, later in the batch.
-static void drop_refused(struct leases *l)
-{
-	bool any = false, ok = false; // not ok: it ends by itself
-
-	for (size_t i = 0; i < l->answers.n; i++) {
-		const struct switch_lease_request *a = &l->answers.v[i];
-		struct lease *x = a->refused && a->h.type == PROTO_LEASE_SET && a->set.remaining_s
-					  ? lease_at(&l->index, a->set.segment, a->set.address)
-					  : NULL;
-		if (!x || x->offered || x->s.declined || x->granted_by != i)
-			continue;
-		if (!any)
-			ok = store_begin(l->d->store) == 0;
-		any = true;
-		if (ok)
-			store_delete_lease(l->d->store, x->s.segment, x->s.address);
-		lease_remove(&l->index, x);
-	}
-	if (ok)
-		store_commit(l->d->store);
-}
-
-static void tell_all(struct leases *l, struct lease_answers *a)
-{
-	if (a->n)
-		switch_lease_requests(l->d->client, a->v, a->n, refused, l);
-}
-
 static int decide(struct leases *l, const struct proto_lease_event *e)
 {
 	switch ((enum proto_lease_kind)e->kind) {
@@ -439,14 +376,14 @@ static int commit(struct leases *l, bool *ret_offered)
 		r = decide(l, &l->events[i]);
 	*ret_offered = r == 0;
 	if (r == 0)
-		tell_all(l, &l->offers);
+		lease_tell_all(l, &l->offers);
 	if (r == 0)
 		r = store_commit(l->d->store);
 	else
 		store_rollback(l->d->store);
 	if (r == 0) {
-		tell_all(l, &l->answers);
-		drop_refused(l);
+		lease_tell_all(l, &l->answers);
+		lease_settle(l);
 		return 0;
 	}
 	// What is not durable is not promised: back to what is.
@@ -468,7 +405,7 @@ static void stay_silent(struct leases *l, bool offered)
 		if (e->token && !(offered && e->kind == PROTO_LEASE_DISCOVER))
 			reply(&l->answers, e->token, PROTO_LEASE_NO_ANSWER);
 	}
-	tell_all(l, &l->answers);
+	lease_tell_all(l, &l->answers);
 }
 
 void leases_batch_end(struct leases *l)
@@ -481,16 +418,6 @@ void leases_batch_end(struct leases *l)
 		stay_silent(l, offered);
 	l->n_events = l->offers.n = l->answers.n = 0;
 	lease_arm(l);
-}
-
-void leases_restore(struct leases *l)
-{
-	int64_t now = lease_now_s();
-	const struct lease *x;
-
-	TAILQ_FOREACH(x, &l->index.all, all)
-	if (!x->offered && !x->s.declined && x->ends_s > now)
-		lease_tell(l, &x->s, (uint32_t)(x->ends_s - now));
 }
 
 // --- listing ---

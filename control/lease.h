@@ -22,7 +22,8 @@ void leases_batch_end(struct leases *l);
 void leases_on_apply(struct leases *l);
 // A sentence for each port whose clients' leases would end with that state.
 void leases_warn(struct leases *l, const struct desired *desired, json_t *warnings);
-// A switch that knows nothing: tells it all valid leases.
+// The switch has the leases that are valid then, and no others: it may be a new one, or have been
+// left with what ended meanwhile. A switch that dies under it is told by its next life.
 void leases_restore(struct leases *l);
 
 // Where a walk over configured ports' addresses and dynamic leases is, and which of them are

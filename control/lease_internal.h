@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Shared by lease.c, lease_fit.c, lease_pool.c, lease_index.c and lease_space.c only.
+// Shared by lease.c, lease_tell.c, lease_fit.c, lease_pool.c, lease_index.c and lease_space.c only.
 #pragma once
 
 #include <bsd/sys/queue.h>
@@ -26,6 +26,9 @@ struct lease {
 	int64_t ends_s; // CLOCK_BOOTTIME
 	bool offered; // not durable yet
 	bool outside; // of its pool, as that is now
+	// Granted, but no switch has said yet that it took it: its client was acknowledged nothing.
+	// What comes from the store may have been.
+	bool unconfirmed;
 	uint64_t serial; // by age; never 0
 	size_t granted_by; // of the batch under way: the place of the last answer that grants it
 	struct lease_holder *holder;
@@ -82,9 +85,14 @@ struct leases {
 	struct log_limit limit;
 };
 
-// lease.c. Tells the switch that a lease is valid for so long, or ended (0).
+void lease_arm(struct leases *l); // lease.c: for the first end
+
+// lease_tell.c: what the switch is told.
+// That a lease is valid for so long, or ended (0).
 void lease_tell(struct leases *l, const struct store_lease *s, uint32_t remaining_s);
-void lease_arm(struct leases *l); // for the first end
+void lease_tell_all(struct leases *l, struct lease_answers *a);
+// After `answers` were told: what the switch took is confirmed, what it refused is nobody's.
+void lease_settle(struct leases *l);
 
 // lease_fit.c. Of all leases, which are outside of their pools; what comes from now on is inside.
 void lease_mark_outside(struct leases *l);

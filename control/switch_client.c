@@ -307,6 +307,7 @@ int switch_lease_requests(struct switch_client *c, struct switch_lease_request *
 		}
 		for (; r == 0 && done < sent; done++) {
 			r = receive_reply(c, &requests[done].h, deadline);
+			requests[done].told = r == 0;
 			requests[done].refused = r == 0 && judge(c, err, sizeof(err)) < 0;
 			if (requests[done].refused)
 				refused(arg, &requests[done], err);

@@ -53,6 +53,14 @@ enum {
 int switch_sessions(struct switch_client *c, uint32_t from,
 	struct proto_session_entry ret_page[SWITCH_SESSIONS_PAGE], unsigned *ret_n,
 	uint32_t *ret_next, char *err, size_t err_size);
+// The same of the dynamic leases in force, by their place in the switch's table.
+enum {
+	SWITCH_LEASES_PAGE = (PROTO_MAX_SIZE - sizeof(struct proto_lease_list)) /
+			     sizeof(struct proto_lease_entry)
+};
+int switch_leases(struct switch_client *c, uint32_t from,
+	struct proto_lease_entry ret_page[SWITCH_LEASES_PAGE], unsigned *ret_n, uint32_t *ret_next,
+	char *err, size_t err_size);
 int switch_drops(struct switch_client *c, uint32_t id,
 	void (*fn)(void *arg, const char *name, uint64_t count), void *arg, char *err,
 	size_t err_size);
@@ -63,7 +71,8 @@ struct switch_lease_request {
 		struct proto_lease_set set;
 		struct proto_lease_answer answer;
 	};
-	bool refused; // by the switch
+	bool told; // the switch has replied
+	bool refused; // so
 };
 // Many of them in their order, some ahead of the replies to those before. `refused` is told of each
 // that the switch refuses, and once, with NULL, of a connection that fails, which is the only error

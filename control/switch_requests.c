@@ -50,7 +50,9 @@ static int each(struct switch_client *c, uint16_t type, size_t entry_size,
 		if (r < 0)
 			return r;
 		const struct proto_port_list *l = (const void *)reply->bytes; // all begin alike
-		static_assert(sizeof(struct proto_port_list) == sizeof(struct proto_stats_list),
+		static_assert(sizeof(struct proto_port_list) == sizeof(struct proto_stats_list) &&
+				      sizeof(*l) == sizeof(struct proto_session_list) &&
+				      sizeof(*l) == sizeof(struct proto_lease_list),
 			"lists begin alike");
 		for (uint32_t i = 0; i < l->n; i++)
 			give(arg, reply->bytes + sizeof(*l) + i * entry_size);
@@ -83,24 +85,39 @@ static int each(struct switch_client *c, uint16_t type, size_t entry_size,
 LIST(switch_port_list, PROTO_PORT_LIST, proto_port_entry)
 LIST(switch_stats, PROTO_PORT_STATS, proto_stats_entry)
 
+static int page(struct switch_client *c, uint16_t type, size_t entry_size, uint32_t from,
+	void *ret_page, unsigned *ret_n, uint32_t *ret_next, char *err, size_t err_size)
+{
+	struct proto_cursor request = { .cursor = from };
+	struct proto_message *reply;
+	int r = switch_call(c, &request.h, type, sizeof(request), NULL, 0, &reply, err, err_size);
+
+	if (r < 0)
+		return r;
+	const struct proto_port_list *l = (const void *)reply->bytes;
+	if (l->next != 0 && l->next <= from) // for ever
+		return log_reason(-EBADMSG, err, err_size, CIRCLES);
+	// proto_check_reply: no more than fit
+	memcpy(ret_page, reply->bytes + sizeof(*l), l->n * entry_size);
+	*ret_n = l->n;
+	*ret_next = l->next;
+	return 0;
+}
+
 int switch_sessions(struct switch_client *c, uint32_t from,
 	struct proto_session_entry ret_page[SWITCH_SESSIONS_PAGE], unsigned *ret_n,
 	uint32_t *ret_next, char *err, size_t err_size)
 {
-	struct proto_cursor request = { .cursor = from };
-	struct proto_message *reply;
-	int r = switch_call(
-		c, &request.h, PROTO_SESSIONS, sizeof(request), NULL, 0, &reply, err, err_size);
+	return page(c, PROTO_SESSIONS, sizeof(*ret_page), from, ret_page, ret_n, ret_next, err,
+		err_size);
+}
 
-	if (r < 0)
-		return r;
-	const struct proto_session_list *l = (const void *)reply->bytes;
-	if (l->next != 0 && l->next <= from) // for ever
-		return log_reason(-EBADMSG, err, err_size, CIRCLES);
-	memcpy(ret_page, l->e, l->n * sizeof(l->e[0])); // proto_check_reply: no more than fit
-	*ret_n = l->n;
-	*ret_next = l->next;
-	return 0;
+int switch_leases(struct switch_client *c, uint32_t from,
+	struct proto_lease_entry ret_page[SWITCH_LEASES_PAGE], unsigned *ret_n, uint32_t *ret_next,
+	char *err, size_t err_size)
+{
+	return page(c, PROTO_LEASE_LIST, sizeof(*ret_page), from, ret_page, ret_n, ret_next, err,
+		err_size);
 }
 
 int switch_port_fds(struct switch_client *c, uint32_t id, int ret_fds[PROTO_MAX_QUEUES],

@@ -3,6 +3,7 @@
 # are acknowledged and outlive kill -9 of insulad, the switch and both; RELEASE, DECLINE and expiry
 # close the guard; a pool that is used up; insulad away. Runs in a sandbox.
 import collections
+import contextlib
 import os
 import signal
 import sqlite3
@@ -17,6 +18,7 @@ import dhcp_frames
 import frames
 import lab as labs
 import netns
+import ptrace
 import sandbox
 from dhcp_frames import ACK, NAK, OFFER
 
@@ -272,6 +274,49 @@ def test_release(bench):
     assert other.reboot(address).kind == ACK
     other.release()
     wait_until("the lease stays", lambda: address not in bench.leases())
+
+
+@contextlib.contextmanager
+def the_store():
+    path = os.path.join(os.environ["INSULA_STATE_DIR"], "insula.db")
+    with contextlib.closing(sqlite3.connect(path)) as store, store:
+        yield store
+
+
+# What the store says of an address, whoever runs.
+def stored(address):
+    number = (int.from_bytes(frames.address(address), "big"),)
+    with the_store() as store:
+        return store.execute("SELECT declined FROM leases WHERE address = ?", number).fetchone()
+
+
+# insulad dies between the commit that ends a lease and telling the switch, which has it still: it
+# ends as soon as insulad is back, be it one that refuses its stored configuration.
+def test_killed_before_telling(bench):
+    for end, left, held in (("release", None, False), ("decline", (1,), False),
+                            ("release", None, True)):
+        client, heir, [insulad] = bench.client(), bench.client(bench.b), labs.processes("insulad")
+        address = client.lease()
+        assert client.pings(GATEWAY) and stored(address) == (0,)
+        with ptrace.killed_before(insulad, ptrace.SENDMSG,
+                                  lambda left=left, address=address: stored(address) == left):
+            getattr(client, end)()
+        wait_until("insulad does not die", lambda pid=insulad: pid not in labs.processes("insulad"))
+        assert stored(address) == left and client.pings(GATEWAY), "the switch has been told"
+        if held:
+            with the_store() as store:
+                store.execute("UPDATE meta SET value = ? WHERE key = 'yaml'", (b"version: 0",))
+        bench.lab.start()
+        assert bool(bench.lab.list("port")) != held
+        before = bench.drops(None, "guard_src_ipv4")
+        assert not client.pings(GATEWAY, tries=1), "the guard is open for a lease that ended"
+        assert bench.drops(None, "guard_src_ipv4") == before + 1
+        bench.lab.apply(bench.lab.policy_file)
+        if left is None:
+            assert heir.reboot(address).kind == ACK and heir.pings(INTERNET)
+            heir.release()
+            wait_until("the lease stays", lambda a=address: a not in bench.leases())
+    assert all(c.pings(GATEWAY) for c in (bench.clients[0], bench.clients[-1])), "cut off"
 
 
 # A RELEASE or DECLINE counts only from the one who holds the address.
@@ -533,11 +578,9 @@ def test_expiry(bench):
     client, heir = bench.client(), bench.client(bench.b)
     address = client.lease()
     kill("insulad")
-    store = sqlite3.connect(os.path.join(os.environ["INSULA_STATE_DIR"], "insula.db"))
-    assert store.execute("UPDATE leases SET expires_at = ?, boot = 0 WHERE mac = ?",
-                         (int(time.time()) + 3, frames.mac(client.mac))).rowcount == 1
-    store.commit()
-    store.close()
+    with the_store() as store:
+        assert store.execute("UPDATE leases SET expires_at = ?, boot = 0 WHERE mac = ?",
+                             (int(time.time()) + 3, frames.mac(client.mac))).rowcount == 1
     bench.lab.start()
     assert client.pings(GATEWAY), "it ended too early"
     wait_until("the lease stays", lambda: address not in bench.leases())
