@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include "control/log.h"
 #include "control/port_spec.h"
@@ -228,61 +227,4 @@ void vm_spec_arguments(const struct vm_spec *s, char *ret_argv[VM_SPEC_WORDS])
 	for (size_t at = 0; at < s->size && n < VM_SPEC_WORDS - 1; at += strlen(s->text + at) + 1)
 		ret_argv[n++] = s->text + at;
 	ret_argv[n] = NULL;
-}
-
-static int check_file(const char *what, const char *path, bool device, char *err, size_t err_size)
-{
-	struct stat st;
-
-	if (stat(path, &st) < 0)
-		return log_reason(-errno, err, err_size, "%s %s: %s", what, path, strerror(errno));
-	if (!S_ISREG(st.st_mode) && !(device && S_ISBLK(st.st_mode)))
-		return log_reason(-EINVAL, err, err_size, "%s %s: not a file%s", what, path,
-			device ? " or block device" : "");
-	return 0;
-}
-
-static bool is_same_file(const char *a, const char *b)
-{
-	struct stat x, y;
-
-	return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
-}
-
-// One file by two names: the machine would say that somebody else uses it, which is itself.
-static int check_twins(const struct model_instance *m, char *err, size_t err_size)
-{
-	for (unsigned i = 0; i < m->n_disks; i++)
-		for (unsigned k = 0; k < i; k++) {
-			const struct model_disk *a = &m->disks[k], *b = &m->disks[i];
-
-			if (!(a->readonly && b->readonly) && is_same_file(a->path, b->path))
-				return log_reason(-EINVAL, err, err_size,
-					"disk %.160s is the same file as %.160s; leave one out",
-					b->path, a->path);
-		}
-	return 0;
-}
-
-int vm_spec_check(const struct desired_instance *in, char *err, size_t err_size)
-{
-	const struct model_instance *m = in->instance;
-	int r = 0;
-
-	if (!m->kernel && !in->image->kernel[0])
-		return log_reason(-EINVAL, err, err_size,
-			"image %s has no kernel, and the instance names none", m->image);
-	if (m->kernel)
-		r = check_file("kernel", m->kernel, false, err, err_size);
-
-	if (r == 0 && m->initrd)
-		r = check_file("initrd", m->initrd, false, err, err_size);
-	for (unsigned i = 0; r == 0 && i < m->n_disks; i++)
-		if (m->disks[i].volume[0] && access(m->disks[i].path, F_OK) < 0)
-			r = log_reason(-errno, err, err_size,
-				"there is no volume %s; `insula volume list` shows them",
-				m->disks[i].volume);
-		else
-			r = check_file("disk", m->disks[i].path, true, err, err_size);
-	return r < 0 ? r : check_twins(m, err, err_size);
 }

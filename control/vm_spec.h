@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// A desired VM as insula-vmm's command line. Pure, but for the check. Used by vms.c and plans.
+// A desired VM as insula-vmm's command line. Pure, but for its file. Used by vms.c and plans.
 #pragma once
 
 #include <stdbool.h>
@@ -40,10 +40,6 @@ bool vm_spec_is_own_disk(const char *word);
 int vm_spec_learn_users(void);
 // The user and group that a machine's processes are; 0: there is no such user here.
 uint32_t vm_spec_user(uint32_t id);
-
-// Are the files there that the machine is made of, its image being there? 0, or -errno with a
-// sentence in err.
-int vm_spec_check(const struct desired_instance *in, char *err, size_t err_size);
 
 // RUN_DIR/vm/ID/NAME
 void vm_path(char *ret_path, size_t size, const char *run_dir, uint32_t id, const char *name);

@@ -13,6 +13,7 @@
 #include "control/log.h"
 #include "control/process.h"
 #include "control/vm.h"
+#include "control/vm_files.h"
 
 enum { KILLED_MS = 2000 };
 
@@ -254,6 +255,7 @@ static bool is_known(
 int vms_check(
 	struct daemon *d, const struct desired *desired, int *ret_line, char *err, size_t err_size)
 {
+	const struct vm_owned own = { .state_dir = d->state_dir, .run_dir = d->run.path };
 	char program[320];
 	int r = 0;
 
@@ -266,7 +268,7 @@ int vms_check(
 		*ret_line = in->instance->line;
 		r = in->instance->image[0] ? vm_disk_check(d, in, why, sizeof(why)) : 0;
 		if (r == 0)
-			r = vm_spec_check(in, why, sizeof(why));
+			r = vm_files_check(in, &own, why, sizeof(why));
 		if (r == 0)
 			r = process_find_program("INSULA_VMM", "insula-vmm", "vmm", program,
 				sizeof(program), why, sizeof(why));

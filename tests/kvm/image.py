@@ -143,6 +143,27 @@ def test_used(site):
     site.write(red="raw")
 
 
+# What is Insula's own is nobody's disk by its path, whichever: no image, no other's disk, no state.
+def test_not_ours(site):
+    state, run = os.environ["INSULA_STATE_DIR"], os.environ["INSULA_RUN_DIR"]
+    blobs = os.path.join(state, "images", "blobs")
+    site.run("volume", "create", "mine", "1MiB")
+    links = [os.path.join(site.lab.directory, name) for name in ("soft", "hard", "folder")]
+    os.symlink(os.path.join(state, "insula.db"), links[0])
+    os.link(site.disks()[0], links[1])
+    os.symlink(blobs, links[2])
+    for path, folder in ((os.path.join(blobs, os.listdir(blobs)[0]), state),
+                         (site.disks()[0], state), (os.path.join(state, "insula.db"), state),
+                         (os.path.join(state, "volumes", "mine.raw"), state), (links[0], state),
+                         (links[1], state), (os.path.join(links[2], os.listdir(blobs)[0]), state),
+                         (os.path.join(run, "host.db"), run)):
+        text = site.run("instance", "create", "red/bad", "--kernel", machine.GUEST, "--disk", path,
+                        status=1)
+        assert f"disk {path} is a file in {folder}, which is Insula's own" in text, text
+    os.unlink(links[1])
+    site.run("volume", "delete", "mine")
+
+
 # Who serves a disk: its machine's user, without capabilities, network, or fds but its own.
 def test_is_apart(site):
     users = {str(FIRST_USER + site.show(tenant)["id"]) for tenant in TENANTS}
