@@ -44,6 +44,19 @@ static void take_command(struct blk_queue *q)
 	pthread_mutex_unlock(&q->lock);
 }
 
+// The disk's bytes, not the chain's, which has header and status too.
+static void count_bytes(const struct blk_queue *q, const struct blk_request *r)
+{
+	struct virtio_queue *counted = q->virtq.counted;
+
+	if (r->status != VIRTIO_BLK_S_OK)
+		return;
+	if (r->asked == BLK_READ)
+		__atomic_fetch_add(&counted->n_read, r->size, __ATOMIC_RELAXED);
+	else if (r->asked == BLK_WRITE)
+		__atomic_fetch_add(&counted->n_written, r->size, __ATOMIC_RELAXED);
+}
+
 // Answers it; it is free again.
 static void finish(struct blk_queue *q, struct blk_request *r)
 {
@@ -51,6 +64,7 @@ static void finish(struct blk_queue *q, struct blk_request *r)
 
 	if (r->error)
 		blk_error(q->disk, q->index, r);
+	count_bytes(q, r);
 	*(volatile uint8_t *)r->ret_status = r->status;
 	virtq_push(&q->virtq, r->chain.head, written < UINT32_MAX ? (uint32_t)written : UINT32_MAX);
 	r->next = q->free;
@@ -109,6 +123,7 @@ static void take_some(struct blk_queue *q)
 			virtq_break(&q->virtq);
 			return;
 		}
+		r->asked = r->action;
 		pay(q, r);
 		q->free = r->next;
 		begin(q, r);
@@ -264,7 +279,10 @@ void blk_queue_free(struct blk_queue *q)
 
 int blk_queue_prepare(struct blk_queue *q)
 {
-	return virtq_start(&q->virtq, &q->disk->device, q->index);
+	int err = virtq_start(&q->virtq, &q->disk->device, q->index);
+
+	q->virtq.counts_none = true;
+	return err;
 }
 
 void blk_queue_serve(struct blk_queue *q)

@@ -20,7 +20,7 @@ enum { BLK_FILE_ENDS = -1 }; // no errno: before the disk does
 struct blk_request {
 	struct virtq_chain chain;
 	struct iovec storage[VIRTIO_BLK_QUEUE_SIZE];
-	enum blk_action action;
+	enum blk_action action, asked; // done next; what the guest asked for
 	bool durable; // not to be answered before it is on the disk: there is no cache to flush
 	uint8_t status; // VIRTIO_BLK_S_*
 	int error; // errno of what the host could not do; 0: nothing

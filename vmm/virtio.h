@@ -16,8 +16,8 @@ struct virtio_queue {
 	uint64_t descriptors, available, used;
 	int kick; // eventfd: the guest has offered buffers
 	int call; // eventfd: the guest is to be interrupted
-	// Of who serves it in this process: requests done, and bytes that they could be read from
-	// and were written to; atomic.
+	// Of who serves it in this process: requests done, and bytes that the guest has read by
+	// them, and written, as it would say itself; atomic.
 	uint64_t n_requests, n_read, n_written;
 	uint64_t n_errors; // requests that the host could not do; a disk's, atomic
 };

@@ -119,6 +119,12 @@ static void count(uint64_t *counter, uint64_t more)
 	__atomic_store_n(counter, *counter + more, __ATOMIC_RELAXED);
 }
 
+static void count_bytes(const struct virtq *q, uint64_t *counter, uint64_t more)
+{
+	if (!q->counts_none)
+		count(counter, more);
+}
+
 int virtq_next(struct virtq *q, struct virtq_chain *chain)
 {
 	uint16_t n;
@@ -140,7 +146,7 @@ int virtq_next(struct virtq *q, struct virtq_chain *chain)
 	q->taken[chain->head / 64] |= 1ull << chain->head % 64;
 	q->next++;
 	q->last_out = chain->size_out;
-	count(&q->counted->n_read, q->last_out);
+	count_bytes(q, &q->counted->n_written, q->last_out);
 	return 1;
 }
 
@@ -148,7 +154,7 @@ void virtq_put_back(struct virtq *q, uint16_t head)
 {
 	q->taken[head / 64] &= ~(1ull << head % 64);
 	q->next--;
-	count(&q->counted->n_read, -q->last_out);
+	count_bytes(q, &q->counted->n_written, -q->last_out);
 	q->last_out = 0;
 }
 
@@ -157,7 +163,7 @@ void virtq_push(struct virtq *q, uint16_t head, uint32_t written)
 	struct vring_used_elem *e = &q->used->ring[q->used_next & (q->size - 1)];
 
 	count(&q->counted->n_requests, 1);
-	count(&q->counted->n_written, written);
+	count_bytes(q, &q->counted->n_read, written);
 	q->taken[head / 64] &= ~(1ull << head % 64);
 	e->id = head;
 	e->len = written;

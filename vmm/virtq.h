@@ -33,6 +33,9 @@ struct virtq {
 	uint16_t used_next, called_at; // in the used ring; as it was when the guest was last called
 	bool event_index, indirect, broken;
 	struct virtio_queue *counted; // the device's, for its counters
+	// Who serves it counts the bytes itself; set after virtq_start. Else they are all those of
+	// the chains, with what headers the device has.
+	bool counts_none;
 	uint64_t last_out; // bytes to read of the last chain, if it may be put back
 	int kick, call; // the device's, see virtio.h
 	uint64_t taken[VIRTIO_QUEUE_SIZE_MAX / 64]; // heads between virtq_next and virtq_push
