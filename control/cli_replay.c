@@ -81,6 +81,28 @@ static bool compile(struct store *s, const char *name, struct child_policy *ret)
 	return r == 0;
 }
 
+// PORT=CAPTURE each, and no port twice.
+static bool check_inputs(const struct cli_replay *o)
+{
+	for (unsigned i = 0; i < o->n_inputs; i++) {
+		const char *input = o->inputs[i], *equals = strchr(input, '=');
+
+		if (equals == NULL || equals == input || equals[1] == '\0') {
+			cli_error("--in is \"%s\"; PORT=CAPTURE is needed", input);
+			return false;
+		}
+		for (unsigned j = 0; j < i; j++) {
+			if (strncmp(o->inputs[j], input, (size_t)(equals - input) + 1) != 0)
+				continue;
+			cli_error("--in names port %.*s twice; one capture for each port is "
+				  "possible (mergecap(1) joins several)",
+				(int)(equals - input), input);
+			return false;
+		}
+	}
+	return true;
+}
+
 static bool check(const struct cli *c)
 {
 	const struct cli_replay *o = &c->replay;
@@ -100,15 +122,7 @@ static bool check(const struct cli *c)
 		cli_error("--seed is %s; a number is needed", o->seed);
 		return false;
 	}
-	for (unsigned i = 0; i < o->n_inputs; i++) {
-		const char *equals = strchr(o->inputs[i], '=');
-
-		if (equals == NULL || equals == o->inputs[i] || equals[1] == '\0') {
-			cli_error("--in is \"%s\"; PORT=CAPTURE is needed", o->inputs[i]);
-			return false;
-		}
-	}
-	return true;
+	return check_inputs(o);
 }
 
 // against: NULL, or the second policy.

@@ -52,6 +52,18 @@ static bool take_input(struct arguments *a, char *text)
 	return true;
 }
 
+// The value of an option from 1 to max; 0 after saying what is wrong with it.
+static unsigned number_of(const char *option, const char *text, unsigned max)
+{
+	char *end;
+	unsigned long n = strtoul(text, &end, 10);
+
+	if (*text >= '0' && *text <= '9' && *end == '\0' && n >= 1 && n <= max)
+		return (unsigned)n;
+	fprintf(stderr, "insula replay: %s is %s; 1 to %u is possible\n", option, text, max);
+	return 0;
+}
+
 static bool parse(int argc, char **argv, struct arguments *a)
 {
 	static const struct option longs[] = { { "policy", required_argument, NULL, 'p' },
@@ -81,14 +93,16 @@ static bool parse(int argc, char **argv, struct arguments *a)
 		else if (c == 'j')
 			a->json = true;
 		else if (c == 'b')
-			a->burst = (unsigned)atoi(optarg);
+			ok = (a->burst = number_of("--burst", optarg, BURST_MAX)) > 0;
 		else if (c == 'w')
-			a->n_workers = (unsigned)atoi(optarg);
+			ok = (a->n_workers = number_of("--workers", optarg, WORKER_MAX)) > 0;
 		else
 			ok = false;
 	}
-	return ok && a->policy && a->burst >= 1 && a->burst <= BURST_MAX && a->n_workers >= 1 &&
-	       a->n_workers <= WORKER_MAX && optind == argc;
+	if (ok && (a->policy == NULL || optind != argc))
+		fputs("insula-switch --replay is started by `insula replay`; see insula(1)\n",
+			stderr);
+	return ok && a->policy && optind == argc;
 }
 
 static int map(const char *path, struct view *v)
@@ -254,11 +268,8 @@ int replay_main(int argc, char **argv)
 	char err[512] = "";
 	int r;
 
-	if (!parse(argc, argv, &a)) {
-		fputs("insula-switch --replay is started by `insula replay`; see insula(1)\n",
-			stderr);
+	if (!parse(argc, argv, &a))
 		return REPLAY_USAGE;
-	}
 	r = replay(&a, err, sizeof(err));
 	free(a.inputs);
 	if (r < 0)

@@ -36,6 +36,8 @@ def lies():
     yield Vnet(super_tcp(), 3, 1448)  # UFO, which nobody negotiated
     yield Vnet(super_tcp(), GSO_TCP4, 1448, start=33)  # not where TCP is
     yield Vnet(udp(RED_WEB, RED_DB, WEB_IP, DB_IP), start=60000)  # behind the frame
+    yield Vnet(tcp(RED_WEB, RED_DB, WEB_IP, DB_IP, "PA", seq=1000, data=DATA * 2), GSO_TCP4,
+               48)  # 167 frames, of 128 at most
 
 
 @capture

@@ -96,7 +96,9 @@ def host():
 
 
 def arguments():
-    parser = argparse.ArgumentParser(prog="dev bench", add_help=False)
+    parser = argparse.ArgumentParser(
+        prog="dev bench", add_help=False,
+        usage="dev bench [NAME...] [--quick] [--json FILE], or --list, --where, --help")
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--list", action="store_true")

@@ -187,6 +187,13 @@ class Replay(unittest.TestCase):
         self.replay([], status=2)
         self.replay(["red/web.eth0"], status=2)
         self.replay([f"red/web.eth0={capture}"], "--seed", "x", status=2)
+        for option, word, most in (("--burst", "0", 32), ("--workers", "99", 16),
+                                   ("--burst", "2x", 32), ("--workers", "-1", 16)):
+            done, _ = self.replay([f"red/web.eth0={capture}"], option, word, status=2)
+            self.assertEqual(done.stderr,
+                             f"insula replay: {option} is {word}; 1 to {most} is possible\n")
+        done, _ = self.replay([f"red/web.eth0={capture}"] * 2, status=2)
+        self.assertIn("--in names port red/web.eth0 twice", done.stderr)
         self.insula("--policy", POLICY, "--in", f"red/web.eth0={capture}", status=2)
         bad = self.path("bad.yaml", b"version: 1\ntenants:\n  - {nome: x}\n")
         done = self.insula(
