@@ -144,7 +144,8 @@ static int load_one(struct loading *l)
 	if (pcap_datalink(in) == DLT_EN10MB || l->head) {
 		r = read_all(l, in);
 	} else {
-		snprintf(l->err, l->err_size, "%s: link type %d; Ethernet (1) is needed, or "
+		snprintf(l->err, l->err_size,
+			"%s: link type %d; Ethernet (1) is needed, or "
 			"USER0 (147), with virtio's header before each frame",
 			path_of(l), pcap_datalink(in));
 		r = -EINVAL;

@@ -7,6 +7,7 @@ import os
 import platform
 import statistics
 import sys
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "lib"))
@@ -21,10 +22,12 @@ import figures_vhost
 import figures_vmm
 import figures_wake
 import netns
+import others
 
 # What a figure may not miss; dev bench then exits with 1. The others are only told.
 with open(os.path.join(HERE, "goals.json"), encoding="ascii") as goals:
     GOALS = json.load(goals)
+OTHERS_PERCENT = 3
 MODULES = (figures_vhost, figures_tap, figures_wake, figures_apply, figures_dhcp, figures_replay,
            figures_vmm, figures_boot)
 
@@ -50,6 +53,8 @@ class Bench:
         if name not in self.failed:
             self.say(f"{name} failed: {why}")
         self.failed[name] = str(why)
+        self.ratios.pop(name, None)
+        self.values.pop(name, None)
 
     # Each round's a over its b, which were measured next to each other.
     def ratio(self, name, a, b):
@@ -124,14 +129,22 @@ def verdict(name, median):
                    for how, limit in GOALS.get(name, {}).items())
 
 
-# Measures the wanted figures of a module. What ends it ends those of them that it has not got to.
+# Measures the wanted figures of a module. What ends it ends those of them that it has not got to; a
+# machine that others keep busy has none.
 def measure(module, bench):
+    begin, before = time.monotonic(), others.user_seconds()
     try:
         module.measure(bench)
     except netns.CommandFailed as error:
         for name in module.NAMES:
             if bench.wants(name) and name not in bench.ratios and name not in bench.values:
                 bench.fail(name, error)
+    theirs = others.user_seconds() - before
+    share = 100 * theirs / (time.monotonic() - begin) / os.cpu_count()
+    bench.say(f"others had {share:.1f} % of the processors' time")
+    if share > OTHERS_PERCENT:
+        for name in filter(bench.wants, module.NAMES):
+            bench.fail(name, f"others had {share:.0f} % of the processors' time")
 
 
 # Prints the figures; gives those that missed or failed.
