@@ -161,7 +161,9 @@ static const struct cli_command commands[] = {
 		.text = "Removes an image that no instance uses, or ends its import.",
 		.example = "sudo insula image delete debian" },
 	{ "volume list", "", 0, 0, .run = cli_volume_list, .summary = "all volumes",
-		.text = "Lists the volumes, and which instance has which.",
+		.text = "Lists the volumes, and which instance has which. One that is held is "
+			"attached "
+			"to none, but a guest has not let go of it.",
 		.example = "insula volume list" },
 	{ "volume show", "NAME", 1, 1, .run = cli_volume_show, .summary = "one volume",
 		.text = "Shows how large a volume is, what it takes, and who has it.",

@@ -36,7 +36,8 @@ static const struct kind {
 	{ "image", "images",
 		{ "name", "state", "format", "disk_bytes", "bytes", "done_bytes", "total_bytes",
 			"created", "used_by", "trouble" } },
-	{ "volume", "volumes", { "name", "state", "bytes", "allocated_bytes", "attached_to" } },
+	{ "volume", "volumes",
+		{ "name", "state", "bytes", "allocated_bytes", "attached_to", "held_by" } },
 	{ "drop", "drops", { "reason", "count", "meaning" } },
 };
 

@@ -38,19 +38,25 @@ static void list_one(void *arg, const char *name)
 {
 	struct listing *l = arg;
 	const struct desired_instance *in;
-	json_t *users = json_array();
+	json_t *users = json_array(), *holders = json_array();
+	char path[VOLUME_PATH_SIZE];
 	uint64_t bytes, allocated;
 	unsigned at = 0;
 
 	while ((in = next_user(l->d->desired, name, &at)) != NULL)
 		json_array_append_new(users, json_string(in->name));
+	volume_path(l->d->state_dir, name, path);
+	vms_disk_holders(l->d->vms, path, holders);
+	const char *state = json_array_size(users)     ? "attached"
+			    : json_array_size(holders) ? "held"
+						       : "free";
 	if (volume_stat(l->d->state_dir, name, &bytes, &allocated, NULL, 0) == 0)
-		json_array_append_new(
-			l->to, json_pack("{s:s, s:s, s:I, s:I, s:O}", "name", name, "state",
-				       json_array_size(users) ? "attached" : "free", "bytes",
-				       (json_int_t)bytes, "allocated_bytes", (json_int_t)allocated,
-				       "attached_to", users));
+		json_array_append_new(l->to,
+			json_pack("{s:s, s:s, s:I, s:I, s:O, s:O}", "name", name, "state", state,
+				"bytes", (json_int_t)bytes, "allocated_bytes",
+				(json_int_t)allocated, "attached_to", users, "held_by", holders));
 	json_decref(users);
+	json_decref(holders);
 }
 
 void daemon_list_volumes(struct daemon *d, json_t *to)
@@ -164,6 +170,29 @@ static bool is_forced(const json_t *words)
 	return json_is_true(json_object_get(words, "restart"));
 }
 
+// Another machine would keep it from this one; who has it itself may have it back.
+static int check_let_go(struct daemon *d, const char *name, const struct desired_instance *in,
+	char *err, size_t err_size)
+{
+	json_t *holders = json_array(), *holder;
+	char path[VOLUME_PATH_SIZE];
+	int r = 0;
+	size_t i;
+
+	volume_path(d->state_dir, name, path);
+	vms_disk_holders(d->vms, path, holders);
+	json_array_foreach(holders, i, holder) {
+		const char *other = json_string_value(holder);
+		if (r == 0 && other && strcmp(other, in->name) != 0)
+			r = log_reason(-EBUSY, err, err_size,
+				"volume %s is still held by instance %s, which has not let go of "
+				"it; `insula instance restart %s` takes it from that",
+				name, other, other);
+	}
+	json_decref(holders);
+	return r;
+}
+
 static int attach(struct daemon *d, const char *name, const json_t *words, json_t **ret)
 {
 	const char *to = json_string_value(json_object_get(words, "instance"));
@@ -185,7 +214,8 @@ static int attach(struct daemon *d, const char *name, const json_t *words, json_
 		snprintf(err, sizeof(err), "there is no instance '%.90s' of kind vm", to ? to : "");
 		return fail(ret, -ENOENT, err);
 	}
-	if (!is_forced(words))
+	r = check_let_go(d, name, in, err, sizeof(err));
+	if (r == 0 && !is_forced(words))
 		r = vms_check_plug(d->vms, in->id, name, err, sizeof(err));
 	return r < 0 ? fail(ret, r, err) : edit(d, name, in, true, is_forced(words), ret);
 }

@@ -121,7 +121,13 @@ void vm_arm(struct vm *vm, uint64_t ns);
 // vms.c
 // Another process has one of its disks still: it is waited for.
 bool vms_disk_is_busy(const struct vm *vm);
-bool vms_is_elsewhere(const struct vm *vm, const char *path);
+// Who that is; NULL: nobody has this one.
+const struct vm *vms_elsewhere(const struct vm *vm, const char *path);
+bool vms_has_disk(const struct vm *vm, const char *path); // its process, that is
+bool vms_is_leaving(const struct vm *vm, const char *path); // it has, but is not to have it
+enum { VMS_PATH_SIZE = 1024 };
+// The path in a disk's word; NULL: the word is none of a disk's.
+const char *vms_next_disk(const char *word, char path[VMS_PATH_SIZE]);
 void vms_step_all(struct vms *all);
 void vms_look_done(struct vms *all);
 

@@ -283,7 +283,7 @@ static const struct vm_volume *next_in(const struct vm *vm, const struct vm_chan
 
 	for (unsigned i = 0; i < c->n_in; i++) {
 		volume_path(vm->all->d->state_dir, c->in[i].name, path);
-		if (!vms_is_elsewhere(vm, path))
+		if (!vms_elsewhere(vm, path))
 			return &c->in[i];
 	}
 	return NULL;

@@ -183,43 +183,53 @@ void vms_free(struct vms *all)
 
 // --- disks that go from one machine to another ---
 
-static const char *next_disk(const char *word, char path[1024])
+const char *vms_next_disk(const char *word, char path[VMS_PATH_SIZE])
 {
 	static const char key[] = "file=";
 
 	if (strncmp(word, key, strlen(key)) != 0)
 		return NULL;
-	snprintf(path, 1024, "%.*s", (int)strcspn(word + strlen(key), ","), word + strlen(key));
+	snprintf(path, VMS_PATH_SIZE, "%.*s", (int)strcspn(word + strlen(key), ","),
+		word + strlen(key));
 	return path;
 }
 
 static bool has_disk(const struct vm_spec *s, const char *path)
 {
-	char *argv[VM_SPEC_WORDS], other[1024];
+	char *argv[VM_SPEC_WORDS], other[VMS_PATH_SIZE];
 
 	vm_spec_arguments(s, argv);
 	for (char **word = argv; *word; word++)
-		if (next_disk(*word, other) && strcmp(other, path) == 0)
+		if (vms_next_disk(*word, other) && strcmp(other, path) == 0)
 			return true;
 	return false;
 }
 
-bool vms_is_elsewhere(const struct vm *vm, const char *path)
+bool vms_has_disk(const struct vm *vm, const char *path)
+{
+	return vm_has_process(vm) && has_disk(&vm->plug.has, path);
+}
+
+bool vms_is_leaving(const struct vm *vm, const char *path)
+{
+	return vms_has_disk(vm, path) && (!vm->desired || !has_disk(&vm->spec, path));
+}
+
+const struct vm *vms_elsewhere(const struct vm *vm, const char *path)
 {
 	for (const struct vm *other = vm->all->first; other; other = other->next)
-		if (other != vm && vm_has_process(other) && has_disk(&other->plug.has, path) &&
-			(!other->desired || !has_disk(&other->spec, path)))
-			return true;
-	return false;
+		if (other != vm && vms_is_leaving(other, path))
+			return other;
+	return NULL;
 }
 
 bool vms_disk_is_busy(const struct vm *vm)
 {
-	char *argv[VM_SPEC_WORDS], path[1024];
+	char *argv[VM_SPEC_WORDS], path[VMS_PATH_SIZE];
 
 	vm_spec_arguments(&vm->spec, argv);
 	for (char **word = argv; *word; word++)
-		if (next_disk(*word, path) && vms_is_elsewhere(vm, path))
+		if (vms_next_disk(*word, path) && vms_elsewhere(vm, path))
 			return true;
 	return false;
 }

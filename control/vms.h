@@ -50,6 +50,8 @@ int vms_do(struct vms *all, const char *name, enum vm_action action, char *err, 
 
 // Does a machine have this file open? Then its name.
 bool vms_disk_user(const struct vms *all, const char *path, char ret_name[DESIRED_NAME_SIZE]);
+// Names of those that have it open still, but are not to have it any more: to `to`, an array.
+void vms_disk_holders(const struct vms *all, const char *path, json_t *to);
 
 // What list and show tell of it; into o. Nothing for instances that others run.
 void vms_describe(struct vms *all, const struct desired_instance *in, json_t *o);

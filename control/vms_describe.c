@@ -22,6 +22,45 @@ static void put_process(const struct vm *vm, json_t *o)
 	json_object_set_new(o, "uptime_s", json_integer((json_int_t)s));
 }
 
+void vms_disk_holders(const struct vms *all, const char *path, json_t *to)
+{
+	for (const struct vm *vm = all->first; vm; vm = vm->next)
+		if (vms_is_leaving(vm, path))
+			json_array_append_new(to, json_string(vm->name));
+}
+
+// It waits for a disk of which another machine may never let go. One that just has not done so
+// yet, is asked to, or is about to end is no trouble.
+static bool waits_for(const struct vm *vm, const char *path, char *text, size_t size)
+{
+	const struct vm *other = vms_elsewhere(vm, path);
+	char name[VOLUME_NAME_SIZE];
+
+	if (!other || vms_has_disk(vm, path) || other->phase == VM_STOPPING ||
+		!(other->plug.trouble[0] || other->is_paused))
+		return false;
+	bool is_volume = volume_of_path(vm->all->d->state_dir, path, name);
+	snprintf(text, size,
+		"it waits for %s %.160s, of which instance %s has not let go; `insula instance "
+		"restart %s` takes it from that",
+		is_volume ? "volume" : "disk", is_volume ? name : path, other->name, other->name);
+	return true;
+}
+
+static void put_waits(const struct vm *vm, json_t *o)
+{
+	char *argv[VM_SPEC_WORDS], path[VMS_PATH_SIZE], text[500];
+
+	if (!vm->desired || vm->want == VM_STOPPED || !vm->spec.text)
+		return;
+	vm_spec_arguments(&vm->spec, argv);
+	for (char **word = argv; *word; word++)
+		if (vms_next_disk(*word, path) && waits_for(vm, path, text, sizeof(text))) {
+			json_object_set_new(o, "trouble", json_string(text));
+			return;
+		}
+}
+
 void vms_describe(struct vms *all, const struct desired_instance *in, json_t *o)
 {
 	static const char *const wants[VM_WANT_COUNT] = { "started", "stopped", "paused" };
@@ -50,6 +89,8 @@ void vms_describe(struct vms *all, const struct desired_instance *in, json_t *o)
 		json_object_set_new(o, "trouble", json_string(vm->plug.trouble));
 	else if (vm->last_failure[0])
 		json_object_set_new(o, "last_failure", json_string(vm->last_failure));
+	if (!json_object_get(o, "trouble"))
+		put_waits(vm, o);
 	vm_plug_describe(vm, o);
 	// who waits for volumes takes a trouble for theirs
 	if (!json_object_get(o, "trouble") && !json_object_get(o, "plugging") &&

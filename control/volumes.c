@@ -26,6 +26,18 @@ static void folder_of(const char *state_dir, char path[VOLUME_PATH_SIZE])
 	snprintf(path, VOLUME_PATH_SIZE, "%s/volumes", state_dir);
 }
 
+bool volume_of_path(const char *state_dir, const char *path, char ret_name[VOLUME_NAME_SIZE])
+{
+	char again[VOLUME_PATH_SIZE];
+	const char *name = strrchr(path, '/');
+
+	if (!name)
+		return false;
+	snprintf(ret_name, VOLUME_NAME_SIZE, "%.*s", (int)strcspn(name + 1, "."), name + 1);
+	volume_path(state_dir, ret_name, again);
+	return !value_name(ret_name, VOLUME_NAME_SIZE) && strcmp(again, path) == 0;
+}
+
 void volumes_sweep(const char *state_dir)
 {
 	char folder[VOLUME_PATH_SIZE];

@@ -4,12 +4,15 @@
 // one is, says the file applied last. Functions return 0, or -errno with a sentence in err.
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 enum { VOLUME_NAME_SIZE = 32, VOLUME_PATH_SIZE = 400, VOLUME_MAX_MIB = 16 << 20 };
 
 void volume_path(const char *state_dir, const char *name, char path[VOLUME_PATH_SIZE]);
+// The name of the volume that this path is of. False: it is of none.
+bool volume_of_path(const char *state_dir, const char *path, char ret_name[VOLUME_NAME_SIZE]);
 // Removes what a crash has left of a volume that was being made.
 void volumes_sweep(const char *state_dir);
 // All zeroes, and takes no space before it is written to. -EEXIST; -EINVAL: no such name or size.

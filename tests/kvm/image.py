@@ -400,6 +400,27 @@ def check_not_believed(site):
     wait("it is not believed", lambda: text in site.show("red").get("trouble", ""))
 
 
+# Of what no instance has in the file, but a guest has not let go, nobody says that it is free.
+def check_held(site):
+    about = json.loads(site.run("volume", "show", "five", "-o", "json"))
+    assert (about["state"], about["attached_to"], about["held_by"]) == ("held", [], ["red/vm"])
+    rows = [line.split() for line in site.run("volume", "list").splitlines()]
+    assert ["five", "held", "red/vm"] == [r[0:2] + r[-1:] for r in rows if r[0] == "five"][0], rows
+    for force in ([], ["--force"]):
+        text = site.run("volume", "attach", *force, "five", "blue/vm", status=1)
+        assert "volume five is still held by instance red/vm, which has not let go" in text, text
+    assert pending(site, "blue") == ([], [])
+    # by a file both change at once, and the other one's trouble is its trouble
+    site.volumes = {"red": ["three", "four", "two"], "blue": ["five"]}
+    text = site.run("apply", "-f", site.write(), status=1)
+    assert ("blue/vm: it waits for volume five, of which instance red/vm has not let go; `insula "
+            "instance restart red/vm` takes it from that") in text, text
+    assert "waits for volume five" in site.run("instance", "list")
+    assert json.loads(site.run("volume", "show", "five", "-o", "json"))["held_by"] == ["red/vm"]
+    site.run("volume", "detach", "five", status=1)  # red's is not, still
+    site.volumes = {tenant: [] for tenant in TENANTS}
+
+
 # What goes wrong is told, with what to do, and tried again.
 def test_plugged_wrong(site):
     path = os.path.join(os.environ["INSULA_STATE_DIR"], "volumes", "two.raw")
@@ -416,6 +437,7 @@ def test_plugged_wrong(site):
     assert "volume five is not unplugged: the guest has not let go of it in time" in text, text
     assert pending(site, "red") == ([], ["five"]) and has_open(site, "red", "five")
     assert "red/vm" in site.run("volume", "resize", "five", "2MiB", status=1)
+    check_held(site)
     site.run("instance", "restart", "red/vm")
     assert not has_open(site, "red", "five") and "trouble" not in site.show("red")
     # nobody lets go while it is paused

@@ -66,6 +66,14 @@ static void life(void **state)
 	assert_int_equal(look("two"), 0);
 	assert_int_equal(bytes, UINT64_C(1) << 40);
 	assert_true(allocated < 1 << 20);
+	char name[VOLUME_NAME_SIZE];
+	assert_false(volume_of_path(dir, "one", name));
+	assert_false(volume_of_path(dir, "/elsewhere/one.raw", name));
+	volume_path(dir, "one", path);
+	assert_true(volume_of_path(dir, path, name));
+	assert_string_equal(name, "one");
+	strcat(path, ".begun");
+	assert_false(volume_of_path(dir, path, name));
 	volume_path(dir, "one", path);
 	int fd = open(path, O_RDWR);
 	assert_int_equal(pwrite(fd, "kept", 4, (8 << 20) - 4), 4);
