@@ -113,6 +113,11 @@ static int say_end(const struct cli *c, const char *name, json_t *o, bool good)
 	else
 		cli_error(
 			"%s is %s%s%s", name, word_of(o, "state"), trouble[0] ? ": " : "", trouble);
+	if (good && word_of(o, "not_stored")[0]) { // done, but a power loss would undo it
+		if (c->output == CLI_TABLE)
+			cli_error("%s: %s", name, word_of(o, "not_stored"));
+		return CLI_FAILED;
+	}
 	return good ? CLI_OK : CLI_FAILED;
 }
 

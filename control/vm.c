@@ -18,7 +18,7 @@
 
 #define WANT_NOTE "vm:"
 #define PREPARE_NS 30000000000ull
-#define OPEN_AGAIN_NS 1000000000ull
+#define AGAIN_NS 1000000000ull
 
 enum {
 	ASK_AGAIN_NS = 20000000, // whether its guest runs
@@ -29,20 +29,51 @@ static const char *const want_words[VM_WANT_COUNT] = { "started", "stopped", "pa
 
 // --- what is wanted of it, durable ---
 
-int vm_set_want(struct vm *vm, enum vm_want want, const char *why)
+static int store_want(const struct vm *vm, const char *why)
 {
 	char key[DESIRED_NAME_SIZE + 8], value[sizeof(vm->trouble) + 16];
-	int r;
 
 	snprintf(key, sizeof(key), WANT_NOTE "%s", vm->name);
-	snprintf(value, sizeof(value), "%s %s", want_words[want], why);
-	r = want == VM_STARTED ? store_forget_note(vm->all->d->store, key)
-			       : store_set_note(vm->all->d->store, key, value);
-	if (r < 0)
-		log_error("instance %s: state: %s", vm->name, store_error(vm->all->d->store));
-	else
-		vm->want = want;
-	return r;
+	snprintf(value, sizeof(value), "%s %s", want_words[vm->want], why);
+	return vm->want == VM_STARTED ? store_forget_note(vm->all->d->store, key)
+				      : store_set_note(vm->all->d->store, key, value);
+}
+
+static void note_not_stored(struct vm *vm)
+{
+	static const char *const next[VM_WANT_COUNT] = { "leave it as it was wanted before",
+		"start it again", "let it go on" };
+	char text[sizeof(vm->not_stored)];
+
+	snprintf(text, sizeof(text),
+		"that it is to be %s is not stored: %.200s; the next start of insulad would %s; it "
+		"is tried again every second",
+		want_words[vm->want], store_error(vm->all->d->store), next[vm->want]);
+	if (strcmp(text, vm->not_stored) != 0)
+		log_error("instance %s: %s", vm->name, text);
+	memcpy(vm->not_stored, text, sizeof(text));
+	loop_timer_arm(vm->all->retry, AGAIN_NS);
+}
+
+void vm_set_want(struct vm *vm, enum vm_want want, const char *why)
+{
+	snprintf(vm->want_why, sizeof(vm->want_why), "%s", why);
+	vm->want = want;
+	vm->not_stored[0] = 0;
+	if (store_want(vm, why) < 0)
+		note_not_stored(vm);
+}
+
+void vm_store_again(struct vm *vm)
+{
+	if (!vm->not_stored[0])
+		return;
+	if (store_want(vm, vm->want_why) < 0) {
+		note_not_stored(vm);
+		return;
+	}
+	vm->not_stored[0] = 0;
+	log_info("instance %s: that it is to be %s is stored", vm->name, want_words[vm->want]);
 }
 
 static void on_want(void *arg, const char *key, const char *value)
@@ -499,7 +530,7 @@ static bool open_now(struct vm *vm)
 			log_error("instance %s: %s", vm->name, why);
 		snprintf(vm->trouble, sizeof(vm->trouble), "%s", why);
 	}
-	loop_timer_arm(vm->all->retry, OPEN_AGAIN_NS);
+	loop_timer_arm(vm->all->retry, AGAIN_NS);
 	return false;
 }
 

@@ -63,6 +63,7 @@ struct vm {
 	uint32_t stop_timeout_s;
 	struct cgroup_limits limits; // as desired
 	enum vm_want want;
+	char want_why[400], not_stored[400]; // why it is wanted; why not; "" = it is stored
 	bool again; // stopped to be started
 
 	enum vm_phase phase;
@@ -89,7 +90,7 @@ struct vm {
 struct vms {
 	struct daemon *d;
 	struct vm *first;
-	struct loop_source *retry; // to open those that could not be
+	struct loop_source *retry; // to open those that could not be, and to store what is wanted
 	struct vm_logs *logs;
 	struct cgroups cgroups;
 	bool held, ending;
@@ -109,8 +110,9 @@ bool vm_has_process(const struct vm *vm);
 void vm_step(struct vm *vm);
 void vm_watch(struct vm *vm); // a process that was just adopted
 const char *vm_state(const struct vm *vm);
-// The store remembers it. 0 or -EIO.
-int vm_set_want(struct vm *vm, enum vm_want want, const char *why);
+// From now on, and the store remembers it: as soon as it can, if its disk is full.
+void vm_set_want(struct vm *vm, enum vm_want want, const char *why);
+void vm_store_again(struct vm *vm); // what could not be
 void vm_recall_want(struct vm *vm);
 // Who served its disk is gone; unexpected: by itself.
 void vm_on_storage_end(struct vm *vm, bool unexpected);

@@ -134,7 +134,11 @@ static int adopt_all(struct vms *all, char *err, size_t err_size)
 
 static void on_retry(void *arg)
 {
-	vms_step_all(arg);
+	struct vms *all = arg;
+
+	for (struct vm *vm = all->first; vm; vm = vm->next)
+		vm_store_again(vm);
+	vms_step_all(all);
 }
 
 int vms_new(struct daemon *d, struct vms **ret_vms, char *err, size_t err_size)
@@ -450,27 +454,27 @@ static int do_start(struct vm *vm, char *err, size_t err_size)
 		vm->phase = VM_OFF;
 	if (vm->phase == VM_OFF)
 		vm->trouble[0] = 0;
-	return vm_set_want(vm, VM_STARTED, "");
+	vm_set_want(vm, VM_STARTED, "");
+	return 0;
 }
 
 static int do_pause(struct vm *vm, bool pause, char *err, size_t err_size)
 {
 	if (!vm_has_process(vm) || vm->phase == VM_STOPPING)
 		return log_reason(-EBUSY, err, err_size, "instance %s does not run", vm->name);
-	return vm_set_want(vm, pause ? VM_PAUSED : VM_STARTED, "");
+	vm_set_want(vm, pause ? VM_PAUSED : VM_STARTED, "");
+	return 0;
 }
 
-static int do_stop(struct vm *vm, bool kill)
+static void do_stop(struct vm *vm, bool kill)
 {
-	int r = vm_set_want(vm, VM_STOPPED, "");
-
+	vm_set_want(vm, VM_STOPPED, "");
 	vm->trouble[0] = 0;
-	if (r == 0 && kill && vm_has_process(vm)) {
+	if (kill && vm_has_process(vm)) {
 		log_info("instance %s (pid %d): killing it", vm->name, vm->proc.pid);
 		vm->phase = VM_STOPPING;
 		process_signal(vm->proc.pidfd, SIGKILL);
 	}
-	return r;
 }
 
 static int act(struct vm *vm, enum vm_action action, char *err, size_t err_size)
@@ -478,13 +482,16 @@ static int act(struct vm *vm, enum vm_action action, char *err, size_t err_size)
 	switch (action) {
 	case VM_RESTART:
 		vm->again = vm_has_process(vm) && vm->phase != VM_STOPPING;
-		return vm->again ? vm_set_want(vm, VM_STARTED, "") : do_start(vm, err, err_size);
+		if (!vm->again)
+			return do_start(vm, err, err_size);
+		vm_set_want(vm, VM_STARTED, "");
+		return 0;
 	case VM_START:
 		return do_start(vm, err, err_size);
 	case VM_STOP:
-		return do_stop(vm, false);
 	case VM_KILL:
-		return do_stop(vm, true);
+		do_stop(vm, action == VM_KILL);
+		return 0;
 	case VM_PAUSE:
 		return do_pause(vm, true, err, err_size);
 	case VM_RESUME:
@@ -506,8 +513,6 @@ int vms_do(struct vms *all, const char *name, enum vm_action action, char *err, 
 	if (all->ending)
 		return log_reason(-EBUSY, err, err_size, "Insula is stopping");
 	r = act(vm, action, err, err_size);
-	if (r == -EIO)
-		log_reason(r, err, err_size, "state: %s", store_error(all->d->store));
 	if (r == 0)
 		vm_step(vm);
 	return r;

@@ -44,8 +44,8 @@ void vms_kill_all(struct vms *all);
 
 enum vm_action { VM_START, VM_STOP, VM_KILL, VM_RESTART, VM_PAUSE, VM_RESUME, VM_ACTION_COUNT };
 
-// 0, or -errno with a sentence in err: -ENOENT, -EBUSY (not in this state), -EIO (the state cannot
-// be stored).
+// 0, or -errno with a sentence in err: -ENOENT, -EBUSY (not in this state). It is done also where
+// it cannot be stored, which is told of the machine (`not_stored`), and tried again.
 int vms_do(struct vms *all, const char *name, enum vm_action action, char *err, size_t err_size);
 
 // Does a machine have this file open? Then its name.

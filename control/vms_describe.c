@@ -73,6 +73,8 @@ void vms_describe(struct vms *all, const struct desired_instance *in, json_t *o)
 	}
 	json_object_set_new(o, "state", json_string(vm_state(vm)));
 	json_object_set_new(o, "wanted", json_string(wants[vm->want]));
+	if (vm->not_stored[0])
+		json_object_set_new(o, "not_stored", json_string(vm->not_stored));
 	if (vm_has_process(vm))
 		put_process(vm, o);
 	json_object_set_new(o, "restarts", json_integer(vm->restarts));
@@ -143,9 +145,13 @@ unsigned vms_running(const struct vms *all)
 
 void vms_warn(struct vms *all, json_t *warnings)
 {
-	for (const struct vm *vm = all->first; vm; vm = vm->next)
+	for (const struct vm *vm = all->first; vm; vm = vm->next) {
+		if (vm->desired && vm->not_stored[0])
+			json_array_append_new(warnings,
+				json_sprintf("instance %s: %s", vm->name, vm->not_stored));
 		if (vm->desired && (vm->trouble[0] || vm->plug.trouble[0]))
 			json_array_append_new(
 				warnings, json_sprintf("instance %s: %s", vm->name,
 						  vm->trouble[0] ? vm->trouble : vm->plug.trouble));
+	}
 }

@@ -378,6 +378,42 @@ def test_full_disk(site):
     subprocess.run(["umount", "--lazy", folder], check=True) # a ring may still have the file
 
 
+# Who has filled the disk with the state can be stopped, which is told not to be stored.
+def test_full_state(site):
+    def mount(size):
+        netns.run("mount", "-o", f"remount,size={size}", sandbox.DIRECTORY)
+
+    def stored():
+        return "not_stored" not in site.show("blue")
+
+    before, now = os.statvfs(sandbox.DIRECTORY), site.show("blue")["pid"]
+    mount((before.f_blocks - before.f_bfree) * before.f_frsize)
+    try:
+        text = site.run("instance", "pause", "blue/vm", status=1)
+        assert text.startswith("blue/vm is paused\n") and pings("blue", 1) == 0, text
+        assert "that it is to be paused is not stored: " in text and "disk is full" in text, text
+        assert "the next start of insulad would let it go on" in text, text
+        site.run("instance", "resume", "blue/vm")
+        for force in (["--force"], []):
+            text = site.run("instance", "stop", *force, "blue/vm", status=1)
+            assert text.startswith("blue/vm is stopped\n") and "start it again" in text, text
+            assert not os.path.exists(f"/proc/{now}") and "not_stored" in site.show("blue")
+            assert "blue/vm: that it is to be stopped is not stored" in site.run("status")
+            site.run("instance", "start", "blue/vm")
+            assert stored()
+            reached("blue")
+            now = site.show("blue")["pid"]
+        site.run("instance", "stop", "--force", "blue/vm", status=1)
+    finally:
+        mount(before.f_blocks * before.f_frsize)
+    wait("it is stored", stored)
+    kill(labs.processes("insulad")[0])
+    site.lab.start()
+    assert site.show("blue")["state"] == "stopped"
+    site.run("instance", "start", "blue/vm")
+    reached("blue")
+
+
 # The fds that insulad may have beyond those that it has; None: as many as it likes.
 def allow_fds(n):
     [insulad] = labs.processes("insulad")
