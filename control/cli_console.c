@@ -160,6 +160,23 @@ static bool wait_for_successor(const char *path, bool terminal)
 	return false;
 }
 
+// What it says is old, and nobody takes what is typed: to be known before. A terminal may wait for
+// it to be started; what comes from elsewhere was meant for who is not there.
+static bool is_there(const char *name, const char *state)
+{
+	if (strcmp(state, "stopped") != 0 && strcmp(state, "failed") != 0)
+		return true;
+	if (isatty(STDIN_FILENO)) {
+		fprintf(stderr, "[%s is %s: this is what it said last, until it is started]\n",
+			name, state);
+		return true;
+	}
+	cli_error("%s is %s: `insula instance start %s` starts it; `insula instance console --log "
+		  "%s` prints what it said last",
+		name, state, name, name);
+	return false;
+}
+
 static bool make_raw(struct termios *ret_before)
 {
 	struct termios raw;
@@ -207,7 +224,7 @@ static int print_log(const struct cli *c, const char *name)
 
 int cli_instance_console(const struct cli *c, int n_args, char *const *args)
 {
-	const char *path;
+	const char *path, *state;
 	struct cli_reply r;
 	int result = CLI_FAILED;
 
@@ -216,9 +233,10 @@ int cli_instance_console(const struct cli *c, int n_args, char *const *args)
 	if (!cli_instance_ask(c, "GET", args[0], "", &r))
 		return CLI_FAILED;
 	path = json_string_value(json_object_get(r.json, "console"));
+	state = json_string_value(json_object_get(r.json, "state"));
 	if (path == NULL)
 		cli_error("%s is of kind external: whoever runs it has its console", args[0]);
-	else
+	else if (is_there(args[0], state != NULL ? state : ""))
 		result = run_console(path, args[0]);
 	cli_reply_free(&r);
 	return result;

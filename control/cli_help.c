@@ -121,6 +121,9 @@ static const struct cli_command commands[] = {
 			"to 8\nterminals may be attached, and see and type the same. What comes "
 			"from "
 			"a pipe is typed,\nand its end detaches. " INSTANCE
+			"\nOf one that does not run a terminal shows what it said last, and waits; "
+			"a "
+			"pipe is refused."
 			"\n      --log            print what it said last, at most 64 KiB, and end",
 		.example = "sudo insula instance console red/web" },
 	{ "image list", "", 0, 0, .run = cli_image_list, .summary = "all images",

@@ -76,7 +76,7 @@ class Site:
 
     def run(self, *words, status=0):
         done = subprocess.run([self.lab.insula_program, *words], text=True, capture_output=True,
-                              timeout=60, check=False)
+                              timeout=60, check=False, stdin=subprocess.DEVNULL)
         assert done.returncode == status, f"{words}: {done.returncode} {done.stdout} {done.stderr}"
         return done.stdout + done.stderr
 
@@ -172,6 +172,12 @@ def test_stop_and_start(site):
     assert "ok power-button pressed" in site.console("blue")
     assert (pings("red"), pings("blue", 1)) == (2, 0)
     assert site.show("blue")["state"] == "stopped" and "pid" not in site.show("blue")
+    assert "blue/vm is stopped: `insula instance start blue/vm` starts it; `insula instance " \
+        "console --log blue/vm` prints" in site.run("instance", "console", "blue/vm", status=1)
+    terminal = Terminal(site, "blue")
+    terminal.read(b"[blue/vm is stopped: this is what it said last, until it is started]")
+    terminal.read(b"ok power-button pressed")
+    terminal.detach()
     site.apply()  # changes nothing in what is wanted
     assert site.show("blue")["state"] == "stopped"
     assert "blue/vm is running" in site.run("instance", "start", "blue/vm")
