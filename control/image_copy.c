@@ -229,3 +229,19 @@ int image_check(const char *path, enum image_format format, uint64_t *ret_disk_b
 	*ret_disk_bytes = size;
 	return 0;
 }
+
+int image_check_kernel(const char *path, char *err, size_t err_size)
+{
+	enum { MAGIC_AT = 0x202 }; // Documentation/arch/x86/boot.rst of Linux
+	char head[MAGIC_AT + 4] = "";
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : pread(fd, head, sizeof(head), 0);
+	int r = n < 0 ? log_reason(-errno, err, err_size, "%s: %m", path) : 0;
+
+	if (fd >= 0)
+		close(fd);
+	if (r < 0 || memcmp(head, "\177ELF", 4) == 0 || memcmp(head + MAGIC_AT, "HdrS", 4) == 0)
+		return r;
+	return log_reason(-EINVAL, err, err_size,
+		"is not a kernel image: neither a Linux bzImage nor an ELF file");
+}

@@ -23,6 +23,9 @@ int image_copy(const char *from, const char *to, image_progress_fn progress, voi
 // system cannot; -EXDEV: the two lie on different ones.
 int image_clone(const char *from, const char *to, unsigned mode);
 
+// Is this a kernel, as far as its beginning tells (as vmm/boot.c begins to look at it)?
+// -EINVAL: it is none.
+int image_check_kernel(const char *path, char *err, size_t err_size);
 // What a disk's file is as an image of this format, and nothing else: how large a disk a guest
 // sees. -EINVAL: it is none, or one that would need another file.
 int image_check(const char *path, enum image_format format, uint64_t *ret_disk_bytes, char *err,

@@ -68,6 +68,22 @@ static int copy_one(const struct image_store *store, const struct image_source *
 	return 0;
 }
 
+static int copy_kernel(const struct image_store *store, const struct image_source *s,
+	struct teller *t, char *err, size_t err_size)
+{
+	struct image_copied copied;
+	char path[IMAGE_PATH_SIZE], wrong[256];
+	int r = copy_one(store, s, "kernel", s->kernel, t, &copied, err, err_size);
+
+	if (r < 0 || !s->kernel)
+		return r;
+	image_store_temporary(store, s->name, "kernel", path);
+	r = image_check_kernel(path, wrong, sizeof(wrong));
+	if (r < 0)
+		snprintf(err, err_size, "%.300s %s", s->kernel, wrong);
+	return r;
+}
+
 static int copy_all(const struct image_store *store, const struct image_source *s, struct teller *t,
 	char *err, size_t err_size)
 {
@@ -91,7 +107,7 @@ static int copy_all(const struct image_store *store, const struct image_source *
 		return r;
 	}
 	fprintf(t->out, "size %llu\n", (unsigned long long)disk_bytes);
-	r = copy_one(store, s, "kernel", s->kernel, t, &copied, err, err_size);
+	r = copy_kernel(store, s, t, err, err_size);
 	return r < 0 ? r : copy_one(store, s, "initrd", s->initrd, t, &copied, err, err_size);
 }
 

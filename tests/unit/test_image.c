@@ -174,12 +174,13 @@ static void imports(void **state)
 	struct stat st;
 
 	memset(content + MIB, 'x', 5000); // between holes
+	memcpy(content, "\177ELF", 4); // a kernel's beginning
 	write_file(file, content, 2 * MIB, 3 * MIB);
 	json_t *definition = raw("one", file);
 	json_object_set_new(definition, "kernel", json_string(file));
 	json_object_set_new(definition, "cmdline", json_string("a b"));
 	json_object_set_new(definition, "sha256",
-		json_string("299cbf404e314ff2e9f7135c4d54551b13a894d90e3b5b27b01113fe9ccf4e24"));
+		json_string("ffbd6904598f04ef11609b3fed10315b7441f8174256be21302efb9a6bf85efb"));
 	assert_string_equal(import(definition, text), "ready");
 	assert_int_equal(image_store_get(images_store(images), "one", &image), 0);
 	assert_string_equal(image.disk, image.kernel);
@@ -238,6 +239,7 @@ static void refuses(void **state)
 		{ "path", "/no/such/file", "/no/such/file: No such file" },
 		{ "path", "/dev/null", "/dev/null: is neither a file" },
 		{ "kernel", "/no/kernel", "/no/kernel: No such file" },
+		{ "kernel", "/etc/passwd", "/etc/passwd is not a kernel image: neither a Linux" },
 		{ "format", "qcow2", "is no qcow2 image" },
 		{ "sha256", "0123456789012345678901234567890123456789012345678901234567890123",
 			"its SHA-256 is "
