@@ -17,6 +17,8 @@ static const struct cli_command commands[] = {
 		"or dying is waited for.",
 		"sudo insula start" },
 	{ "stop", "", 0, 0, .run = cli_stop, .summary = "stop it and leave nothing behind",
+		"Powers off all VMs: their power buttons first, each is killed after its "
+		"stop_timeout.\n"
 		"Ends forwarding, removes taps, mounts, nft rules and sysctls it made, and waits "
 		"until\n"
 		"insulad has gone. Desired state and allocated addresses stay in STATE_DIR. Cleans "

@@ -187,6 +187,8 @@ class Cli(unittest.TestCase):
                 self.assertIn("usage: insula " + name, out)
                 self.assertIn("Example: ", out)
 
+        self.assertIn("Powers off all VMs", self.insula("stop", "--help")[0])
+
     def test_user_data(self):
         def write(name, text):
             with open(f"{self.tmp.name}/{name}", "wb") as f:
