@@ -139,7 +139,8 @@ static const struct cli_command commands[] = {
 		.summary = "a disk's file becomes an image",
 		.text = "Copies FILE, a disk's content or a block device, into STATE_DIR/images, "
 			"and waits for\nit. The copy never changes. What format FILE has is never "
-			"guessed.\n"
+			"guessed. Who interrupts\nthis ends the waiting: the import goes on in "
+			"insulad, until it is done or the image\ndeleted.\n"
 			"      --format FORMAT  raw (default) or qcow2, without backing file\n"
 			"      --sha256 HEX     refuse it if it has another checksum\n"
 			"      --kernel FILE    copied too, for instances that name none\n"

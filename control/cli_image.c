@@ -4,6 +4,7 @@
 #include "control/cli.h"
 
 #include <curl/curl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -98,6 +99,31 @@ static int say_end(const struct cli *c, const char *name, json_t *o)
 	return sha256 != NULL ? CLI_OK : CLI_FAILED;
 }
 
+static char interrupted[400]; // written once, before anybody may be
+
+static void on_interrupt(int number) // SA_RESETHAND: it is dealt with as ever when this returns
+{
+	if (write(STDERR_FILENO, interrupted, strlen(interrupted)) >= 0)
+		raise(number);
+}
+
+// insulad does not know of who waits: that its import goes on is to be told.
+static void tell_if_interrupted(const char *name)
+{
+	const struct sigaction tell = { .sa_handler = on_interrupt, .sa_flags = SA_RESETHAND };
+	const int numbers[] = { SIGINT, SIGTERM, SIGHUP };
+	struct sigaction now;
+
+	snprintf(interrupted, sizeof(interrupted),
+		"\ninsula: the import goes on in insulad: `insula image show %.40s` tells how far "
+		"it "
+		"is, `insula image delete %.40s` ends it\n",
+		name, name);
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+		if (sigaction(numbers[i], NULL, &now) == 0 && now.sa_handler == SIG_DFL)
+			sigaction(numbers[i], &tell, NULL);
+}
+
 // For as long as it takes: who has enough of waiting deletes the image.
 static int wait_for(const struct cli *c, const char *name)
 {
@@ -138,6 +164,7 @@ int cli_image_import_from(const struct cli *c, const struct cli_import *from)
 	if (!good)
 		return CLI_FAILED;
 	cli_reply_free(&r);
+	tell_if_interrupted(from->name);
 	return wait_for(c, from->name);
 }
 

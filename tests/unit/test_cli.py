@@ -4,12 +4,14 @@
 # format, its exit statuses, and start and stop with a stand-in. Usage: test_cli.py INSULA
 import json
 import os
+import signal
 import socket
 import socketserver
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 import unittest
 from http.server import BaseHTTPRequestHandler
 
@@ -188,6 +190,7 @@ class Cli(unittest.TestCase):
                 self.assertIn("Example: ", out)
 
         self.assertIn("Powers off all VMs", self.insula("stop", "--help")[0])
+        self.assertIn("the import goes on", self.insula("image", "import", "--help")[0])
 
     def test_user_data(self):
         def write(name, text):
@@ -268,6 +271,24 @@ class Cli(unittest.TestCase):
         self.assertIn("/nonexistent: No such file", err)
 
     # By a stand-in of mmdebstrap: what it is asked for, and what becomes of what it makes.
+    def test_image_interrupted(self):
+        importing = {"name": "deb", "state": "importing", "done_bytes": 1, "total_bytes": 2}
+        self.serve(images=(200, {}), **{"images/deb": (200, importing)})
+        for number in (signal.SIGINT, signal.SIGTERM):
+            Handler.asked.clear()
+            with subprocess.Popen(
+                [INSULA, "image", "import", "deb", INSULA], text=True, stderr=subprocess.PIPE,
+                env=dict(os.environ, INSULA_RUN_DIR=self.run_dir),
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            ) as p:
+                while len(Handler.asked) < 3:  # it waits
+                    self.assertIsNone(p.poll())
+                    time.sleep(0.01)
+                p.send_signal(number)
+                self.assertIn("the import goes on in insulad: `insula image show deb` tells how "
+                              "far it is, `insula image delete deb` ends it\n", p.stderr.read())
+            self.assertEqual(p.returncode, -number)
+
     @unittest.skipUnless(os.geteuid() == 0, "insula image build needs root")
     def test_image_build(self):
         folder = self.tmp.name + "/bin"
