@@ -282,7 +282,8 @@ struct api_answer api_route_answer(
 			MHD_HTTP_NOT_FOUND, "%.200s: there is no such path", request->path);
 	if (!route) {
 		answer = api_route_error(MHD_HTTP_METHOD_NOT_ALLOWED,
-			"%.16s is not for %.200s; %s is", request->method, request->path, allow);
+			"%.16s is not for %.200s; allowed: %s", request->method, request->path,
+			allow);
 		answer.allow = allow;
 		return answer;
 	}

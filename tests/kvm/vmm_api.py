@@ -557,7 +557,8 @@ def check_paths(checks):
         checks.answers(f"there is no {path[:20]}", ask("GET", path), 404)
     for path in specification.whole["paths"]:
         for method in {"GET", "PUT", "POST", "DELETE", "PATCH"} - specification.methods(path):
-            checks.answers(f"{path} has no {method}", ask(method, path.replace("{id}", "a")), 405)
+            checks.answers(f"{path} has no {method}", ask(method, path.replace("{id}", "a")), 405,
+                           "; allowed: ")
     # more than it serves at once, none of which says anything
     idle = [socket.socket(socket.AF_UNIX) for _ in range(7)]
     for s in idle:
