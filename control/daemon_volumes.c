@@ -100,7 +100,7 @@ int daemon_volume_create(struct daemon *d, const json_t *definition, json_t **re
 
 // While somebody has it, also one who is still about to end.
 static int check_free(
-	struct daemon *d, const char *name, const char *what, char *err, size_t err_size)
+	struct daemon *d, const char *name, bool is_delete, char *err, size_t err_size)
 {
 	char path[VOLUME_PATH_SIZE], user[DESIRED_NAME_SIZE];
 
@@ -108,15 +108,19 @@ static int check_free(
 	if (!vms_disk_user(d->vms, path, user))
 		return 0;
 	return log_reason(-EBUSY, err, err_size,
-		"volume %s cannot be %s: instance %s runs with it, and is not told; stop it first",
-		name, what, user);
+		is_delete
+			? "volume %s cannot be deleted: instance %s has not let go of it; stop or "
+			  "restart that first"
+			: "volume %s cannot be resized: instance %s runs with it, whose guest is "
+			  "told of no other size; stop it first",
+		name, user);
 }
 
 static int resize(struct daemon *d, const char *name, const json_t *words, json_t **ret)
 {
 	json_int_t mib = json_integer_value(json_object_get(words, "size_mib"));
 	char err[512];
-	int r = check_free(d, name, "resized", err, sizeof(err));
+	int r = check_free(d, name, false, err, sizeof(err));
 
 	if (r == 0)
 		r = volume_grow(d->state_dir, name, mib > 0 ? (uint64_t)mib : 0, err, sizeof(err));
@@ -136,7 +140,7 @@ int daemon_volume_delete(struct daemon *d, const char *name, json_t **ret)
 			in ? in->name : "nobody knows whom: the stored file is not understood");
 		return fail(ret, -EBUSY, err);
 	}
-	r = check_free(d, name, "deleted", err, sizeof(err));
+	r = check_free(d, name, true, err, sizeof(err));
 	if (r == 0)
 		r = volume_delete(d->state_dir, name, err, sizeof(err));
 	if (r < 0)

@@ -351,7 +351,9 @@ static void list_one(void *arg, const char *name)
 		describe(l->all, &image, o);
 	else
 		json_object_set_new(o, "trouble",
-			json_sprintf("%s/%s.json: %s", l->all->store.path, name, strerror(-r)));
+			json_sprintf("%s/%s.json %s; `insula image delete %s` removes it",
+				l->all->store.path, name,
+				r == -EBADMSG ? "is damaged" : strerror(-r), name));
 	json_array_append_new(l->to, o);
 }
 

@@ -409,6 +409,10 @@ def check_held(site):
     for force in ([], ["--force"]):
         text = site.run("volume", "attach", *force, "five", "blue/vm", status=1)
         assert "volume five is still held by instance red/vm, which has not let go" in text, text
+    text = site.run("volume", "delete", "five", status=1)
+    assert "cannot be deleted: instance red/vm has not let go of it; stop or restart" in text, text
+    text = site.run("volume", "resize", "five", "2MiB", status=1)
+    assert "red/vm runs with it, whose guest is told of no other size; stop it first" in text, text
     assert pending(site, "blue") == ([], [])
     # by a file both change at once, and the other one's trouble is its trouble
     site.volumes = {"red": ["three", "four", "two"], "blue": ["five"]}

@@ -322,6 +322,8 @@ static void damaged(void **state)
 	assert_int_equal(n_files("images/blobs"), 1);
 	json_t *o = show("one");
 	assert_string_equal(json_string_value(json_object_get(o, "state")), "failed");
+	assert_non_null(strstr(json_string_value(json_object_get(o, "trouble")),
+		"/images/one.json is damaged; `insula image delete one` removes it"));
 	json_decref(o);
 	assert_int_equal(images_delete(images, "one", text, sizeof(text)), 0);
 	close_images();
