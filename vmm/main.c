@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // insula-vmm: one process per virtual machine. run.h has its life.
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -32,6 +33,7 @@ int main(int argc, char **argv)
 	int result;
 
 	open_standard();
+	signal(SIGXFSZ, SIG_IGN); // RLIMIT_FSIZE is an error like others, with a sentence
 	confine_close_inherited();
 	result = options_parse(&o, argc, argv);
 	if (result)

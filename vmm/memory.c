@@ -69,7 +69,9 @@ fail:
 	return error_set(e, err, "guest memory of %llu MiB%s: %s%s",
 		(unsigned long long)(r->size >> 20), hugepages ? " in hugepages" : "",
 		strerror(err),
-		hugepages ? "; sysctl vm.nr_hugepages says how many of 2 MiB there are" : "");
+		err == EFBIG ? "; see `ulimit -f`"
+		: hugepages  ? "; sysctl vm.nr_hugepages says how many of 2 MiB there are"
+			     : "");
 }
 
 int guest_memory_init(struct guest_memory *m, uint64_t size, bool hugepages, struct error *e)
