@@ -16,6 +16,7 @@
 #include <unistd.h>
 #include "control/log.h"
 #include "control/qcow2.h"
+#include "control/qcow2_check.h"
 
 enum { PIECE = 1 << 20, SECTOR = 512, ZEROES = 64 << 10 };
 
@@ -222,6 +223,8 @@ int image_check(const char *path, enum image_format format, uint64_t *ret_disk_b
 		wrong = pread(fd, &h, sizeof(h), 0) < (ssize_t)sizeof(h)
 				? "is too short for a qcow2 image"
 				: qcow2_wrong(&h, &size);
+		if (!wrong)
+			wrong = qcow2_check(fd, (uint64_t)st.st_size, &h);
 	}
 	close(fd);
 	if (wrong)

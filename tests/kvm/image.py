@@ -143,6 +143,30 @@ def test_used(site):
     site.write(red="raw")
 
 
+# Whatever qemu-img makes is whole, and a part of it is not, as it says itself.
+def test_qcow2_cut(site):
+    raw, cut = (os.path.join(site.lab.directory, name) for name in ("raw", "cut"))
+    for words in ([], ["-c"], ["-o", "compat=0.10"], ["-o", "extended_l2=on,cluster_size=128k"],
+                  ["-o", "preallocation=metadata"], ["-o", "cluster_size=512"],
+                  ["-c", "-o", "compression_type=zstd,cluster_size=2M"]):
+        def make(size=None, words=words):
+            subprocess.run(["qemu-img", "convert", "-O", "qcow2", *words, "-f", "raw", raw, cut],
+                           check=True)
+            with open(cut, "rb+") as file:
+                file.truncate(size or file.seek(0, 2))
+                return file.seek(0, 2)
+
+        whole = make()
+        site.run("image", "import", "cut", cut, "--format", "qcow2")
+        site.run("image", "delete", "cut")
+        for size in (1000, whole // 4):
+            make(size)
+            assert subprocess.run(["qemu-img", "check", "-f", "qcow2", cut], capture_output=True,
+                                  check=False).returncode != 0, (words, size)
+            text = site.run("image", "import", "cut", cut, "--format", "qcow2", status=1)
+            assert f"{cut} is cut short: it lacks clusters that it names" in text, (words, text)
+
+
 # What is Insula's own is nobody's disk by its path, whichever: no image, no other's disk, no state.
 def test_not_ours(site):
     state, run = os.environ["INSULA_STATE_DIR"], os.environ["INSULA_RUN_DIR"]

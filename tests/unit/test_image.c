@@ -308,6 +308,64 @@ static void qcow2(void **state)
 	assert_int_equal(image.format, IMAGE_RAW);
 }
 
+struct cut {
+	uint64_t header[14]; // struct qcow2_header
+	uint8_t to_l1[(64 << 10) - 14 * 8]; // clusters of 64 KiB
+	uint64_t l1[8192], l2[8192];
+};
+
+static const char *import_qcow2(const struct cut *c, uint64_t size, char text[1400])
+{
+	json_t *definition = raw("cut", file);
+	struct image image;
+
+	write_file(file, c, sizeof(*c), size);
+	json_object_set_new(definition, "format", json_string("qcow2"));
+	import(definition, text);
+	if (image_store_get(images_store(images), "cut", &image) == 0) {
+		char err[300];
+		assert_int_equal(images_delete(images, "cut", err, sizeof(err)), 0);
+	}
+	return text;
+}
+
+// Its tables and clusters have to be there, all but the end of the last one.
+static void qcow2_cut(void **state)
+{
+	enum { CLUSTER = 64 << 10, TABLES = 3 * CLUSTER };
+	struct cut *c = calloc(1, sizeof(*c));
+	struct qcow2 h = { htobe32(0x514649fb), htobe32(3), .cluster_bits = htobe32(16),
+		.size = htobe64(5 << 20), .l1_size = htobe32(2), .more = { htobe64(CLUSTER) } };
+	static const char cut[] = "is cut short: it lacks clusters that it names";
+	char text[1400];
+
+	memcpy(c->header, &h, sizeof(h));
+	c->l1[0] = htobe64(1ull << 63 | 2 * CLUSTER);
+	c->l2[3] = htobe64(1ull << 63 | TABLES);
+	c->l2[9] = htobe64(1ull << 62 | 5ull << 54 | (TABLES + CLUSTER + 700)); // compressed
+	assert_string_equal(import_qcow2(c, TABLES + 2 * CLUSTER, text), "ready");
+	assert_string_equal(import_qcow2(c, TABLES + CLUSTER + 701, text), "ready");
+	assert_non_null(strstr(import_qcow2(c, TABLES + CLUSTER + 700, text), cut));
+	assert_non_null(strstr(import_qcow2(c, TABLES, text), cut));
+	c->l2[9] = 0;
+	assert_string_equal(import_qcow2(c, TABLES + 1, text), "ready");
+	assert_non_null(strstr(import_qcow2(c, TABLES - 1, text), cut)); // the L2 table
+	assert_non_null(strstr(import_qcow2(c, CLUSTER + 8, text), cut)); // the L1 table
+	assert_non_null(strstr(import_qcow2(c, 1000, text), cut));
+	for (int i = 0; i < 8; i++) // one table for many
+		c->l1[i] = c->l1[0];
+	h.l1_size = htobe32(8);
+	memcpy(c->header, &h, sizeof(h));
+	assert_non_null(strstr(import_qcow2(c, TABLES + CLUSTER, text), "is damaged"));
+	h.l1_size = htobe32(~0u);
+	memcpy(c->header, &h, sizeof(h));
+	assert_non_null(strstr(import_qcow2(c, TABLES + CLUSTER, text), "is damaged"));
+	h.cluster_bits = htobe32(40);
+	memcpy(c->header, &h, sizeof(h));
+	assert_non_null(strstr(import_qcow2(c, TABLES + CLUSTER, text), "of a size that no"));
+	free(c);
+}
+
 // What cannot be read is told, and takes nothing with it.
 static void damaged(void **state)
 {
@@ -446,6 +504,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(shares, setup, teardown),
 		cmocka_unit_test_setup_teardown(refuses, setup, teardown),
 		cmocka_unit_test_setup_teardown(qcow2, setup, teardown),
+		cmocka_unit_test_setup_teardown(qcow2_cut, setup, teardown),
 		cmocka_unit_test_setup_teardown(damaged, setup, teardown),
 		cmocka_unit_test_setup_teardown(ended, setup, teardown),
 		cmocka_unit_test_setup_teardown(killed, setup, teardown),

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Is all of a qcow2 file there? A guest would read what is not as zeroes. Whether its tables are
+// otherwise as they should be (refcounts, snapshots) is not looked at: a guest has them in its own
+// disk, too. Called by image_copy.c in the child of an import.
+#pragma once
+
+#include <stdint.h>
+#include "control/qcow2.h"
+
+// fd: file_size bytes, which begin with h. NULL, or what is wrong, to follow the file's name. Reads
+// its tables, each once: not more than file_size bytes. Of the last cluster a part may be missing,
+// as QEMU has it.
+const char *qcow2_check(int fd, uint64_t file_size, const struct qcow2_header *h);
