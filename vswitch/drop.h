@@ -41,7 +41,7 @@
 	X(GUARD_SRC_MAC, "guard_src_mac", "source MAC does not belong to this port") \
 	X(GUARD_SRC_IPV4, "guard_src_ipv4", "source IPv4 address does not belong to this port") \
 	X(GUARD_ARP, "guard_arp", "ARP speaks for a MAC or address that is not this port's") \
-	X(GUARD_IPV6, "guard_ipv6", "IPv6 from tenant ports is not carried yet") \
+	X(GUARD_IPV6, "guard_ipv6", "IPv6 from tenant ports and uplinks is not carried yet") \
 	X(GUARD_NON_IP, "guard_non_ip", "EtherType other than IP and ARP on an access port") \
 	X(GUARD_DHCP_SERVER, "guard_dhcp_server", "DHCP server message from a tenant port") \
 	X(GUARD_STORM, "guard_storm", "broadcast and multicast above the port's storm limit") \

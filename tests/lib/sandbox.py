@@ -19,8 +19,10 @@ def wrap(command):
 
 # The argument list that runs `command` in the sandbox whose first process is `pid` (seen from
 # here).
+# In this folder, if it is there, too.
 def enter(pid, command):
-    return ["nsenter", "--target", str(pid), "--mount", "--net", "--pid", *command]
+    return ["nsenter", "--target", str(pid), "--mount", "--net", "--pid", f"--wdns={os.getcwd()}",
+            *command]
 
 
 # The sandbox's first process, given the process that wrap() became; 0 while there is none.

@@ -118,7 +118,8 @@ peer()
 	: >"$dir/$name.out"
 	exec {fd}<>"$dir/$name.fifo"
 	fifo[$name]=$fd
-	dpdk-testpmd --no-pci --in-memory --single-file-segments -m 256 --lcores 0,1@0-1 \
+	RUNTIME_DIRECTORY=$dir dpdk-testpmd --no-pci --in-memory --single-file-segments -m 256 \
+		--lcores 0,1@0-1 \
 		--file-prefix="insula-$$-$name" "${vdevs[@]}" -- -i --no-flush-rx \
 		--total-num-mbufs=4096 "$@" \
 		<"$dir/$name.fifo" >"$dir/$name.out" 2>&1 &

@@ -19,6 +19,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <libgen.h>
 #include <netinet/in.h>
 #include <arpa/inet.h>
 #include <signal.h>
@@ -317,7 +318,7 @@ static int start_port(struct generator *g, uint16_t port)
 
 static int start(struct generator *g, char *const sockets[2])
 {
-	char devices[2][256], prefix[64], mac[RTE_ETHER_ADDR_FMT_SIZE];
+	char devices[2][256], prefix[64], folder[256], mac[RTE_ETHER_ADDR_FMT_SIZE];
 	char *argv[] = { (char[]){ "generator" }, (char[]){ "--no-pci" }, (char[]){ "--in-memory" },
 		(char[]){ "--single-file-segments" }, (char[]){ "--no-telemetry" },
 		(char[]){ "-m" }, (char[]){ "256" }, (char[]){ "--log-level=error" },
@@ -331,6 +332,9 @@ static int start(struct generator *g, char *const sockets[2])
 			"--vdev=net_virtio_user%d,path=%s,mac=%s,server=1,queue_size=%d", i,
 			sockets[i], mac, RING);
 	}
+	// DPDK leaves a folder behind: where the sockets are, it goes with them.
+	snprintf(folder, sizeof(folder), "%s", sockets[0]);
+	setenv("RUNTIME_DIRECTORY", dirname(folder), 1);
 	if (rte_eal_init((int)RTE_DIM(argv) - 1, argv) < 0) {
 		fprintf(stderr, "generator: no DPDK: %s\n", rte_strerror(rte_errno));
 		return -1;

@@ -19,6 +19,7 @@ cleanup()
 	rm -rf "$dir"
 }
 trap cleanup EXIT
+export RUNTIME_DIRECTORY=$dir # what DPDK leaves behind
 echo $((nr_before + pages)) >/proc/sys/vm/nr_hugepages
 
 await()
