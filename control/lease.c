@@ -75,7 +75,7 @@ void lease_arm(struct leases *l)
 		loop_timer_disarm(l->timer);
 	else
 		loop_timer_arm(
-			l->timer, (uint64_t)(end_s > now ? end_s - now + 1 : 1) * 1000000000u);
+			l->timer, end_s < now ? 1 : (uint64_t)(end_s - now + 1) * 1000000000u);
 }
 
 static void on_expiry(void *arg)
@@ -86,7 +86,7 @@ static void on_expiry(void *arg)
 	struct lease *x;
 
 	l->armed_s = INT64_MAX; // it fires once
-	while ((x = lease_first_to_end(&l->index)) && x->ends_s <= now) {
+	while ((x = lease_first_to_end(&l->index)) && x->ends_s < now) { // its second is over
 		if (!x->offered && !x->s.declined)
 			lease_tell(l, &x->s, 0);
 		if (!x->offered && ok)
@@ -306,7 +306,6 @@ static int on_end(struct leases *l, const struct proto_lease_event *e)
 		set(l, &x->s, 0, 0);
 	if (e->kind == PROTO_LEASE_DECLINE) {
 		lease_set_declined(&l->index, x);
-		log_declined(l, e);
 		lease_ends_in(l, x, DECLINED_S);
 		return store_put_lease(l->d->store, &x->s);
 	}
@@ -368,6 +367,20 @@ static int decide(struct leases *l, const struct proto_lease_event *e)
 
 // One transaction for all that were waiting; only then what it promises. Offers are no promise:
 // their clients go on while the disk writes.
+// Those of the batch that were heard: as they are durable.
+static void log_all_declined(struct leases *l)
+{
+	for (size_t i = 0; i < l->n_events; i++) {
+		const struct proto_lease_event *e = &l->events[i];
+		const struct lease *x = e->kind == PROTO_LEASE_DECLINE
+						? lease_at(&l->index, e->segment, e->address)
+						: NULL;
+
+		if (x && x->s.declined && mac_equal(&x->s.mac, &e->mac))
+			log_declined(l, e);
+	}
+}
+
 static int commit(struct leases *l, bool *ret_offered)
 {
 	int r = store_begin(l->d->store);
@@ -384,6 +397,7 @@ static int commit(struct leases *l, bool *ret_offered)
 	if (r == 0) {
 		lease_tell_all(l, &l->answers);
 		lease_settle(l);
+		log_all_declined(l);
 		return 0;
 	}
 	// What is not durable is not promised: back to what is.

@@ -38,10 +38,12 @@ static void lease_event(struct control *c, const struct worker_message *wm)
 	e.token = slot ? slot->token : 0;
 	memcpy(e.client_id, msg->client_id, msg->client_id_size);
 	memcpy(e.hostname, msg->hostname, sizeof(e.hostname));
-	if (control_event(c, &e, PROTO_EVENT_LEASE, sizeof(e)) < 0 && slot) {
+	if (control_event(c, &e, PROTO_EVENT_LEASE, sizeof(e)) == 0)
+		return;
+	if (slot)
 		parked_del(c->parking, slot);
+	if (wm->lease.kind != PROTO_LEASE_BOUND) // that client has its ACK
 		count_drop(c, wm->port, DROP_SERVICE_DHCP_BUSY);
-	}
 }
 
 void control_from_workers(struct control *c)

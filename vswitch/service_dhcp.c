@@ -108,11 +108,13 @@ enum drop_reason service_dhcp(struct worker *w, struct burst *b, struct rte_mbuf
 			return DROP_SERVICE_DHCP_BUSY;
 		return consume(m);
 	case DHCP4_DO_RELEASE:
-		tell_control(w, p, seg->s->id, PROTO_LEASE_RELEASE, msg.ciaddr, &msg);
-		return consume(m);
+		return tell_control(w, p, seg->s->id, PROTO_LEASE_RELEASE, msg.ciaddr, &msg)
+			       ? consume(m)
+			       : DROP_SERVICE_DHCP_BUSY;
 	case DHCP4_DO_DECLINE:
-		tell_control(w, p, seg->s->id, PROTO_LEASE_DECLINE, msg.requested_ip, &msg);
-		return consume(m);
+		return tell_control(w, p, seg->s->id, PROTO_LEASE_DECLINE, msg.requested_ip, &msg)
+			       ? consume(m)
+			       : DROP_SERVICE_DHCP_BUSY;
 	case DHCP4_DO_NOTHING:
 		break;
 	}

@@ -248,10 +248,12 @@ def test_no_answer_comes(bench):
     flood(bench, FLOOD)
     kill("insulad")
     bench.lab.start()
-    client = bench.client()
+    client, decliner = bench.client(), bench.client()
     assert client.discover(), "requests to the one that died hold the port's room"
+    address = decliner.lease()
     store = sqlite3.connect(os.path.join(os.environ["INSULA_STATE_DIR"], "insula.db"))
     store.execute("BEGIN IMMEDIATE")
+    decliner.decline()  # is not heard, nor said to be
     for i in range(150):
         wish = (50, frames.address(f"10.1.8.{i}"))
         bench.a.send(bench.client().message(dhcp_frames.REQUEST, [wish]))
@@ -259,6 +261,9 @@ def test_no_answer_comes(bench):
     store.rollback()
     store.close()
     wait_until("requests that were not decided hold the port's room", client.discover)
+    assert f"declined {address}," not in log(bench)
+    assert bench.leases()[address]["state"] == "bound"
+    decliner.release()
     client.lease()
     client.release()
 

@@ -104,6 +104,39 @@ static bool is_bound(unsigned mac, struct binding *ret)
 		fx.sw->bindings, RED, &(struct mac){ { 2, 0, 0, 0, 9, (uint8_t)mac } }, 0, ret);
 }
 
+// How many drops a message of a client's makes that comes from a worker while no insulad is there.
+static uint64_t drops_of(enum proto_lease_kind kind)
+{
+	struct port *p = switch_port(fx.sw, RED_1);
+	uint64_t *n = &p->counters[fx.sw->n_workers]->drops[DROP_SERVICE_DHCP_BUSY], before = *n;
+	struct worker_message *wm;
+	uint64_t one = 1;
+
+	assert_int_equal(rte_mempool_get(fx.sw->messages, (void **)&wm), 0);
+	*wm = (struct worker_message){ .kind = MESSAGE_LEASE,
+		.port = RED_1,
+		.segment_id = RED,
+		.lease = { .kind = kind, .address = addr("10.0.0.100") } };
+	assert_int_equal(rte_ring_enqueue(fx.sw->workers[0]->to_control, wm), 0);
+	assert_int_equal(write(fx.sw->control_event_fd, &one, sizeof(one)), sizeof(one));
+	control_from_workers(&c);
+	return *n - before;
+}
+
+static void what_insulad_does_not_hear_is_counted(void **state)
+{
+	int fd = c.conn_fd;
+
+	c.conn_fd = -1;
+	assert_int_equal(drops_of(PROTO_LEASE_DISCOVER), 1);
+	assert_int_equal(drops_of(PROTO_LEASE_REQUEST), 1);
+	assert_int_equal(drops_of(PROTO_LEASE_RELEASE), 1);
+	assert_int_equal(drops_of(PROTO_LEASE_DECLINE), 1);
+	assert_int_equal(drops_of(PROTO_LEASE_BOUND), 0); // its client has been answered
+	c.conn_fd = fd;
+	assert_int_equal(drops_of(PROTO_LEASE_RELEASE), 0);
+}
+
 static void leases_are_listed_by_the_page(void **state)
 {
 	static bool seen[ALL];
@@ -183,6 +216,7 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
+		T(what_insulad_does_not_hear_is_counted),
 		T(leases_are_listed_by_the_page),
 		T(a_lease_ends_by_all_its_names),
 		T(a_lease_takes_its_address_over),

@@ -58,8 +58,8 @@ static void assert_lasts(struct daemon *d, int64_t expected_s)
 	assert_null(leases_next(d->leases, &c));
 }
 
-// A lease of 1000 s, as an insulad stores it that knows the time of day only.
-static void put_lease(struct daemon *d)
+// A lease of so many s, as an insulad stores it that knows the time of day only.
+static void put_lease(struct daemon *d, int64_t remaining_s)
 {
 	struct store_lease lease = { .segment = d->desired->segments[0].id,
 		.port = desired_port_by_name(d->desired, "red/desk.eth0")->id,
@@ -68,7 +68,7 @@ static void put_lease(struct daemon *d)
 	struct timespec now;
 
 	clock_gettime(CLOCK_REALTIME, &now);
-	lease.expires_at = now.tv_sec + 1000;
+	lease.expires_at = now.tv_sec + remaining_s;
 	assert_int_equal(store_put_lease(fixture_store, &lease), 0);
 }
 
@@ -90,7 +90,7 @@ static void the_time_of_day_is_set(void **state)
 	struct daemon d = { .desired = fixture_desired(yaml) };
 	struct lease *x;
 
-	put_lease(&d);
+	put_lease(&d, 1000);
 	start(&d);
 	assert_whatever_is_set(&d, 1000);
 	// Extended, as on_request does it.
@@ -125,7 +125,7 @@ static void the_host_boots(void **state)
 	struct daemon d = { .desired = fixture_desired(yaml) };
 	struct lease *x;
 
-	put_lease(&d);
+	put_lease(&d, 1000);
 	start(&d);
 	x = lease_first_to_end(&d.leases->index);
 	lease_ends_in(d.leases, x, 3600);
@@ -141,12 +141,37 @@ static void the_host_boots(void **state)
 	desired_free(d.desired);
 }
 
+static void quit(void *arg)
+{
+	loop_quit(arg);
+}
+
+// What ended while no insulad was there is gone from the list when the first timers are served.
+static void what_ended_meanwhile_is_not_listed(void **state)
+{
+	struct daemon d = { .desired = fixture_desired(yaml) };
+	struct lease_cursor c = { 0 };
+	struct loop_source *timer;
+
+	put_lease(&d, -10);
+	start(&d);
+	assert_int_equal(loop_add_timer(d.loop, quit, d.loop, &timer), 0);
+	loop_timer_arm(timer, 300000000);
+	assert_int_equal(loop_run(d.loop), 0);
+	assert_null(leases_next(d.leases, &c));
+	loop_remove(d.loop, timer);
+	stop(&d);
+	desired_free(d.desired);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(
 			the_time_of_day_is_set, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(the_host_boots, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(
+			what_ended_meanwhile_is_not_listed, fixture_setup, fixture_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
