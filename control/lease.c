@@ -306,6 +306,7 @@ static int on_end(struct leases *l, const struct proto_lease_event *e)
 		set(l, &x->s, 0, 0);
 	if (e->kind == PROTO_LEASE_DECLINE) {
 		lease_set_declined(&l->index, x);
+		l->declined = e;
 		lease_ends_in(l, x, DECLINED_S);
 		return store_put_lease(l->d->store, &x->s);
 	}
@@ -367,24 +368,11 @@ static int decide(struct leases *l, const struct proto_lease_event *e)
 
 // One transaction for all that were waiting; only then what it promises. Offers are no promise:
 // their clients go on while the disk writes.
-// Those of the batch that were heard: as they are durable.
-static void log_all_declined(struct leases *l)
-{
-	for (size_t i = 0; i < l->n_events; i++) {
-		const struct proto_lease_event *e = &l->events[i];
-		const struct lease *x = e->kind == PROTO_LEASE_DECLINE
-						? lease_at(&l->index, e->segment, e->address)
-						: NULL;
-
-		if (x && x->s.declined && mac_equal(&x->s.mac, &e->mac))
-			log_declined(l, e);
-	}
-}
-
 static int commit(struct leases *l, bool *ret_offered)
 {
 	int r = store_begin(l->d->store);
 
+	l->declined = NULL;
 	for (size_t i = 0; r == 0 && i < l->n_events; i++)
 		r = decide(l, &l->events[i]);
 	*ret_offered = r == 0;
@@ -397,7 +385,8 @@ static int commit(struct leases *l, bool *ret_offered)
 	if (r == 0) {
 		lease_tell_all(l, &l->answers);
 		lease_settle(l);
-		log_all_declined(l);
+		if (l->declined)
+			log_declined(l, l->declined);
 		return 0;
 	}
 	// What is not durable is not promised: back to what is.

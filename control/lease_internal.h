@@ -78,6 +78,7 @@ struct leases {
 	int64_t boot; // boot.h's
 	int64_t armed_s; // the end that `timer` waits for; INT64_MAX: none
 	size_t n_events;
+	const struct proto_lease_event *declined; // of the batch under way: the last that was heard
 	struct lease_index index;
 	struct proto_lease_event *events;
 	struct lease_answers offers, answers; // answers: what the transaction makes true

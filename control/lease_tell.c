@@ -192,9 +192,10 @@ void leases_restore(struct leases *l)
 	end_strays(&s);
 	TAILQ_FOREACH_SAFE(x, &l->index.all, all, next)
 	{
-		if (r < 0 || x->offered || x->s.declined || x->ends_s <= now)
+		if (r < 0 || x->offered || x->s.declined || x->ends_s < now)
 			continue;
-		const struct proto_lease_set set = set_of(&x->s, (uint32_t)(x->ends_s - now));
+		// Both were cut to whole seconds: rather one too long than one too short.
+		const struct proto_lease_set set = set_of(&x->s, (uint32_t)(x->ends_s - now + 1));
 		r = add(&s, x, &set);
 	}
 	if (r == 0)

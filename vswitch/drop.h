@@ -55,7 +55,7 @@
 	X(SERVICE_DHCP_IGNORED, "service_dhcp_ignored", \
 		"DHCP message this server stays silent to") \
 	X(SERVICE_DHCP_BUSY, "service_dhcp_busy", \
-		"dynamic DHCP waits for insulad, which is away or behind") \
+		"insulad, which has to know of this DHCP message, is away or behind") \
 	X(SERVICE_DHCP_EXHAUSTED, "service_dhcp_exhausted", \
 		"no address of the pool is left for this client") \
 	X(SERVICE_GATEWAY_CLOSED, "service_gateway_closed", "the gateway offers no such service") \

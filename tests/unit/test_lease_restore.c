@@ -6,7 +6,9 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
+#include <time.h>
 #include "control/daemon_internal.h"
 #include "control/lease_internal.h"
 
@@ -24,10 +26,22 @@ static const char yaml[] = "version: 1\n"
 			   "          - {network: lan, interface: t1, clients: many}\n";
 
 static struct daemon d;
+static int64_t stands_at_s; // CLOCK_BOOTTIME, but for the last part of that second; 0: it goes on
+
+// In libc's place, for all that is linked here.
+int clock_gettime(clockid_t clock, struct timespec *ts)
+{
+	if (clock != CLOCK_BOOTTIME || !stands_at_s)
+		return (int)syscall(SYS_clock_gettime, clock, ts);
+	*ts = (struct timespec){ stands_at_s, 999999999 };
+	return 0;
+}
+
 static uint32_t segment, port;
 
-struct told { // a PROTO_LEASE_SET, without its time
+struct told { // a PROTO_LEASE_SET
 	bool ends;
+	uint32_t remaining_s;
 	uint32_t port, segment;
 	struct mac mac;
 	be32 address;
@@ -72,6 +86,7 @@ static bool be_told(int fd, const struct proto_message *m)
 		return false;
 	assert_true(sw.n_told < MAX);
 	sw.told[sw.n_told++] = (struct told){ .ends = q->remaining_s == 0,
+		.remaining_s = q->remaining_s,
 		.port = q->port,
 		.segment = q->segment,
 		.mac = q->mac,
@@ -215,6 +230,7 @@ static int start(void **state)
 
 static int stop(void **state)
 {
+	stands_at_s = 0;
 	leases_free(d.leases);
 	loop_free(d.loop);
 	desired_free(d.desired);
@@ -287,6 +303,22 @@ static void a_list_that_lies_holds_nothing_up(void **state)
 }
 
 // As leases_batch_end would have given it up, had a switch been there to refuse.
+// Its clients were granted it somewhere within a second, and nothing tells where.
+static void a_lease_is_told_in_its_last_second(void **state)
+{
+	stands_at_s = lease_first_to_end(&d.leases->index)->ends_s;
+	restore();
+	assert_int_equal(sw.n_told, CLIENTS);
+	for (unsigned i = 0; i < CLIENTS; i++)
+		assert_in_range(sw.told[i].remaining_s, 1, 3);
+	stands_at_s -= 100;
+	restore();
+	assert_in_range(sw.told[0].remaining_s, 101, 103);
+	stands_at_s += 103;
+	restore();
+	assert_int_equal(sw.n_told, 0);
+}
+
 static void a_refusal_ends_what_nobody_was_acknowledged(void **state)
 {
 	sw.refuses = address_of(1);
@@ -359,6 +391,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(what_the_store_has_not_ends_first),
 		T(a_list_that_lies_holds_nothing_up),
+		T(a_lease_is_told_in_its_last_second),
 		T(a_refusal_ends_what_nobody_was_acknowledged),
 		T(a_refusal_ends_nothing_that_was_acknowledged),
 		T(nor_what_the_former_switch_took),
