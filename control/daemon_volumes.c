@@ -102,18 +102,18 @@ int daemon_volume_create(struct daemon *d, const json_t *definition, json_t **re
 static int check_free(
 	struct daemon *d, const char *name, bool is_delete, char *err, size_t err_size)
 {
-	char path[VOLUME_PATH_SIZE], user[DESIRED_NAME_SIZE];
+	char path[VOLUME_PATH_SIZE], user[DESIRED_NAME_SIZE], advice[120];
 
 	volume_path(d->state_dir, name, path);
 	if (!vms_disk_user(d->vms, path, user))
 		return 0;
+	vms_disk_advise(d->vms, path, is_delete ? "stop or restart that first" : "stop it first",
+		advice, sizeof(advice));
 	return log_reason(-EBUSY, err, err_size,
-		is_delete
-			? "volume %s cannot be deleted: instance %s has not let go of it; stop or "
-			  "restart that first"
-			: "volume %s cannot be resized: instance %s runs with it, whose guest is "
-			  "told of no other size; stop it first",
-		name, user);
+		is_delete ? "volume %s cannot be deleted: instance %s has not let go of it; %s"
+			  : "volume %s cannot be resized: instance %s runs with it, whose guest is "
+			    "told of no other size; %s",
+		name, user, advice);
 }
 
 static int resize(struct daemon *d, const char *name, const json_t *words, json_t **ret)
@@ -179,7 +179,7 @@ static int check_let_go(struct daemon *d, const char *name, const struct desired
 	char *err, size_t err_size)
 {
 	json_t *holders = json_array(), *holder;
-	char path[VOLUME_PATH_SIZE];
+	char path[VOLUME_PATH_SIZE], act[DESIRED_NAME_SIZE + 60], advice[sizeof(act)];
 	int r = 0;
 	size_t i;
 
@@ -187,11 +187,14 @@ static int check_let_go(struct daemon *d, const char *name, const struct desired
 	vms_disk_holders(d->vms, path, holders);
 	json_array_foreach(holders, i, holder) {
 		const char *other = json_string_value(holder);
-		if (r == 0 && other && strcmp(other, in->name) != 0)
-			r = log_reason(-EBUSY, err, err_size,
-				"volume %s is still held by instance %s, which has not let go of "
-				"it; `insula instance restart %s` takes it from that",
-				name, other, other);
+		if (r < 0 || !other || strcmp(other, in->name) == 0)
+			continue;
+		snprintf(
+			act, sizeof(act), "`insula instance restart %s` takes it from that", other);
+		vms_disk_advise(d->vms, path, act, advice, sizeof(advice));
+		r = log_reason(-EBUSY, err, err_size,
+			"volume %s is still held by instance %s, which has not let go of it; %s",
+			name, other, advice);
 	}
 	json_decref(holders);
 	return r;

@@ -50,6 +50,9 @@ int vms_do(struct vms *all, const char *name, enum vm_action action, char *err, 
 
 // Does a machine have this file open? Then its name.
 bool vms_disk_user(const struct vms *all, const char *path, char ret_name[DESIRED_NAME_SIZE]);
+// What to do about one that has it open, in words: to wait, if it is being shut down; else `act`.
+void vms_disk_advise(
+	const struct vms *all, const char *path, const char *act, char *text, size_t size);
 // Names of those that have it open still, but are not to have it any more: to `to`, an array.
 void vms_disk_holders(const struct vms *all, const char *path, json_t *to);
 

@@ -29,6 +29,21 @@ void vms_disk_holders(const struct vms *all, const char *path, json_t *to)
 			json_array_append_new(to, json_string(vm->name));
 }
 
+void vms_disk_advise(
+	const struct vms *all, const char *path, const char *act, char *text, size_t size)
+{
+	snprintf(text, size, "%s", act);
+	for (const struct vm *vm = all->first; vm; vm = vm->next)
+		if (vms_has_disk(vm, path)) {
+			if (vm->phase == VM_STOPPING)
+				snprintf(text, size,
+					"it is being shut down, which takes no longer than its "
+					"stop_timeout of %u s",
+					vm->stop_timeout_s);
+			return;
+		}
+}
+
 // It waits for a disk of which another machine may never let go. One that just has not done so
 // yet, is asked to, or is about to end is no trouble.
 static bool waits_for(const struct vm *vm, const char *path, char *text, size_t size)

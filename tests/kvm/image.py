@@ -31,7 +31,7 @@ VM = """    instances:
         kind: vm
         image: {image}
         memory: 32MiB
-        stop_timeout: 0
+        stop_timeout: {timeout}
         disks: [{disks}]
         nics: [{{network: lan}}]
 """
@@ -43,6 +43,7 @@ class Site:
         self.lab, self.file = lab, os.path.join(lab.directory, "site.yaml")
         self.images = {}  # tenant: its machine's
         self.volumes = {tenant: [] for tenant in TENANTS}
+        self.timeout = 0  # of a stop, in seconds
 
     def use(self, state):
         os.environ["INSULA_STATE_DIR"] = state
@@ -66,8 +67,9 @@ class Site:
             for tenant, vlan in TENANTS.items():
                 out.write(TENANT.format(tenant=tenant, vlan=vlan))
                 if tenant in self.images:
-                    out.write(VM.format(image=self.images[tenant], disks=", ".join(
-                        f"{{volume: {name}}}" for name in self.volumes[tenant])))
+                    disks = ", ".join(f"{{volume: {name}}}" for name in self.volumes[tenant])
+                    out.write(VM.format(image=self.images[tenant], timeout=self.timeout,
+                                        disks=disks))
         return self.file
 
     def apply(self, **images):
@@ -479,6 +481,29 @@ def test_plugged_wrong(site):
     site.volumes = {tenant: [] for tenant in TENANTS}
     for tenant in TENANTS:
         site.run("instance", "stop", "--force", f"{tenant}/vm")
+    site.apply()
+
+
+# What a deleted instance has, whose guest is being shut down, is free by itself, and soon.
+def test_leaving(site):
+    site.timeout, site.volumes["blue"] = 600, ["five"]
+    site.apply()
+    for tenant in TENANTS:
+        site.run("instance", "start", f"{tenant}/vm")
+    wait("both run", lambda: {site.show(t)["state"] for t in TENANTS} == {"running"})
+    former = site.show("blue")["pid"]
+    site.volumes["blue"] = []
+    site.run("apply", "-f", site.write(blue=None))
+    for words in (("delete", "five"), ("resize", "five", "2MiB"), ("attach", "five", "red/vm")):
+        text = site.run("volume", *words, status=1)
+        assert "instance blue/vm" in text and "restart" not in text, text
+        assert "it is being shut down, which takes no longer than its stop_timeout of 600 s" in text
+    kill(former)
+    wait("it is free", lambda: json.loads(
+        site.run("volume", "show", "five", "-o", "json"))["state"] == "free")
+    site.run("volume", "delete", "five")
+    site.timeout = 0
+    site.run("instance", "stop", "--force", "red/vm")
     site.apply()
 
 
