@@ -398,16 +398,38 @@ static int commit(struct leases *l, bool *ret_offered)
 	return r;
 }
 
+// No client says a second time that it is done with an address. e: the first of n that did.
+static void log_unheard(struct leases *l, const struct proto_lease_event *e, unsigned n)
+{
+	char address[INET_ADDRSTRLEN], mac[18];
+
+	if (!log_limit_pass(&l->limit, 5))
+		return;
+	describe_address(e->address, address);
+	describe_mac(&e->mac, mac);
+	log_warning("lease: the %s of %s by %s, one of %u, could not be stored: the lease goes on",
+		e->kind == PROTO_LEASE_RELEASE ? "RELEASE" : "DECLINE", address, mac, n);
+}
+
 // Gives back the switch's room for what waits; the clients ask again.
 static void stay_silent(struct leases *l, bool offered)
 {
+	const struct proto_lease_event *unheard = NULL;
+	unsigned n_unheard = 0;
+
 	l->answers.n = 0;
 	for (size_t i = 0; i < l->n_events; i++) {
 		const struct proto_lease_event *e = &l->events[i];
 
 		if (e->token && !(offered && e->kind == PROTO_LEASE_DISCOVER))
 			reply(&l->answers, e->token, PROTO_LEASE_NO_ANSWER);
+		if (e->kind != PROTO_LEASE_RELEASE && e->kind != PROTO_LEASE_DECLINE)
+			continue;
+		unheard = unheard ? unheard : e;
+		n_unheard++;
 	}
+	if (unheard)
+		log_unheard(l, unheard, n_unheard);
 	lease_tell_all(l, &l->answers);
 }
 
