@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# The outer machine itself: one whose kernel panics, and one that stands still without a word, are
-# started anew, once, and what the second says is what counts. Started by test_outer_deaths.sh.
+# The outer machine itself: one that stands still without a word, and one whose kernel panics, are
+# started anew, and what the last says is what counts. Started by test_outer_deaths.sh.
 import os
 import signal
 import sys
@@ -15,43 +15,36 @@ sys.path.insert(0, os.path.join(os.path.dirname(HERE), "lib"))
 import lab as labs
 import outer
 
-SECONDS, STILL_S = 80, 20
+SECONDS, STILL_S = 80, 5
+# Says which machine it is in; the first is told to stand still, the second panics.
 JOB = """
-[ -e {again} ] || {{ echo begins >"$OUTER_REPORT"; {death}; sleep 1000; }}
+for n in 1 2; do
+    if ! [ -e {folder}/report$((n + 1)) ]; then
+        echo $n >"$OUTER_REPORT"
+        [ $n = 1 ] || echo c >/proc/sysrq-trigger
+        sleep 1000
+    fi
+done
 echo done >"$OUTER_REPORT"
 """
 
 
-# What a job sees that dies in its first machine, of `death`, or when it is told to, and how many
-# machines there were.
-def run(death=":", stop=False):
+def test_deaths():
     with tempfile.TemporaryDirectory() as folder:
-        machine, again = outer.Machine(folder, still_s=STILL_S), os.path.join(folder, "again")
+        machine = outer.Machine(folder, still_s=STILL_S)
         report = os.path.join(folder, "report1")
 
-        def watch():
+        def stop_the_first():
             while not (os.path.exists(report) and os.path.getsize(report)):
                 time.sleep(0.01)
-            with open(again, "w", encoding="ascii"):
-                pass
-            if stop:
-                os.kill(machine.qemu.pid, signal.SIGSTOP)
+            os.kill(machine.qemu.pid, signal.SIGSTOP)
 
-        threading.Thread(target=watch, daemon=True).start()
-        job = JOB.format(again=again, death=death)
+        threading.Thread(target=stop_the_first, daemon=True).start()
         path = os.path.join(folder, "job.sh")
         with open(path, "w", encoding="ascii") as file:
-            file.write(job)
-        told = machine.run(["/bin/bash", path], SECONDS, deaths=1)
-        return told, machine.number
-
-
-def test_panic():
-    assert run(death="echo c >/proc/sysrq-trigger") == (["done"], 2)
-
-
-def test_stands_still():
-    assert run(stop=True) == (["done"], 2)
+            file.write(JOB.format(folder=folder))
+        told = machine.run(["/bin/bash", path], SECONDS, deaths=2)
+        assert (told, machine.number) == (["done"], 3), f"{machine.number}: {told}"
 
 
 if __name__ == "__main__":

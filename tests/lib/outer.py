@@ -106,8 +106,8 @@ class Machine:
         return self._once(command, seconds, disks, environment, hardware, words)
 
     # Until it is off, its time is over, or it stands still: for still_s one of the processors that
-    # said so has not said again that it goes on, or none has at all. The last two end it by force;
-    # returns whether that was so.
+    # said so has not said again that it goes on, or none has for STILL_S. The last two end it by
+    # force; returns whether that was so.
     def _watch(self, seconds, beats):
         begin = time.monotonic()
         counts, last, self.still = {}, {}, False
@@ -119,7 +119,8 @@ class Machine:
                 said = file.read()
             last |= {cpu: now for cpu in PROCESSORS if said.count(cpu) > counts.get(cpu, 0)}
             counts = {cpu: said.count(cpu) for cpu in PROCESSORS}
-            self.still = now > min(last.values(), default=begin) + self.still_s
+            self.still = (now > min(last.values()) + self.still_s if last
+                          else now > begin + STILL_S)
             time.sleep(WATCH_S)
         return self.still
 
