@@ -398,17 +398,29 @@ static int commit(struct leases *l, bool *ret_offered)
 	return r;
 }
 
-// No client says a second time that it is done with an address. e: the first of n that did.
+// No client says a second time that it is done with an address. e: the first of n that did; or
+// NULL, none, but some may be untold yet, as there are only so many lines in a while.
 static void log_unheard(struct leases *l, const struct proto_lease_event *e, unsigned n)
 {
+	const char *why =
+		l->d->held ? "the stored configuration is refused" : store_error(l->d->store);
 	char address[INET_ADDRSTRLEN], mac[18];
 
-	if (!log_limit_pass(&l->limit, 5))
+	l->n_untold += n;
+	if (!l->n_untold || !log_limit_pass(&l->unheard_limit, 5))
 		return;
-	describe_address(e->address, address);
-	describe_mac(&e->mac, mac);
-	log_warning("lease: the %s of %s by %s, one of %u, could not be stored: the lease goes on",
-		e->kind == PROTO_LEASE_RELEASE ? "RELEASE" : "DECLINE", address, mac, n);
+	if (!e) {
+		log_warning("lease: %u more RELEASE or DECLINE were not stored: the leases go on",
+			l->n_untold);
+	} else {
+		describe_address(e->address, address);
+		describe_mac(&e->mac, mac);
+		log_warning("lease: the %s of %s by %s, and of %u others, is not stored (%s): the "
+			    "lease goes on",
+			e->kind == PROTO_LEASE_RELEASE ? "RELEASE" : "DECLINE", address, mac,
+			l->n_untold - 1, why);
+	}
+	l->n_untold = 0;
 }
 
 // Gives back the switch's room for what waits; the clients ask again.
@@ -428,8 +440,7 @@ static void stay_silent(struct leases *l, bool offered)
 		unheard = unheard ? unheard : e;
 		n_unheard++;
 	}
-	if (unheard)
-		log_unheard(l, unheard, n_unheard);
+	log_unheard(l, unheard, n_unheard);
 	lease_tell_all(l, &l->answers);
 }
 
@@ -441,6 +452,8 @@ void leases_batch_end(struct leases *l)
 		return;
 	if (l->d->held || commit(l, &offered) < 0) // held: no pool is known yet
 		stay_silent(l, offered);
+	else
+		log_unheard(l, NULL, 0);
 	l->n_events = l->offers.n = l->answers.n = 0;
 	lease_arm(l);
 }

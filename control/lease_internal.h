@@ -83,7 +83,8 @@ struct leases {
 	struct proto_lease_event *events;
 	struct lease_answers offers, answers; // answers: what the transaction makes true
 	struct bounds *bounds;
-	struct log_limit limit;
+	struct log_limit limit, unheard_limit;
+	unsigned n_untold; // RELEASE and DECLINE that were not stored, nor logged yet
 };
 
 void lease_arm(struct leases *l); // lease.c: for the first end
