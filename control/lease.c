@@ -398,27 +398,27 @@ static int commit(struct leases *l, bool *ret_offered)
 	return r;
 }
 
-// No client says a second time that it is done with an address. e: the first of n that did; or
-// NULL, none, but some may be untold yet, as there are only so many lines in a while.
+// No client says a second time that it is done with an address. e: the first of n messages that
+// were not stored; or NULL, none, but some may be untold yet: there are only so many lines.
 static void log_unheard(struct leases *l, const struct proto_lease_event *e, unsigned n)
 {
-	const char *why =
-		l->d->held ? "the stored configuration is refused" : store_error(l->d->store);
 	char address[INET_ADDRSTRLEN], mac[18];
 
 	l->n_untold += n;
 	if (!l->n_untold || !log_limit_pass(&l->unheard_limit, 5))
 		return;
 	if (!e) {
-		log_warning("lease: %u more RELEASE or DECLINE were not stored: the leases go on",
-			l->n_untold);
+		log_warning(
+			"lease: further messages that end leases were not stored: %u", l->n_untold);
 	} else {
 		describe_address(e->address, address);
 		describe_mac(&e->mac, mac);
-		log_warning("lease: the %s of %s by %s, and of %u others, is not stored (%s): the "
-			    "lease goes on",
+		log_warning("lease: a %s of %s by %s was not stored (%s); such messages since the "
+			    "last such line: %u",
 			e->kind == PROTO_LEASE_RELEASE ? "RELEASE" : "DECLINE", address, mac,
-			l->n_untold - 1, why);
+			l->d->held ? "the stored configuration is refused"
+				   : store_error(l->d->store),
+			l->n_untold);
 	}
 	l->n_untold = 0;
 }
