@@ -11,6 +11,18 @@
 #include <cmocka.h>
 #include "control/desired.h"
 
+// A port of red's for many, red/desk.eth0, in a network with a pool.
+#define FIXTURE_MANY(subnet, pool) \
+	"version: 1\n" \
+	"tenants:\n" \
+	"  - name: red\n" \
+	"    networks:\n" \
+	"      - {name: lan, vlan: 10, subnet: " subnet ", gateway: 10.0.0.1, pool: " pool "}\n" \
+	"    instances:\n" \
+	"      - name: desk\n" \
+	"        nics:\n" \
+	"          - {network: lan, interface: t1, clients: many}\n"
+
 static char fixture_dir[64];
 static struct store *fixture_store;
 

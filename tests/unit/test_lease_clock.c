@@ -9,16 +9,7 @@
 
 enum { YEAR = 31536000 };
 
-static const char yaml[] = "version: 1\n"
-			   "tenants:\n"
-			   "  - name: red\n"
-			   "    networks:\n"
-			   "      - {name: lan, vlan: 10, subnet: 10.0.0.0/24, gateway: 10.0.0.1, "
-			   "pool: 10.0.0.100-10.0.0.199}\n"
-			   "    instances:\n"
-			   "      - name: desk\n"
-			   "        nics:\n"
-			   "          - {network: lan, interface: t1, clients: many}\n";
+static const char yaml[] = FIXTURE_MANY("10.0.0.0/24", "10.0.0.100-10.0.0.199");
 
 static int64_t set_by_s; // the time of day, against the truth
 

@@ -12,16 +12,7 @@ enum {
 	TIMES = 5, // the work may grow so much: that of a scan grows by 50
 };
 
-static const char yaml[] = "version: 1\n"
-			   "tenants:\n"
-			   "  - name: red\n"
-			   "    networks:\n"
-			   "      - {name: lan, vlan: 10, subnet: 10.0.0.0/16, gateway: 10.0.0.1, "
-			   "pool: 10.0.1.0-10.0.196.79}\n"
-			   "    instances:\n"
-			   "      - name: desk\n"
-			   "        nics:\n"
-			   "          - {network: lan, interface: t1, clients: many}\n";
+static const char yaml[] = FIXTURE_MANY("10.0.0.0/16", "10.0.1.0-10.0.196.79");
 
 static uint32_t segment, port;
 

@@ -5,25 +5,15 @@
 #include "tests/unit/desired_fixture.h"
 #include <errno.h>
 #include <pthread.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/un.h>
 #include <time.h>
 #include "control/daemon_internal.h"
 #include "control/lease_internal.h"
+#include "tests/unit/fake_switch.h"
 
 enum { MAX = 16, PER_PAGE = 2, CLIENTS = 3 };
 
-static const char yaml[] = "version: 1\n"
-			   "tenants:\n"
-			   "  - name: red\n"
-			   "    networks:\n"
-			   "      - {name: lan, vlan: 10, subnet: 10.0.0.0/24, gateway: 10.0.0.1, "
-			   "pool: 10.0.0.100-10.0.0.199}\n"
-			   "    instances:\n"
-			   "      - name: desk\n"
-			   "        nics:\n"
-			   "          - {network: lan, interface: t1, clients: many}\n";
+static const char yaml[] = FIXTURE_MANY("10.0.0.0/24", "10.0.0.100-10.0.0.199");
 
 static struct daemon d;
 static int64_t stands_at_s; // CLOCK_BOOTTIME, but for the last part of that second; 0: it goes on
@@ -114,33 +104,16 @@ static void *serve(void *arg)
 	return NULL;
 }
 
-static void on_event(void *arg, const struct proto_header *event)
-{
-}
-
-static void on_batch_end(void *arg)
-{
-}
-
-static void on_gone(void *arg, const char *reason)
-{
-}
-
 // Done with a switch as `sw` says.
 static void with_switch(void (*done)(void))
 {
-	struct switch_client_handler handler = {
-		.event = on_event, .batch_end = on_batch_end, .gone = on_gone
-	};
-	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	struct switch_client_handler handler = fake_switch_unheeded();
+	struct sockaddr_un sun;
 	pthread_t thread;
 	pid_t pid;
 
 	sw.n_told = 0;
-	snprintf(sun.sun_path, sizeof(sun.sun_path), "%s/s", fixture_dir);
-	sw.listen_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	assert_int_equal(bind(sw.listen_fd, (struct sockaddr *)&sun, sizeof(sun)), 0);
-	assert_int_equal(listen(sw.listen_fd, 1), 0);
+	sw.listen_fd = fake_switch_listen(fixture_dir, &sun);
 	assert_int_equal(pthread_create(&thread, NULL, serve, NULL), 0);
 	assert_int_equal(switch_client_open(d.loop, sun.sun_path, &handler, &d.client, &pid), 0);
 	done();

@@ -10,11 +10,9 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
-#include "control/switch_client.h"
+#include "tests/unit/fake_switch.h"
 
 enum { SLOW_MS = 2500 };
 
@@ -37,27 +35,13 @@ static void *serve(void *arg)
 	return NULL;
 }
 
-static void on_event(void *arg, const struct proto_header *event)
-{
-}
-
-static void on_batch_end(void *arg)
-{
-}
-
-static void on_gone(void *arg, const char *reason)
-{
-}
-
 static int add(enum proto_port_kind kind, char *err, size_t err_size)
 {
-	const struct switch_client_handler handler = {
-		.event = on_event, .batch_end = on_batch_end, .gone = on_gone
-	};
+	const struct switch_client_handler handler = fake_switch_unheeded();
 	struct proto_port_add request = {
 		.id = 1, .kind = (uint16_t)kind, .mtu = 1500, .n_queues = 1, .name = "p", .arg = "a"
 	};
-	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	struct sockaddr_un sun;
 	char dir[] = "/tmp/insula-test-XXXXXX";
 	struct switch_client *c;
 	struct loop *loop;
@@ -65,10 +49,7 @@ static int add(enum proto_port_kind kind, char *err, size_t err_size)
 	pid_t pid;
 
 	assert_non_null(mkdtemp(dir));
-	snprintf(sun.sun_path, sizeof(sun.sun_path), "%s/s", dir);
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	assert_int_equal(bind(fd, (struct sockaddr *)&sun, sizeof(sun)), 0);
-	assert_int_equal(listen(fd, 1), 0);
+	int fd = fake_switch_listen(dir, &sun);
 	assert_int_equal(pthread_create(&thread, NULL, serve, &fd), 0);
 	assert_int_equal(loop_new(&loop), 0);
 	assert_int_equal(switch_client_open(loop, sun.sun_path, &handler, &c, &pid), 0);
