@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include "control/log.h"
 #include "control/process.h"
+#include "control/vm_files.h"
 #include "control/vm_seed.h"
 
 #define WANT_NOTE "vm:"
@@ -370,6 +371,21 @@ static void own_disk(const struct vm *vm, char *words, size_t size)
 		snprintf(words, size, "file=%s", vm->disk.path);
 }
 
+static int start_pinned(
+	struct vm *vm, const char *disk, int in, int out, int cgroup, char *err, size_t err_size)
+{
+	const struct daemon *d = vm->all->d;
+	const struct vm_owned own = { .state_dir = d->state_dir, .run_dir = d->run.path };
+	struct vm_spec spec;
+	int r = vm_files_pin(&vm->spec, desired_instance_by_name(d->desired, vm->name), &own, &spec,
+		err, err_size);
+
+	if (r == 0)
+		r = vm_proc_start(&vm->proc, vm->dir, &spec, disk, in, out, cgroup, err, err_size);
+	vm_spec_clear(&spec);
+	return r;
+}
+
 static int start_process(struct vm *vm, char *err, size_t err_size)
 {
 	char path[160], disk[VM_DISK_PATH_SIZE + 32];
@@ -389,9 +405,7 @@ static int start_process(struct vm *vm, char *err, size_t err_size)
 	vm_log_clear(vm->log);
 	own_disk(vm, disk, sizeof(disk));
 	cgroup = cgroup_get(&vm->all->cgroups, vm->id, &vm->limits, err, err_size);
-	r = cgroup < 0 ? cgroup
-		       : vm_proc_start(&vm->proc, vm->dir, &vm->spec, disk, in, out, cgroup, err,
-				 err_size);
+	r = cgroup < 0 ? cgroup : start_pinned(vm, disk, in, out, cgroup, err, err_size);
 	vm->oom_kills = cgroup_oom_kills(&vm->all->cgroups, vm->id);
 	if (cgroup > 0)
 		close(cgroup);

@@ -3,13 +3,16 @@
 #include "control/vm_files.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <fts.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "control/log.h"
+#include "control/vm.h"
 
 static int check_file(const char *what, const char *path, bool device, char *err, size_t err_size)
 {
@@ -47,46 +50,57 @@ static int check_twins(const struct model_instance *m, char *err, size_t err_siz
 
 // --- what is Insula's own ---
 
-// By whatever symbolic links: where they lead is what counts.
-static bool is_below(const char *path, const char *folder)
+// By whatever symbolic links it was opened: where they have led is what counts.
+static bool is_below(int fd, const char *folder)
 {
-	char *file = realpath(path, NULL), *dir = realpath(folder, NULL);
+	char link[40], file[PATH_MAX], *dir = realpath(folder, NULL);
 	size_t n = dir ? strlen(dir) : 0;
-	bool below = file && dir && strncmp(file, dir, n) == 0 && file[n] == '/';
 
-	free(file);
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	ssize_t size = readlink(link, file, sizeof(file) - 1);
+	file[size > 0 ? size : 0] = 0;
+	bool below = dir && strncmp(file, dir, n) == 0 && file[n] == '/';
 	free(dir);
 	return below;
 }
 
 // A file of several names may have one of them in there.
-static bool has_name_below(const char *path, const char *folder)
+static bool has_name_below(const struct stat *st, const char *folder)
 {
 	char *root[] = { (char *)(uintptr_t)folder, NULL };
-	struct stat st;
 	bool found = false;
 	FTSENT *e;
 
-	if (stat(path, &st) < 0 || !S_ISREG(st.st_mode) || st.st_nlink < 2)
+	if (!S_ISREG(st->st_mode) || st->st_nlink < 2)
 		return false;
 	FTS *all = fts_open(root, FTS_PHYSICAL | FTS_NOCHDIR | FTS_XDEV, NULL);
 	while (all && !found && (e = fts_read(all)) != NULL)
-		found = e->fts_info == FTS_F && e->fts_statp->st_ino == st.st_ino &&
-			e->fts_statp->st_dev == st.st_dev;
+		found = e->fts_info == FTS_F && e->fts_statp->st_ino == st->st_ino &&
+			e->fts_statp->st_dev == st->st_dev;
 	if (all)
 		fts_close(all);
 	return found;
 }
 
-// A guest that writes there writes into images, other instances' disks, or the state.
-static int check_owner(const char *path, const char *folder, char *err, size_t err_size)
+// A guest that writes there writes into images, other instances' disks, or the state. The file
+// that is at the path now is ret_st's.
+static int check_owner(const char *path, const struct vm_owned *own, struct stat *ret_st, char *err,
+	size_t err_size)
 {
-	if (!is_below(path, folder) && !has_name_below(path, folder))
-		return 0;
-	return log_reason(-EINVAL, err, err_size,
-		"disk %.160s is a file in %.120s, which is Insula's own: a volume there is named "
-		"by `volume`, an image by `image`",
-		path, folder);
+	const char *const folders[] = { own->state_dir, own->run_dir };
+	int r = 0, fd = open(path, O_PATH | O_CLOEXEC);
+
+	if (fd < 0 || fstat(fd, ret_st) < 0)
+		r = log_reason(-errno, err, err_size, "disk %s: %s", path, strerror(errno));
+	for (unsigned i = 0; r == 0 && i < sizeof(folders) / sizeof(folders[0]); i++)
+		if (is_below(fd, folders[i]) || has_name_below(ret_st, folders[i]))
+			r = log_reason(-EINVAL, err, err_size,
+				"disk %.160s is a file in %.120s, which is Insula's own: a volume "
+				"there is named by `volume`, an image by `image`",
+				path, folders[i]);
+	if (fd >= 0)
+		close(fd);
+	return r;
 }
 
 static int check_disk(
@@ -98,10 +112,9 @@ static int check_disk(
 			       : log_reason(-errno, err, err_size,
 					 "there is no volume %s; `insula volume list` shows them",
 					 disk->volume);
+	struct stat st;
 	int r = check_file("disk", disk->path, true, err, err_size);
-	if (r == 0)
-		r = check_owner(disk->path, own->state_dir, err, err_size);
-	return r == 0 ? check_owner(disk->path, own->run_dir, err, err_size) : r;
+	return r == 0 ? check_owner(disk->path, own, &st, err, err_size) : r;
 }
 
 int vm_files_check(
@@ -121,4 +134,48 @@ int vm_files_check(
 	for (unsigned i = 0; r == 0 && i < m->n_disks; i++)
 		r = check_disk(&m->disks[i], own, err, err_size);
 	return r < 0 ? r : check_twins(m, err, err_size);
+}
+
+// --- at the start ---
+
+// Of that word of insula-vmm's command line, if it names one of the instance's disks.
+static const struct model_disk *disk_of(const struct model_instance *m, const char *word)
+{
+	char path[VMS_PATH_SIZE];
+
+	if (vms_next_disk(word, path))
+		for (unsigned i = 0; i < m->n_disks; i++)
+			if (strcmp(m->disks[i].path, path) == 0)
+				return &m->disks[i];
+	return NULL;
+}
+
+int vm_files_pin(const struct vm_spec *spec, const struct desired_instance *in,
+	const struct vm_owned *own, struct vm_spec *ret_spec, char *err, size_t err_size)
+{
+	char *argv[VM_SPEC_WORDS];
+	struct stat st = { 0 };
+	int r = 0;
+
+	*ret_spec = (struct vm_spec){ 0 };
+	if (!in)
+		return log_reason(-ENOENT, err, err_size, "it is stored no more");
+	FILE *f = open_memstream(&ret_spec->text, &ret_spec->size);
+	if (!f)
+		return log_reason(-ENOMEM, err, err_size, "out of memory");
+	vm_spec_arguments(spec, argv);
+	for (char **word = argv; r == 0 && *word; word++) {
+		const struct model_disk *disk = disk_of(in->instance, *word);
+
+		fputs(*word, f);
+		if (disk && !disk->volume[0]) {
+			r = check_owner(disk->path, own, &st, err, err_size);
+			fprintf(f, ",inode=%llx:%llx", (unsigned long long)st.st_dev,
+				(unsigned long long)st.st_ino);
+		}
+		fputc(0, f);
+	}
+	if (fclose(f) != 0 && r == 0)
+		r = log_reason(-ENOMEM, err, err_size, "out of memory");
+	return r;
 }

@@ -25,7 +25,7 @@ static const char USAGE[] =
 	"                   switch) or tap=NAME, then [,mac=MAC][,mtu=N][,queues=N]\n"
 	"                   [,offloads=off][,wait=MS]\n"
 	"  --disk WORDS     a disk, up to 16: file=PATH (raw file or block device), then\n"
-	"                   [,readonly][,direct][,queues=N][,serial=WORD]; or\n"
+	"                   [,readonly][,direct][,queues=N][,serial=WORD][,inode=DEV:INO]; or\n"
 	"                   vhost-user=PATH (where qemu-storage-daemon listens)[,queues=N]\n"
 	"                   limits of a file, and each way of a tap: [,bytes_per_s=N]\n"
 	"                   [,ops_per_s=N][,burst_bytes=N][,burst_ops=N]\n"

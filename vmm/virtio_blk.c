@@ -167,7 +167,18 @@ static int set_space(struct virtio_blk *b)
 	return 0;
 }
 
-// 0, or -EBUSY while somebody else uses it: a device that is mounted, a file with our lock.
+// The one that was named, if one was.
+static bool is_wanted(const struct virtio_blk *b)
+{
+	const struct virtio_blk_options *o = &b->options;
+	struct stat st;
+
+	return !o->has_inode ||
+	       (fstat(b->fd, &st) == 0 && st.st_dev == o->dev && st.st_ino == o->ino);
+}
+
+// 0, -ESTALE if it is another one than was named, or -EBUSY while somebody else uses it: a device
+// that is mounted, a file with our lock.
 static int try_open(struct virtio_blk *b, int flags)
 {
 	const struct flock lock = { .l_type = b->options.read_only ? F_RDLCK : F_WRLCK };
@@ -175,6 +186,10 @@ static int try_open(struct virtio_blk *b, int flags)
 	b->fd = open(b->options.path, flags);
 	if (b->fd < 0)
 		return -errno;
+	if (!is_wanted(b)) {
+		close(b->fd);
+		return -ESTALE;
+	}
 	if (fcntl(b->fd, F_OFD_SETLK, &lock) == 0 || (errno != EAGAIN && errno != EACCES))
 		return 0; // or its file system has no locks
 	close(b->fd);
@@ -212,6 +227,8 @@ static int open_file(struct virtio_blk *b, struct error *e)
 	err = open_when_free(b, flags | (b->is_device && !o->read_only ? O_EXCL : 0));
 	if (err == -EBUSY)
 		return error_set(e, EBUSY, "disk %s: somebody else uses it", o->path);
+	if (err == -ESTALE)
+		return error_set(e, ESTALE, "disk %s: another file than its inode= names", o->path);
 	if (err < 0)
 		return error_set(e, -err, "disk %s: %s%s", o->path, strerror(-err),
 			err == -EINVAL && o->direct ? "; its file system has no direct I/O" : "");

@@ -23,6 +23,8 @@ struct virtio_blk_options {
 	uint16_t queues;
 	bool read_only;
 	bool direct; // past the host's page cache
+	bool has_inode; // the file at the path is this one, or none that is wanted:
+	uint64_t dev, ino; // as stat(2) has them
 	struct rate_limits limits; // of a file: of all its queues together
 };
 
@@ -51,8 +53,9 @@ struct virtio_blk {
 	struct loop_source requests; // the back end's own; fd -1: none
 };
 
-// Parses "file=PATH[,readonly][,direct][,queues=N][,serial=S]" and limits by their RATE_NAMES, or
-// "vhost-user=PATH[,queues=N]"; changes `text`, which has to live as long as the disk.
+// Parses "file=PATH[,readonly][,direct][,queues=N][,serial=S][,inode=DEV:INO]" and limits by
+// their RATE_NAMES, or "vhost-user=PATH[,queues=N]"; changes `text`, which has to live as long as
+// the disk.
 int virtio_blk_parse(struct virtio_blk_options *ret_options, char *text, struct error *e);
 // Opens the file, or connects to the back end, and plugs the disk in.
 int virtio_blk_init(struct virtio_blk *b, struct machine *m,

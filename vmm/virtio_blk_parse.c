@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // A disk's words on the command line: see virtio_blk.h.
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "vmm/virtio_blk.h"
@@ -12,8 +14,18 @@ enum {
 	WORD_DIRECT,
 	WORD_QUEUES,
 	WORD_SERIAL,
+	WORD_INODE,
 	WORD_RATE
 };
+
+// DEV:INO in hexadecimal digits.
+static bool set_inode(struct virtio_blk_options *o, const char *value)
+{
+	int n = 0;
+
+	o->has_inode = sscanf(value, "%16" SCNx64 ":%16" SCNx64 "%n", &o->dev, &o->ino, &n) == 2;
+	return o->has_inode && !value[n] && !strpbrk(value, "-+ xX");
+}
 
 static bool set(struct virtio_blk_options *o, int word, const char *value)
 {
@@ -40,6 +52,8 @@ static bool set(struct virtio_blk_options *o, int word, const char *value)
 	case WORD_SERIAL:
 		o->serial = value;
 		return value && strlen(value) <= VIRTIO_BLK_ID_BYTES;
+	case WORD_INODE:
+		return value && set_inode(o, value);
 	default:
 		return word >= WORD_RATE &&
 		       rate_limits_parse(&o->limits, (unsigned int)(word - WORD_RATE), value);
@@ -51,9 +65,10 @@ static int check(const struct virtio_blk_options *o, struct error *e)
 	if (!o->path == !o->vhost_user)
 		return error_set(
 			e, EINVAL, "--disk: either file=PATH or vhost-user=PATH is needed");
-	if (o->vhost_user && (o->read_only || o->direct || *o->serial))
+	if (o->vhost_user && (o->read_only || o->direct || o->has_inode || *o->serial))
 		return error_set(e, EINVAL,
-			"--disk: vhost-user=%s: readonly, direct and serial are its back end's",
+			"--disk: vhost-user=%s: readonly, direct, inode and serial are its back "
+			"end's",
 			o->vhost_user);
 	if (o->vhost_user && rate_limits_any(&o->limits))
 		return error_set(e, EINVAL,
@@ -74,6 +89,7 @@ int virtio_blk_parse(struct virtio_blk_options *ret_options, char *text, struct 
 		[WORD_DIRECT] = "direct",
 		[WORD_QUEUES] = "queues",
 		[WORD_SERIAL] = "serial",
+		[WORD_INODE] = "inode",
 		[WORD_RATE] = RATE_NAMES,
 		NULL };
 	struct virtio_blk_options o = { .queues = 1, .serial = "" };
@@ -87,7 +103,8 @@ int virtio_blk_parse(struct virtio_blk_options *ret_options, char *text, struct 
 			return error_set(e, EINVAL,
 				"--disk: '%s%s%s': allowed are file=PATH or vhost-user=PATH, "
 				"queues=1..%d, and of a file readonly, direct, serial=WORD (up to "
-				"%d bytes), bytes_per_s=N, burst_bytes=N, ops_per_s=N, "
+				"%d bytes), inode=DEV:INO, bytes_per_s=N, burst_bytes=N, "
+				"ops_per_s=N, "
 				"burst_ops=N (up to 10^12)",
 				word < 0 ? value : words[word], word < 0 || !value ? "" : "=",
 				word < 0 || !value ? "" : value, VIRTIO_BLK_QUEUES,

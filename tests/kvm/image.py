@@ -190,6 +190,31 @@ def test_not_ours(site):
     site.run("volume", "delete", "mine")
 
 
+# Nor by what the path leads to later, when it is started.
+def test_not_ours_later(site):
+    state = os.environ["INSULA_STATE_DIR"]
+    blobs = os.path.join(state, "images", "blobs")
+    [blob] = [p for p in (os.path.join(blobs, n) for n in os.listdir(blobs))
+              if os.path.getsize(p) == MIB]
+    path = os.path.join(site.lab.directory, "later")
+    with open(path, "wb") as file:
+        file.truncate(MIB)
+    site.run("instance", "create", "red/later", "--kernel", machine.GUEST, "--cmdline",
+             "run=obey:600", "--disk", path)
+    os.rename(path, path + ".own")
+    for link in (os.symlink, os.link):
+        site.run("instance", "stop", "--force", "red/later")
+        link(blob, path)
+        text = site.run("instance", "start", "red/later", status=1)
+        assert f"disk {path} is a file in {state}, which is Insula's own" in text, text
+        os.unlink(path)
+    os.rename(path + ".own", path)
+    wait("it is tried again", lambda: json.loads(
+        site.run("instance", "show", "red/later", "-o", "json"))["state"] == "running")
+    site.run("instance", "stop", "--force", "red/later")
+    site.run("instance", "delete", "red/later")
+
+
 # Who serves a disk: its machine's user, without capabilities, network, or fds but its own.
 def test_is_apart(site):
     users = {str(FIRST_USER + site.show(tenant)["id"]) for tenant in TENANTS}

@@ -74,6 +74,17 @@ def test_readonly():
     assert read(path) == content
 
 
+# Whoever has looked at the file has this one opened, or none.
+def test_inode():
+    path, other = image("looked-at"), image("not-looked-at")
+    st = os.stat(path)
+    named = f"inode={st.st_dev:x}:{st.st_ino:x}"
+    run("disk:0,blk-write:0:8:1,blk-flush", f"file={path},{named}")
+    os.replace(other, path)
+    refused(f"file={path},{named}", path, "another file than its inode= names")
+    assert read(path, 0, 8) == bytes(8 * SECTOR)
+
+
 # The size is what the file has in whole sectors; a second disk is another one.
 def test_two_disks():
     first, second = image("first", 1000 * SECTOR + 511), image("second", 64 * MIB)
@@ -120,6 +131,8 @@ def test_refused():
     refused("file=/dev/null", "/dev/null", "neither")
     refused(f"file={image('empty', 511)}", "empty", "smaller than a sector")
     for words in ("", f"file={path},queues=0", f"file={path},queues=17", f"file={path},serial",
+                  f"file={path},inode=1", f"file={path},inode=:1", f"file={path},inode=1:",
+                  f"file={path},inode=1:g", f"file={path},inode=-1:1", f"file={path},inode",
                   f"file={path},serial={'x' * 21}", f"file={path},readonly=1", "readonly",
                   f"file={path},format=qcow2", "file="):
         refused(words, "--disk", status=2)
