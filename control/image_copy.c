@@ -17,6 +17,7 @@
 #include "control/log.h"
 #include "control/qcow2.h"
 #include "control/qcow2_check.h"
+#include "control/qcow2_overlay.h"
 
 enum { PIECE = 1 << 20, SECTOR = 512, ZEROES = 64 << 10 };
 
@@ -227,6 +228,8 @@ int image_check(const char *path, enum image_format format, uint64_t *ret_disk_b
 			wrong = qcow2_check(fd, (uint64_t)st.st_size, &h);
 	}
 	close(fd);
+	if (!wrong && size > QCOW2_OVERLAY_MAX)
+		wrong = "is larger than 16 TiB";
 	if (wrong)
 		return log_reason(-EINVAL, err, err_size, "%s", wrong);
 	*ret_disk_bytes = size;

@@ -6,6 +6,7 @@
 
 enum {
 	QCOW2_MAGIC = 0x514649fb, // "QFI\xfb"
+	QCOW2_V2_HEADER_SIZE = 72,
 	QCOW2_HEADER_SIZE = 104, // version 3, up to header_length
 };
 
@@ -21,7 +22,8 @@ struct qcow2_header {
 	// version 3 on
 	uint64_t incompatible_features, compatible_features, autoclear_features;
 	uint32_t refcount_order, header_length;
-	uint64_t end_of_extensions;
+	// what a longer header has, else the first extension's
+	uint8_t compression_type, padding[7];
 } __attribute__((packed));
 
 _Static_assert(sizeof(struct qcow2_header) == QCOW2_HEADER_SIZE + 8, "as the specification has it");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Is all of a qcow2 file there? A guest would read what is not as zeroes. Whether its tables are
-// otherwise as they should be (refcounts, snapshots) is not looked at: a guest has them in its own
-// disk, too. Called by image_copy.c in the child of an import.
+// Is all of a qcow2 file there, and does QEMU open it? A guest would read what is not there as
+// zeroes. What its refcounts and snapshots are is not looked at: a guest has them in its own disk,
+// too. Called by image_copy.c in the child of an import.
 #pragma once
 
 #include <stdint.h>

@@ -270,15 +270,28 @@ struct qcow2 {
 	uint32_t backing_size, cluster_bits;
 	uint64_t size;
 	uint32_t crypt, l1_size;
-	uint64_t more[4], features;
+	uint64_t l1, refcounts;
+	uint32_t refcount_clusters, n_snapshots;
+	uint64_t snapshots, features, more[2];
+	uint32_t refcount_order, length;
+	uint8_t compression, more_8[7];
+	uint32_t extension, extension_size;
 } __attribute__((packed));
+
+// Its tables are empty.
+static struct qcow2 good_qcow2(void)
+{
+	return (struct qcow2){ htobe32(0x514649fb), htobe32(3), .cluster_bits = htobe32(16),
+		.size = htobe64(5 << 20), .l1_size = htobe32(1), .l1 = htobe64(64 << 10),
+		.refcounts = htobe64(128 << 10), .refcount_clusters = htobe32(1),
+		.refcount_order = htobe32(4), .length = htobe32(112) };
+}
 
 // A qcow2 image may name other files, which would be the host's: such a one is none of ours. And a
 // raw one that begins like it is raw (HOSTILE.md H-34).
 static void qcow2(void **state)
 {
-	const struct qcow2 good = { htobe32(0x514649fb), htobe32(3), .cluster_bits = htobe32(16),
-		.size = htobe64(5 << 20) };
+	const struct qcow2 good = good_qcow2();
 	struct qcow2 h[6] = { good, good, good, good, good, good };
 	static const char *const told[6] = { "ready", "names a backing file", "in another file",
 		"was not closed", "version other", "is encrypted" };
@@ -309,8 +322,8 @@ static void qcow2(void **state)
 }
 
 struct cut {
-	uint64_t header[14]; // struct qcow2_header
-	uint8_t to_l1[(64 << 10) - 14 * 8]; // clusters of 64 KiB
+	uint64_t header[15]; // struct qcow2
+	uint8_t to_l1[(64 << 10) - 15 * 8]; // clusters of 64 KiB
 	uint64_t l1[8192], l2[8192];
 };
 
@@ -334,11 +347,12 @@ static void qcow2_cut(void **state)
 {
 	enum { CLUSTER = 64 << 10, TABLES = 3 * CLUSTER };
 	struct cut *c = calloc(1, sizeof(*c));
-	struct qcow2 h = { htobe32(0x514649fb), htobe32(3), .cluster_bits = htobe32(16),
-		.size = htobe64(5 << 20), .l1_size = htobe32(2), .more = { htobe64(CLUSTER) } };
+	struct qcow2 h = good_qcow2();
 	static const char cut[] = "is cut short: it lacks clusters that it names";
 	char text[1400];
 
+	h.l1_size = htobe32(2);
+	h.refcounts = 0;
 	memcpy(c->header, &h, sizeof(h));
 	c->l1[0] = htobe64(1ull << 63 | 2 * CLUSTER);
 	c->l2[3] = htobe64(1ull << 63 | TABLES);
@@ -363,6 +377,77 @@ static void qcow2_cut(void **state)
 	h.cluster_bits = htobe32(40);
 	memcpy(c->header, &h, sizeof(h));
 	assert_non_null(strstr(import_qcow2(c, TABLES + CLUSTER, text), "of a size that no"));
+	free(c);
+}
+
+// What QEMU would not open is not kept either.
+static void qcow2_header(void **state)
+{
+	const struct qcow2 good = good_qcow2();
+	struct cut *c = calloc(1, sizeof(*c));
+	char text[1400];
+
+#define BAD(field, value, name) \
+	{ \
+		offsetof(struct qcow2, field), sizeof(good.field), value, name \
+	}
+	static const struct {
+		size_t at, size;
+		uint64_t value;
+		const char *told;
+	} bad[] = { BAD(length, 0, "header_length"), BAD(length, 103, "header_length"),
+		BAD(length, 65537, "header_length"), BAD(refcount_order, 7, "refcount_order"),
+		BAD(l1_size, 0, "l1_size"), BAD(size, (512 << 20) + 512, "l1_size"),
+		BAD(l1_size, (4 << 20) + 1, "l1_size"), BAD(l1, 65537, "l1_table_offset"),
+		BAD(refcount_clusters, 0, "refcount_table_clusters"),
+		BAD(refcount_clusters, 129, "refcount_table_clusters"),
+		BAD(refcounts, 1, "refcount_table_offset"), BAD(n_snapshots, 65537, "nb_snapshots"),
+		BAD(n_snapshots, 65536, "cut short"), BAD(snapshots, 1, "snapshots_offset"),
+		BAD(compression, 1, "compression_type"), BAD(compression, 2, "compression_type"),
+		BAD(features, 8, "compression_type"),
+		BAD(extension_size, 65536 - 120 + 1, "header extensions"),
+		BAD(extension, 1, "ready") };
+#undef BAD
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		uint64_t value = htobe64(bad[i].value << (64 - 8 * bad[i].size));
+
+		memcpy(c->header, &good, sizeof(good));
+		memcpy((char *)c->header + bad[i].at, &value, bad[i].size);
+		if (!strstr(import_qcow2(c, MIB, text), bad[i].told))
+			fail_msg("%zu, %s: %s", i, bad[i].told, text);
+	}
+	// a snapshot's entry where the header is: l1_size is where it has its extra data's size
+	struct qcow2 h = good;
+	h.n_snapshots = htobe32(1);
+	for (unsigned extra = 1024; extra <= 1025; extra++) {
+		h.l1_size = htobe32(extra);
+		memcpy(c->header, &h, sizeof(h));
+		import_qcow2(c, MIB, text);
+		assert_non_null(strstr(text, extra > 1024 ? "snapshot table" : "ready"));
+	}
+	memcpy(c->header, &good, sizeof(good));
+	assert_string_equal(import_qcow2(c, MIB, text), "ready");
+	free(c);
+}
+
+// No disk of its own could be made of it.
+static void large(void **state)
+{
+	enum { CLUSTER = 2 << 20 };
+	struct cut *c = calloc(1, sizeof(*c));
+	struct qcow2 h = good_qcow2();
+	char text[1400];
+
+	h.cluster_bits = htobe32(21);
+	h.l1_size = htobe32(33);
+	h.l1 = htobe64(CLUSTER);
+	h.refcounts = htobe64(2 * CLUSTER);
+	h.size = htobe64(1ull << 44);
+	memcpy(c->header, &h, sizeof(h));
+	assert_string_equal(import_qcow2(c, 3 * CLUSTER, text), "ready");
+	h.size = htobe64((1ull << 44) + 512);
+	memcpy(c->header, &h, sizeof(h));
+	assert_non_null(strstr(import_qcow2(c, 3 * CLUSTER, text), "larger than 16 TiB"));
 	free(c);
 }
 
@@ -505,6 +590,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(refuses, setup, teardown),
 		cmocka_unit_test_setup_teardown(qcow2, setup, teardown),
 		cmocka_unit_test_setup_teardown(qcow2_cut, setup, teardown),
+		cmocka_unit_test_setup_teardown(qcow2_header, setup, teardown),
+		cmocka_unit_test_setup_teardown(large, setup, teardown),
 		cmocka_unit_test_setup_teardown(damaged, setup, teardown),
 		cmocka_unit_test_setup_teardown(ended, setup, teardown),
 		cmocka_unit_test_setup_teardown(killed, setup, teardown),
