@@ -11,6 +11,18 @@
 
 #include "control/yaml_node.h"
 
+// Characters beyond ASCII that a terminal obeys or does not show: C1 controls, line and paragraph
+// separators, what turns the direction of text (UAX #9), and what has no width.
+static bool is_hidden(const uint8_t *p, size_t n)
+{
+	uint32_t c = p[0] & (0xffu >> (n + 1));
+
+	for (size_t i = 1; i < n; i++)
+		c = c << 6 | (p[i] & 0x3f);
+	return (c >= 0x80 && c < 0xa0) || c == 0x61c || (c >= 0x200b && c <= 0x200f) ||
+	       (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x206f) || c == 0xfeff;
+}
+
 // Quoted pieces of the document may hold escaped control characters (a terminal would obey them) or
 // be cut within a character (JSON would refuse them).
 static void make_printable(char *text)
@@ -23,8 +35,8 @@ static void make_printable(char *text)
 		if (n == 0 || p[0] < 0x20 || p[0] == 0x7f) {
 			*p = '?';
 			n = 1;
-		} else if (p[0] == 0xc2 && p[1] < 0xa0) { // C1 controls
-			p[0] = p[1] = '?';
+		} else if (n > 1 && is_hidden(p, n)) {
+			memset(p, '?', n);
 		}
 	}
 }
