@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "control/desired.h"
+#include "control/ports.h"
 #include "control/proto.h"
 
 void seen_free(struct seen *s)
@@ -107,6 +109,15 @@ void check_name(struct checker *c, struct seen *s, const struct yaml_node *n, co
 			twin->line);
 }
 
+// Devices that insulad makes by itself: what a tap is called for a moment (ports.h), in whichever
+// namespace, and in the host's the tap that an uplink falls back to (desired.h).
+static bool is_insulads(const struct yaml_node *n, const char *netns, const char *interface)
+{
+	return strncmp(interface, PORT_TEMPORARY_PREFIX, strlen(PORT_TEMPORARY_PREFIX)) == 0 ||
+	       (netns[0] == '\0' && strcmp(interface, DESIRED_NAT_INTERFACE) == 0 &&
+		       !says(n, "mode", "nat"));
+}
+
 void check_device(
 	struct checker *c, const struct yaml_node *n, const char *netns, const char *interface)
 {
@@ -115,6 +126,14 @@ void check_device(
 
 	if (interface[0] == '\0')
 		return;
+	if (is_insulads(n, netns, interface)) {
+		report(c->r, line,
+			"interface \"%s\" is what insulad calls a device of its own; allowed: "
+			"neither " DESIRED_NAT_INTERFACE " in the host, but for an uplink of mode "
+			"nat, nor what begins with " PORT_TEMPORARY_PREFIX,
+			interface);
+		return;
+	}
 	twin = seen_add(&c->interfaces, line, 0, "%s/%s", netns, interface);
 	if (twin != NULL)
 		report(c->r, line,
