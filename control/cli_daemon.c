@@ -214,6 +214,34 @@ static int say(const struct cli *c, pid_t pid, const char *key, const char *word
 	return CLI_OK;
 }
 
+static bool is_same_directory(const char *a, const char *b)
+{
+	struct stat x, y;
+
+	return strcmp(a, b) == 0 || (stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev &&
+					    x.st_ino == y.st_ino);
+}
+
+// One runs: that is fine if its state is the one that was asked for, or it does not say which.
+static int say_running(const struct cli *c, pid_t pid)
+{
+	struct cli_reply reply = { 0 };
+	bool other = false;
+
+	if (cli_request(c, "GET", "/v1/status", NULL, NULL, 0, &reply) == 0) {
+		const char *dir = json_string_value(json_object_get(reply.json, "state_dir"));
+
+		other = dir != NULL && dir[0] == '/' && !is_same_directory(dir, c->state_dir);
+		if (other)
+			cli_error("another insulad (pid %d) runs with run directory %s, and with "
+				  "state directory %s instead of %s; stop it with `insula stop`, "
+				  "name its state directory, or another run directory",
+				(int)pid, c->run_dir, dir, c->state_dir);
+		cli_reply_free(&reply);
+	}
+	return other ? CLI_FAILED : say(c, pid, "running", "runs already");
+}
+
 // Starts it and waits until it serves: 0 and *ret_pid, or -errno.
 static int start_and_wait(const struct cli *c, char *insulad, int log_fd, pid_t *ret_pid)
 {
@@ -267,7 +295,7 @@ static int find_or_start(const struct cli *c, char *insulad)
 	for (int i = 0; r == -EBUSY && i < MAX_STARTS; i++) {
 		r = cli_find_insulad(c, &pid);
 		if (r == 0)
-			return say(c, pid, "running", "runs already");
+			return say_running(c, pid);
 		if (r != -ESRCH)
 			break;
 		r = start_with_log(c, insulad, &pid);
@@ -288,7 +316,7 @@ int cli_start(const struct cli *c, int n_args, char *const *args)
 
 	if (geteuid() != 0) {
 		if (cli_find_insulad(c, &pid) == 0)
-			return say(c, pid, "running", "runs already");
+			return say_running(c, pid);
 		cli_error("insulad needs root; run: sudo insula start");
 		return CLI_FAILED;
 	}

@@ -168,6 +168,23 @@ def test_second_insulad(lab):
     assert not glob.glob(run + "*"), glob.glob(run + "*")
 
 
+# Nor is one with another state directory what was asked for; by another path it is the same.
+def test_other_state_directory(lab):
+    own = os.environ["INSULA_STATE_DIR"]
+    other, link = own + "-other", own + "-link"
+    os.symlink(own, link)
+    for exists in (False, True):
+        if exists:
+            os.mkdir(other)
+        out, err = insula(lab, "--state-dir", other, "start", status=1)
+        assert f"state directory {own} instead of {other}; " in err and not out, (out, err)
+        assert exists or not os.path.exists(other), "a start that is refused made a directory"
+    for same in (own + "/", link, link + "/"):
+        assert "runs already" in insula(lab, "--state-dir", same, "start")[0]
+    os.unlink(link)
+    os.rmdir(other)
+
+
 # An empty file may be a mistake: `> site.yaml`, a pipe whose other end failed.
 def test_nothing_given(lab):
     missing = ":1: version is missing; allowed: 1"
