@@ -52,15 +52,22 @@ static bool is_text(const yaml_node_t *n, const char *text)
 	return n && n->type == YAML_SCALAR_NODE && strcmp((char *)n->data.scalar.value, text) == 0;
 }
 
-static yaml_node_t *value_of(struct edit *e, const yaml_node_t *map, const char *key)
+static const yaml_node_pair_t *pair_of(struct edit *e, const yaml_node_t *map, const char *key)
 {
 	if (!map || map->type != YAML_MAPPING_NODE)
 		return NULL;
 	for (yaml_node_pair_t *p = map->data.mapping.pairs.start; p < map->data.mapping.pairs.top;
 		p++)
 		if (is_text(node_at(e, p->key), key))
-			return node_at(e, p->value);
+			return p;
 	return NULL;
+}
+
+static yaml_node_t *value_of(struct edit *e, const yaml_node_t *map, const char *key)
+{
+	const yaml_node_pair_t *p = pair_of(e, map, key);
+
+	return p ? node_at(e, p->value) : NULL;
 }
 
 // The map in a list that has this text under the key.
@@ -358,10 +365,30 @@ static int delete_flow(struct edit *e, const yaml_node_t *item, char **ret_yaml,
 		e, at > 0 && e->yaml[at - 1] == ',' ? at - 1 : from, to, "", ret_yaml, ret_size);
 }
 
-// The lines from its dash to its last word.
-static int delete_block(struct edit *e, const yaml_node_t *list, const yaml_node_t *item,
-	char **ret_yaml, size_t *ret_size)
+static int odd(struct edit *e)
 {
+	return fail(e, -EINVAL, "the file is written in a way that cannot be edited", "");
+}
+
+// Of a list's only item: what is left is written [], as a key without a value is refused.
+static int delete_last(struct edit *e, const yaml_node_t *map, const char *key, size_t from,
+	size_t until, char **ret_yaml, size_t *ret_size)
+{
+	size_t at = offset_of(e, &node_at(e, pair_of(e, map, key)->key)->end_mark);
+
+	while (at < e->size && e->yaml[at] == ' ')
+		at++;
+	if (at >= from || e->yaml[at] != ':') // "? instances" and other oddities
+		return odd(e);
+	at++;
+	return insert(e, at, until, ret_yaml, ret_size, " []%.*s", (int)(from - at), e->yaml + at);
+}
+
+// The lines from its dash to its last word.
+static int delete_block(struct edit *e, const yaml_node_t *map, const char *key,
+	const yaml_node_t *item, char **ret_yaml, size_t *ret_size)
+{
+	const yaml_node_t *list = value_of(e, map, key);
 	size_t line = item->start_mark.line, column = list->start_mark.column;
 
 	while (line > 0 && line_at(e, line) + column < e->size &&
@@ -370,8 +397,9 @@ static int delete_block(struct edit *e, const yaml_node_t *list, const yaml_node
 	size_t from = line_at(e, line);
 	for (size_t i = 0; i < column; i++)
 		if (e->yaml[from + i] != ' ') // "instances: - name" and other oddities
-			return fail(e, -EINVAL,
-				"the file is written in a way that cannot be edited", "");
+			return odd(e);
+	if (list->data.sequence.items.top - list->data.sequence.items.start == 1)
+		return delete_last(e, map, key, from, behind(e, item), ret_yaml, ret_size);
 	return replace(e, from, behind(e, item), "", ret_yaml, ret_size);
 }
 
@@ -391,8 +419,9 @@ int config_delete_instance(const char *yaml, size_t size, const char *tenant, co
 		if (!item)
 			r = fail(&e, -ENOENT, "there is no instance ", name);
 		else
-			r = is_flow(list) ? delete_flow(&e, item, ret_yaml, ret_size)
-					  : delete_block(&e, list, item, ret_yaml, ret_size);
+			r = is_flow(list)
+				    ? delete_flow(&e, item, ret_yaml, ret_size)
+				    : delete_block(&e, t, "instances", item, ret_yaml, ret_size);
 	}
 	yaml_document_delete(&e.doc);
 	return r;
@@ -444,7 +473,7 @@ int config_detach(const char *yaml, size_t size, const char *tenant, const char 
 			r = fail(&e, -ENOENT, "it has no volume ", volume);
 		else
 			r = is_flow(list) ? delete_flow(&e, item, ret_yaml, ret_size)
-					  : delete_block(&e, list, item, ret_yaml, ret_size);
+					  : delete_block(&e, in, "disks", item, ret_yaml, ret_size);
 	}
 	yaml_document_delete(&e.doc);
 	return r;

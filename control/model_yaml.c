@@ -92,8 +92,11 @@ static void bad_value(
 	int line = n->kind == YAML_SCALAR && n->text[0] == '\0' && n->key != NULL ? n->key_line
 										  : n->line;
 	if (problem == NULL && n->kind == YAML_SCALAR && yaml_is_null(n))
-		report(rd->r, line, "%s has no value; allowed: %s", f->key,
-			schema_allowed(f, buf, sizeof(buf)));
+		report(rd->r, line, "%s has no value; allowed: %s%s", f->key,
+			schema_allowed(f, buf, sizeof(buf)),
+			f->type == FIELD_LIST     ? ", [] for none"
+			: f->type == FIELD_OBJECT ? ", {} for none"
+						  : "");
 	else if (problem == NULL)
 		report(rd->r, line, "%s is %s; allowed: %s", f->key, kinds[n->kind],
 			schema_allowed(f, buf, sizeof(buf)));
@@ -291,9 +294,10 @@ static void read_list(
 {
 	char *items;
 
+	// "tenants:" with nothing behind it is a file cut short rather than an empty list.
 	if (n->kind != YAML_LIST) {
-		if (!yaml_is_null(n)) // "tenants:" with nothing behind it is an empty list
-			bad_value(rd, f, n, n->kind == YAML_SCALAR ? "is no list" : NULL);
+		bad_value(
+			rd, f, n, n->kind == YAML_SCALAR && !yaml_is_null(n) ? "is no list" : NULL);
 		return;
 	}
 	if (n->n > f->max) {
@@ -332,7 +336,9 @@ static void read_field(
 		read_vlans(rd, f, n, object);
 		break;
 	case FIELD_OBJECT:
-		if (!yaml_is_null(n))
+		if (n->kind == YAML_SCALAR && yaml_is_null(n))
+			bad_value(rd, f, n, NULL);
+		else
 			read_object(rd, f->object, n, object + f->at);
 		break;
 	case FIELD_LIST:

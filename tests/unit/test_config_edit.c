@@ -119,7 +119,9 @@ static void deleted(void **state)
 		HEAD "- name: red\n  instances:\n  # a's\n  - name: a\n  # the web\n  # b's\n  - "
 		     "name: b\n");
 	returns(HEAD "- name: red\n  instances:\n    -\n      name: web\n  x: 1\n",
-		HEAD "- name: red\n  instances:\n  x: 1\n");
+		HEAD "- name: red\n  instances: []\n  x: 1\n");
+	returns(HEAD "- name: red\n  \"instances\" : # x\n  # the web\n  - name: web\n  x: 1\n",
+		HEAD "- name: red\n  \"instances\" : [] # x\n  # the web\n  x: 1\n");
 	returns(HEAD "- name: red\n  instances: [{name: a}, {name: web, cpus: 1}, {name: c}]\n",
 		HEAD "- name: red\n  instances: [{name: a}, {name: c}]\n");
 	returns(HEAD "- name: red\n  instances: [{name: a},\n    {name: web}]\n",
@@ -128,7 +130,7 @@ static void deleted(void **state)
 		HEAD "- name: red\n  instances: []\n");
 	returns(HEAD "- name: blue\n  instances:\n  - name: web\n- name: red\n  instances:\n  - "
 		     "name: web",
-		HEAD "- name: blue\n  instances:\n  - name: web\n- name: red\n  instances:\n");
+		HEAD "- name: blue\n  instances:\n  - name: web\n- name: red\n  instances: []\n");
 }
 
 static void edits_disks(bool attach, const char *before, const char *after)

@@ -148,7 +148,7 @@ static void empty(void **state)
 	assert_int_equal(m->n_tenants + m->n_uplinks + m->n_trunks, 0);
 	assert_string_equal(m->file, "t.yaml");
 	model_free(m);
-	model_free(good("version: 1\ntenants:\nuplinks: ~\nsettings:\ntrunks: []\n"));
+	model_free(good("version: 1\ntenants: []\nsettings: {}\ntrunks: []\n"));
 }
 
 static be32 ip(const char *text)
