@@ -21,14 +21,16 @@ enum {
 static void load_one(void *arg, const struct store_lease *s)
 {
 	struct leases *l = arg;
-	bool same = s->boot && s->boot == l->boot;
-	int64_t left_s =
-		same ? s->boot_ends_s - lease_now_s() : s->expires_at - lease_time_of_day_s();
+	int64_t now_ns = lease_now_ns(), left_s = s->expires_at - lease_time_of_day_s();
 	uint32_t most_s = s->lasts_s ? s->lasts_s : LONGEST_S;
+	int64_t latest_ns = now_ns + most_s * LEASE_SECOND, ends_ns = s->boot_ends_ns;
 
-	if (left_s > most_s) // the time of day was set back
-		left_s = most_s;
-	lease_add(&l->index, s, lease_now_s() + left_s, false);
+	if (!s->boot || s->boot != l->boot)
+		ends_ns = left_s < 0        ? 0
+			  : left_s > most_s ? latest_ns
+					    : now_ns + left_s * LEASE_SECOND;
+	// later: the time of day was set back
+	lease_add(&l->index, s, ends_ns < latest_ns ? ends_ns : latest_ns, false);
 }
 
 // Leases of another boot run by this one's clock from now on, also for the next insulad: the time
@@ -50,7 +52,7 @@ static void enter_boot(struct leases *l)
 			r = store_begin(l->d->store);
 		any = true;
 		x->s.boot = l->boot;
-		x->s.boot_ends_s = x->ends_s;
+		x->s.boot_ends_ns = x->ends_ns;
 		if (r == 0)
 			r = store_put_lease(l->d->store, &x->s);
 	}
@@ -62,33 +64,39 @@ static void enter_boot(struct leases *l)
 		log_warning("leases: %s", store_error(l->d->store));
 }
 
+// When it is ended here. The switch has ended it before: it counts from when it was told, which was
+// once the lease was stored.
+static int64_t is_over_ns(const struct lease *x)
+{
+	return x->ends_ns + LEASE_SECOND;
+}
+
 // Most batches leave the first end as it is: no system call then.
 void lease_arm(struct leases *l)
 {
 	const struct lease *first = lease_first_to_end(&l->index);
-	int64_t end_s = first ? first->ends_s : INT64_MAX, now = lease_now_s();
+	int64_t over_ns = first ? is_over_ns(first) : INT64_MAX, now_ns = lease_now_ns();
 
-	if (end_s == l->armed_s)
+	if (over_ns == l->armed_ns)
 		return;
-	l->armed_s = end_s;
+	l->armed_ns = over_ns;
 	if (!first)
 		loop_timer_disarm(l->timer);
 	else
-		loop_timer_arm(
-			l->timer, end_s < now ? 1 : (uint64_t)(end_s - now + 1) * 1000000000u);
+		loop_timer_arm(l->timer, over_ns <= now_ns ? 1 : (uint64_t)(over_ns - now_ns));
 }
 
 static void on_expiry(void *arg)
 {
 	struct leases *l = arg;
-	int64_t now = lease_now_s();
+	int64_t now_ns = lease_now_ns();
 	bool ok = store_begin(l->d->store) == 0;
 	struct lease *x;
 
-	l->armed_s = INT64_MAX; // it fires once
-	while ((x = lease_first_to_end(&l->index)) && x->ends_s < now) { // its second is over
+	l->armed_ns = INT64_MAX; // it fires once
+	while ((x = lease_first_to_end(&l->index)) && is_over_ns(x) <= now_ns) {
 		if (!x->offered && !x->s.declined)
-			lease_tell(l, &x->s, 0);
+			lease_tell_end(l, &x->s);
 		if (!x->offered && ok)
 			store_delete_lease(l->d->store, x->s.segment, x->s.address);
 		lease_remove(&l->index, x);
@@ -105,7 +113,7 @@ int leases_new(struct daemon *d, struct leases **ret_leases)
 	if (!l)
 		return -ENOMEM;
 	l->d = d;
-	l->armed_s = INT64_MAX;
+	l->armed_ns = INT64_MAX;
 	l->boot = boot_id();
 	lease_index_init(&l->index);
 	int r = loop_add_timer(d->loop, on_expiry, l, &l->timer);
@@ -167,7 +175,7 @@ static void reply(struct lease_answers *to, uint32_t token, be32 address)
 	}
 }
 
-static void set(struct leases *l, const struct store_lease *s, uint32_t remaining_s, uint32_t token)
+static void set(struct leases *l, const struct store_lease *s, uint32_t lasts_s, uint32_t token)
 {
 	struct switch_lease_request *a = add_answer(&l->answers, PROTO_LEASE_SET, sizeof(a->set));
 
@@ -176,7 +184,7 @@ static void set(struct leases *l, const struct store_lease *s, uint32_t remainin
 		a->set.segment = s->segment;
 		a->set.mac = s->mac;
 		a->set.address = s->address;
-		a->set.remaining_s = remaining_s;
+		a->set.remaining_ns = lasts_s * UINT64_C(1000000000);
 		a->set.token = token;
 	}
 }
@@ -527,7 +535,8 @@ static json_t *next_dynamic(struct leases *l, struct lease_cursor *c)
 				s->declined  ? "declined"
 				: x->offered ? "offered"
 					     : "bound",
-				x->ends_s - lease_now_s(), s->hostname);
+				(x->ends_ns - lease_now_ns() + LEASE_SECOND - 1) / LEASE_SECOND,
+				s->hostname);
 	}
 	return NULL;
 }

@@ -90,7 +90,7 @@ void leases_on_apply(struct leases *l)
 			ok = store_begin(l->d->store) == 0;
 		any = true;
 		if (!x->offered)
-			lease_tell(l, &x->s, 0);
+			lease_tell_end(l, &x->s);
 		if (ok)
 			store_delete_lease(l->d->store, x->s.segment, x->s.address);
 		lease_remove(&l->index, x);

@@ -55,7 +55,7 @@ static int compare_mac(const struct lease *a, const struct lease *b)
 
 static int compare_end(const struct lease *a, const struct lease *b)
 {
-	ORDER(a->ends_s, b->ends_s);
+	ORDER(a->ends_ns, b->ends_ns);
 	ORDER(a->serial, b->serial);
 	return 0;
 }
@@ -147,7 +147,7 @@ static void leave(struct lease_index *ix, struct lease *x)
 }
 
 struct lease *lease_add(
-	struct lease_index *ix, const struct store_lease *s, int64_t ends_s, bool offered)
+	struct lease_index *ix, const struct store_lease *s, int64_t ends_ns, bool offered)
 {
 	struct lease *x = calloc(1, sizeof(*x));
 	struct lease_holder *h = x ? holder_have(ix, s->segment, s->port) : NULL;
@@ -157,7 +157,7 @@ struct lease *lease_add(
 		return NULL;
 	}
 	x->s = *s;
-	x->ends_s = ends_s;
+	x->ends_ns = ends_ns;
 	x->offered = offered;
 	x->holder = h;
 	x->serial = ++ix->serial;
@@ -187,10 +187,10 @@ void lease_remove(struct lease_index *ix, struct lease *x)
 	free(x);
 }
 
-void lease_set_end(struct lease_index *ix, struct lease *x, int64_t ends_s)
+void lease_set_end(struct lease_index *ix, struct lease *x, int64_t ends_ns)
 {
 	RB_REMOVE(lease_end_tree, &ix->by_end, x);
-	x->ends_s = ends_s;
+	x->ends_ns = ends_ns;
 	RB_INSERT(lease_end_tree, &ix->by_end, x);
 }
 

@@ -10,6 +10,8 @@
 #include "control/log.h"
 #include "control/switch_client.h"
 
+#define LEASE_SECOND INT64_C(1000000000) // in ns
+
 // What one port holds of one segment: bounds its share without counting anew.
 struct lease_holder {
 	uint32_t segment, port;
@@ -23,7 +25,7 @@ struct lease_holder {
 // lease_index.c only: the trees are ordered by them.
 struct lease {
 	struct store_lease s;
-	int64_t ends_s; // CLOCK_BOOTTIME
+	int64_t ends_ns; // CLOCK_BOOTTIME
 	bool offered; // not durable yet
 	bool outside; // of its pool, as that is now
 	// Granted, but no switch has said yet that it took it: its client was acknowledged nothing.
@@ -76,7 +78,7 @@ struct leases {
 	struct daemon *d;
 	struct loop_source *timer;
 	int64_t boot; // boot.h's
-	int64_t armed_s; // the end that `timer` waits for; INT64_MAX: none
+	int64_t armed_ns; // the end that `timer` waits for; INT64_MAX: none
 	size_t n_events;
 	const struct proto_lease_event *declined; // of the batch under way: the last that was heard
 	struct lease_index index;
@@ -91,7 +93,7 @@ void lease_arm(struct leases *l); // lease.c: for the first end
 
 // lease_tell.c: what the switch is told.
 // That a lease is valid for so long, or ended (0).
-void lease_tell(struct leases *l, const struct store_lease *s, uint32_t remaining_s);
+void lease_tell_end(struct leases *l, const struct store_lease *s);
 void lease_tell_all(struct leases *l, struct lease_answers *a);
 // After `answers` were told: what the switch took is confirmed, what it refused is nobody's.
 void lease_settle(struct leases *l);
@@ -104,9 +106,9 @@ void lease_index_init(struct lease_index *ix);
 void lease_index_clear(struct lease_index *ix); // frees all leases
 // Copies *s. NULL: no memory, or the address has a lease already.
 struct lease *lease_add(
-	struct lease_index *ix, const struct store_lease *s, int64_t ends_s, bool offered);
+	struct lease_index *ix, const struct store_lease *s, int64_t ends_ns, bool offered);
 void lease_remove(struct lease_index *ix, struct lease *x); // frees it
-void lease_set_end(struct lease_index *ix, struct lease *x, int64_t ends_s);
+void lease_set_end(struct lease_index *ix, struct lease *x, int64_t ends_ns);
 void lease_set_client(struct lease_index *ix, struct lease *x, const struct proto_lease_event *e);
 void lease_set_granted(struct lease_index *ix, struct lease *x, const struct mac *mac);
 void lease_set_declined(struct lease_index *ix, struct lease *x);
@@ -142,7 +144,7 @@ be32 lease_space_find(const struct lease_space *sp, uint32_t n);
 
 // lease_pool.c: who may have which address. Nothing here is durable or told to anybody.
 // CLOCK_BOOTTIME: by it leases run, so that who sets the time of day ends none and prolongs none.
-int64_t lease_now_s(void);
+int64_t lease_now_ns(void);
 int64_t lease_time_of_day_s(void);
 void lease_ends_in(struct leases *l, struct lease *x, int64_t seconds);
 // The segment whose pool the port may lease from, or NULL.

@@ -9,9 +9,9 @@ enum {
 	MAX_OFFERS = 64, // outstanding, of one port: a flood of DISCOVERs pushes out its own only
 };
 
-int64_t lease_now_s(void)
+int64_t lease_now_ns(void)
 {
-	return (int64_t)(loop_now_ns() / 1000000000u);
+	return (int64_t)loop_now_ns();
 }
 
 int64_t lease_time_of_day_s(void)
@@ -24,10 +24,10 @@ int64_t lease_time_of_day_s(void)
 
 void lease_ends_in(struct leases *l, struct lease *x, int64_t seconds)
 {
-	lease_set_end(&l->index, x, lease_now_s() + seconds);
+	lease_set_end(&l->index, x, lease_now_ns() + seconds * LEASE_SECOND);
 	x->s.expires_at = lease_time_of_day_s() + seconds;
 	x->s.boot = l->boot;
-	x->s.boot_ends_s = x->ends_s;
+	x->s.boot_ends_ns = x->ends_ns;
 	x->s.lasts_s = (uint32_t)seconds;
 }
 
@@ -106,5 +106,5 @@ struct lease *lease_new(struct leases *l, const struct desired_segment *s,
 	if (!lease.address || (exact && lease.address != e->address))
 		return NULL;
 	memcpy(lease.client_id, e->client_id, e->client_id_size);
-	return lease_add(&l->index, &lease, lease_now_s() + OFFER_S, true);
+	return lease_add(&l->index, &lease, lease_now_ns() + OFFER_S * LEASE_SECOND, true);
 }

@@ -9,7 +9,12 @@
 #include "control/lease_internal.h"
 #include "control/log.h"
 
-enum { AT_ONCE = 256 };
+enum {
+	AT_ONCE = 256,
+	// A lease runs from its request on, its guard and its client's ACK from when it was stored:
+	// rather too long by so much than too short.
+	STORED_IN_NS = 100000000,
+};
 
 // Requests of a walk over many leases.
 struct slice {
@@ -19,7 +24,7 @@ struct slice {
 	struct lease *leases[AT_ONCE]; // which they are of; NULL: of one that is unknown here
 };
 
-static struct proto_lease_set set_of(const struct store_lease *s, uint32_t remaining_s)
+static struct proto_lease_set set_of(const struct store_lease *s, uint64_t remaining_ns)
 {
 	return (struct proto_lease_set){ .h = { .type = PROTO_LEASE_SET,
 						 .size = sizeof(struct proto_lease_set) },
@@ -27,12 +32,12 @@ static struct proto_lease_set set_of(const struct store_lease *s, uint32_t remai
 		.segment = s->segment,
 		.mac = s->mac,
 		.address = s->address,
-		.remaining_s = remaining_s };
+		.remaining_ns = remaining_ns };
 }
 
-void lease_tell(struct leases *l, const struct store_lease *s, uint32_t remaining_s)
+void lease_tell_end(struct leases *l, const struct store_lease *s)
 {
-	struct proto_lease_set set = set_of(s, remaining_s);
+	struct proto_lease_set set = set_of(s, 0);
 	char err[256];
 
 	if (l->d->client && switch_lease_set(l->d->client, &set, err, sizeof(err)) < 0 &&
@@ -85,7 +90,7 @@ void lease_settle(struct leases *l)
 
 	for (size_t i = 0; i < l->answers.n; i++) {
 		const struct switch_lease_request *a = &l->answers.v[i];
-		struct lease *x = a->told && a->h.type == PROTO_LEASE_SET && a->set.remaining_s
+		struct lease *x = a->told && a->h.type == PROTO_LEASE_SET && a->set.remaining_ns
 					  ? lease_at(&l->index, a->set.segment, a->set.address)
 					  : NULL;
 		if (!x || x->offered || x->s.declined || x->granted_by != i)
@@ -183,7 +188,7 @@ static void end_strays(struct slice *s)
 void leases_restore(struct leases *l)
 {
 	struct slice s = { .l = l };
-	int64_t now = lease_now_s();
+	int64_t now_ns = lease_now_ns();
 	struct lease *x, *next;
 	int r = 0;
 
@@ -192,10 +197,10 @@ void leases_restore(struct leases *l)
 	end_strays(&s);
 	TAILQ_FOREACH_SAFE(x, &l->index.all, all, next)
 	{
-		if (r < 0 || x->offered || x->s.declined || x->ends_s < now)
+		if (r < 0 || x->offered || x->s.declined || x->ends_ns <= now_ns)
 			continue;
-		// Both were cut to whole seconds: rather one too long than one too short.
-		const struct proto_lease_set set = set_of(&x->s, (uint32_t)(x->ends_s - now + 1));
+		const struct proto_lease_set set =
+			set_of(&x->s, (uint64_t)(x->ends_ns - now_ns) + STORED_IN_NS);
 		r = add(&s, x, &set);
 	}
 	if (r == 0)

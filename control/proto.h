@@ -10,7 +10,7 @@
 
 enum {
 	PROTO_MAGIC = 0x31434e49, // "INC1"
-	PROTO_VERSION = 3,
+	PROTO_VERSION = 4,
 	PROTO_MAX_SIZE = 64 << 10,
 	PROTO_MAX_FDS = 64,
 	PROTO_REPLY = 0x8000,
@@ -220,8 +220,8 @@ struct proto_lease_set {
 	struct mac mac;
 	uint8_t spare[2];
 	be32 address;
-	uint32_t remaining_s; // 0 = the lease ended: the guard closes
 	uint32_t token; // 0, or of the REQUEST it grants: its ACK goes once the guard is open
+	uint64_t remaining_ns; // 0 = the lease ended: the guard closes
 };
 
 // Who may use which address, behind which port; some may have run out within the last second.

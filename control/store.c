@@ -36,10 +36,8 @@ static const char schema[] =
 
 // Not in `schema`: files made before they were have them added. An insulad that does not know these
 // columns leaves their defaults.
-static const char lease_columns[] =
-	"ALTER TABLE leases ADD COLUMN boot INTEGER NOT NULL DEFAULT 0;"
-	"ALTER TABLE leases ADD COLUMN boot_ends_s INTEGER NOT NULL DEFAULT 0;"
-	"ALTER TABLE leases ADD COLUMN lasts_s INTEGER NOT NULL DEFAULT 0;";
+static const char *const lease_columns[] = { "boot", "boot_ends_s", "lasts_s",
+	"boot_ends_ns" }; // the last: of that second
 
 static const char indices[] = "CREATE INDEX IF NOT EXISTS ids_key ON ids(kind, key);"
 			      "CREATE INDEX IF NOT EXISTS addresses_key ON addresses(segment, key)";
@@ -198,24 +196,34 @@ static int load_salt(struct store *s)
 	return r;
 }
 
-static int add_lease_columns(struct store *s)
+static int add_lease_column(struct store *s, const char *name)
 {
-	char *sql = sqlite3_mprintf("BEGIN IMMEDIATE;%s COMMIT", lease_columns);
+	char *sql = sqlite3_mprintf(
+		"ALTER TABLE leases ADD COLUMN %s INTEGER NOT NULL DEFAULT 0", name);
 	sqlite3_stmt *st;
 	int64_t n = 0;
 
 	if (!sql || sqlite3_prepare_v2(s->db,
-			    "SELECT count(*) FROM pragma_table_info('leases') "
-			    "WHERE name = 'lasts_s'",
-			    -1, &st, NULL) != SQLITE_OK) {
+			    "SELECT count(*) FROM pragma_table_info('leases') WHERE name = ?", -1,
+			    &st, NULL) != SQLITE_OK) {
 		sqlite3_free(sql);
 		return -EIO;
 	}
+	sqlite3_bind_text(st, 1, name, -1, SQLITE_STATIC);
 	int r = store_integer(st, &n);
 	sqlite3_finalize(st);
 	if (r == 0 && n == 0)
 		r = sqlite3_exec(s->db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : -EIO;
 	sqlite3_free(sql);
+	return r;
+}
+
+static int add_lease_columns(struct store *s)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < sizeof(lease_columns) / sizeof(lease_columns[0]); i++)
+		r = add_lease_column(s, lease_columns[i]);
 	return r;
 }
 

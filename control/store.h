@@ -105,7 +105,7 @@ struct store_lease {
 	uint8_t declined; // the address rests: somebody else was seen with it
 	int64_t expires_at; // CLOCK_REALTIME, seconds; for a life after a reboot
 	int64_t boot; // boot.h's; 0 = not known
-	int64_t boot_ends_s; // CLOCK_BOOTTIME of that boot: counts as long as it lasts
+	int64_t boot_ends_ns; // CLOCK_BOOTTIME of that boot: counts as long as it lasts
 	uint32_t lasts_s; // how long it was given for; 0 = not known
 	char hostname[64];
 };

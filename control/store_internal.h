@@ -75,10 +75,11 @@
 	X(HOST_NOTE_DELETE, "DELETE FROM host.notes WHERE key = ?") \
 	X(LEASE_PUT, "INSERT OR REPLACE INTO leases" \
 		     "(segment, address, port, mac, client_id, declined, expires_at, hostname, " \
-		     "boot, boot_ends_s, lasts_s) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)") \
+		     "boot, boot_ends_s, lasts_s, boot_ends_ns) " \
+		     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)") \
 	X(LEASE_DELETE, "DELETE FROM leases WHERE segment = ? AND address = ?") \
 	X(LEASE_EACH, "SELECT segment, address, port, mac, client_id, declined, expires_at, " \
-		      "hostname, boot, boot_ends_s, lasts_s FROM leases")
+		      "hostname, boot, boot_ends_s, lasts_s, boot_ends_ns FROM leases")
 
 enum store_statement {
 #define X(name, sql) STORE_##name,

@@ -5,6 +5,14 @@
 #include <string.h>
 #include "control/store_internal.h"
 
+#define SECOND_NS INT64_C(1000000000)
+
+// What cannot be, is over.
+static int64_t in_ns(int64_t s, int64_t ns)
+{
+	return s < 0 || s >= INT64_MAX / SECOND_NS ? 0 : s * SECOND_NS + ns;
+}
+
 int store_put_lease(struct store *s, const struct store_lease *l)
 {
 	sqlite3_stmt *st = store_statement(s, STORE_LEASE_PUT);
@@ -18,8 +26,9 @@ int store_put_lease(struct store *s, const struct store_lease *l)
 	sqlite3_bind_int64(st, 7, l->expires_at);
 	sqlite3_bind_text(st, 8, l->hostname, -1, SQLITE_STATIC);
 	sqlite3_bind_int64(st, 9, l->boot);
-	sqlite3_bind_int64(st, 10, l->boot_ends_s);
+	sqlite3_bind_int64(st, 10, l->boot_ends_ns / SECOND_NS);
 	sqlite3_bind_int64(st, 11, l->lasts_s);
+	sqlite3_bind_int64(st, 12, l->boot_ends_ns % SECOND_NS);
 	return store_run(st);
 }
 
@@ -44,7 +53,8 @@ int store_each_lease(struct store *s, void (*fn)(void *arg, const struct store_l
 			.declined = sqlite3_column_int(st, 5) != 0,
 			.expires_at = sqlite3_column_int64(st, 6),
 			.boot = sqlite3_column_int64(st, 8),
-			.boot_ends_s = sqlite3_column_int64(st, 9),
+			.boot_ends_ns =
+				in_ns(sqlite3_column_int64(st, 9), sqlite3_column_int64(st, 11)),
 			.lasts_s = (uint32_t)sqlite3_column_int64(st, 10) };
 		int client_id_size = sqlite3_column_bytes(st, 4);
 		if (sqlite3_column_bytes(st, 3) != sizeof(l.mac) ||

@@ -222,11 +222,11 @@ void control_lease_set(struct control *c)
 		.segment = q->segment,
 		.address = q->address,
 		.mac = q->mac,
-		.expires_ns = control_now_ns(CLOCK_MONOTONIC) + q->remaining_s * 1000000000ull };
+		.expires_ns = control_now_ns(CLOCK_MONOTONIC) + q->remaining_ns };
 	const char *why;
 	int r;
 
-	if (q->remaining_s == 0) { // also of a port that the policy knows no more
+	if (q->remaining_ns == 0) { // also of a port that the policy knows no more
 		end_lease(c, &b);
 		control_reply_status(c, 0, NULL);
 		return;

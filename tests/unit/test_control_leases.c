@@ -92,7 +92,7 @@ static int set(uint32_t port, unsigned mac, const char *address, uint32_t remain
 		.segment = RED,
 		.mac = { { 2, 0, 0, 0, 9, (uint8_t)mac } },
 		.address = addr(address),
-		.remaining_s = remaining_s };
+		.remaining_ns = remaining_s * UINT64_C(1000000000) };
 
 	ask(&q, PROTO_LEASE_SET, sizeof(q), control_lease_set);
 	return out.status.error;

@@ -99,14 +99,14 @@ static void copy(void *arg, const struct store_lease *s)
 }
 
 // What is stored is of the boot before this one.
-static void reboot(struct daemon *d, int64_t boot_ends_s)
+static void reboot(struct daemon *d, int64_t boot_ends_ns)
 {
 	struct store_lease lease;
 
 	stop(d);
 	assert_int_equal(store_each_lease(fixture_store, copy, &lease), 0);
 	lease.boot ^= 1;
-	lease.boot_ends_s = boot_ends_s;
+	lease.boot_ends_ns = boot_ends_ns;
 	assert_int_equal(store_put_lease(fixture_store, &lease), 0);
 	start(d);
 }

@@ -16,14 +16,14 @@ enum { MAX = 16, PER_PAGE = 2, CLIENTS = 3 };
 static const char yaml[] = FIXTURE_MANY("10.0.0.0/24", "10.0.0.100-10.0.0.199");
 
 static struct daemon d;
-static int64_t stands_at_s; // CLOCK_BOOTTIME, but for the last part of that second; 0: it goes on
+static int64_t stands_at_ns; // CLOCK_BOOTTIME; 0: it goes on
 
 // In libc's place, for all that is linked here.
 int clock_gettime(clockid_t clock, struct timespec *ts)
 {
-	if (clock != CLOCK_BOOTTIME || !stands_at_s)
+	if (clock != CLOCK_BOOTTIME || !stands_at_ns)
 		return (int)syscall(SYS_clock_gettime, clock, ts);
-	*ts = (struct timespec){ stands_at_s, 999999999 };
+	*ts = (struct timespec){ stands_at_ns / LEASE_SECOND, stands_at_ns % LEASE_SECOND };
 	return 0;
 }
 
@@ -31,7 +31,7 @@ static uint32_t segment, port;
 
 struct told { // a PROTO_LEASE_SET
 	bool ends;
-	uint32_t remaining_s;
+	uint64_t remaining_ns;
 	uint32_t port, segment;
 	struct mac mac;
 	be32 address;
@@ -70,13 +70,13 @@ static bool be_told(int fd, const struct proto_message *m)
 {
 	const struct proto_lease_set *q = (const void *)m->bytes;
 	struct proto_status s;
-	bool no = q->remaining_s && q->address == sw.refuses;
+	bool no = q->remaining_ns && q->address == sw.refuses;
 
-	if (q->remaining_s && sw.dies)
+	if (q->remaining_ns && sw.dies)
 		return false;
 	assert_true(sw.n_told < MAX);
-	sw.told[sw.n_told++] = (struct told){ .ends = q->remaining_s == 0,
-		.remaining_s = q->remaining_s,
+	sw.told[sw.n_told++] = (struct told){ .ends = q->remaining_ns == 0,
+		.remaining_ns = q->remaining_ns,
 		.port = q->port,
 		.segment = q->segment,
 		.mac = q->mac,
@@ -203,7 +203,7 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-	stands_at_s = 0;
+	stands_at_ns = 0;
 	leases_free(d.leases);
 	loop_free(d.loop);
 	desired_free(d.desired);
@@ -275,23 +275,42 @@ static void a_list_that_lies_holds_nothing_up(void **state)
 	assert_all_told(1);
 }
 
-// As leases_batch_end would have given it up, had a switch been there to refuse.
-// Its clients were granted it somewhere within a second, and nothing tells where.
-static void a_lease_is_told_in_its_last_second(void **state)
+static int64_t lease_last_end_ns(void)
 {
-	stands_at_s = lease_first_to_end(&d.leases->index)->ends_s;
+	const struct lease *x;
+	int64_t last_ns = 0;
+
+	TAILQ_FOREACH(x, &d.leases->index.all, all)
+	if (x->ends_ns > last_ns)
+		last_ns = x->ends_ns;
+	return last_ns;
+}
+
+// To its end, and as long on top as its clients' ACKs may have waited for the store.
+static void a_lease_is_told_to_its_end(void **state)
+{
+	enum { TOP_NS = 100000000 };
+	int64_t first_ns = lease_first_to_end(&d.leases->index)->ends_ns;
+
+	stands_at_ns = first_ns - 1;
 	restore();
 	assert_int_equal(sw.n_told, CLIENTS);
-	for (unsigned i = 0; i < CLIENTS; i++)
-		assert_in_range(sw.told[i].remaining_s, 1, 3);
-	stands_at_s -= 100;
+	for (unsigned i = 0; i < CLIENTS; i++) {
+		const struct lease *x = lease_at(&d.leases->index, segment, sw.told[i].address);
+		uint64_t left_ns = (uint64_t)(x->ends_ns - stands_at_ns);
+
+		assert_in_range(sw.told[i].remaining_ns, left_ns, left_ns + TOP_NS);
+	}
+	stands_at_ns -= 100 * LEASE_SECOND;
 	restore();
-	assert_in_range(sw.told[0].remaining_s, 101, 103);
-	stands_at_s += 103;
+	assert_in_range(
+		sw.told[0].remaining_ns, 100 * LEASE_SECOND + 1, 100 * LEASE_SECOND + 1 + TOP_NS);
+	stands_at_ns = lease_last_end_ns();
 	restore();
 	assert_int_equal(sw.n_told, 0);
 }
 
+// As leases_batch_end would have given it up, had a switch been there to refuse.
 static void a_refusal_ends_what_nobody_was_acknowledged(void **state)
 {
 	sw.refuses = address_of(1);
@@ -364,7 +383,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(what_the_store_has_not_ends_first),
 		T(a_list_that_lies_holds_nothing_up),
-		T(a_lease_is_told_in_its_last_second),
+		T(a_lease_is_told_to_its_end),
 		T(a_refusal_ends_what_nobody_was_acknowledged),
 		T(a_refusal_ends_nothing_that_was_acknowledged),
 		T(nor_what_the_former_switch_took),

@@ -337,6 +337,7 @@ static void test_leases_without_boot(void **state)
 	assert_int_equal(sqlite3_exec(db,
 				 "ALTER TABLE leases DROP COLUMN boot;"
 				 "ALTER TABLE leases DROP COLUMN boot_ends_s;"
+				 "ALTER TABLE leases DROP COLUMN boot_ends_ns;"
 				 "ALTER TABLE leases DROP COLUMN lasts_s",
 				 NULL, NULL, NULL),
 		SQLITE_OK);
@@ -346,13 +347,13 @@ static void test_leases_without_boot(void **state)
 	assert_int_equal(back.expires_at, 5);
 	assert_int_equal(back.boot, 0);
 	l.boot = -7;
-	l.boot_ends_s = 8;
+	l.boot_ends_ns = 8000000007;
 	l.lasts_s = 9;
 	assert_int_equal(store_put_lease(fixture_store, &l), 0);
 	reopen();
 	assert_int_equal(store_each_lease(fixture_store, take_lease, &back), 0);
 	assert_int_equal(back.boot, -7);
-	assert_int_equal(back.boot_ends_s, 8);
+	assert_int_equal(back.boot_ends_ns, 8000000007);
 	assert_int_equal(back.lasts_s, 9);
 }
 
