@@ -39,5 +39,6 @@ enum host_nat_table host_nat_table_look(const struct port_spec *tap);
 // host_nat.c has made it, or taken it away.
 void host_nat_table_made(bool is);
 // Appends a sentence, with the command that mends it, for each thing on this host that keeps what
-// comes from tap `ifname` from getting on: forwarding off, a foreign chain that drops.
+// comes from tap `ifname` from getting on, or its answers from coming back: forwarding off, for all
+// or for that tap or the default route's interface; a foreign chain that drops.
 void host_nat_check(const char *ifname, json_t *list);

@@ -6,7 +6,10 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <net/route.h>
 #include <nftables/libnftables.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,19 +96,80 @@ static void check_chain(const json_t *chain, const char *ifname, json_t *list)
 	free(rules);
 }
 
-static void check_forwarding(json_t *list)
+// Does /proc/sys/net/ipv4/NAME say 0? Not where there is none.
+static bool is_off(const char *name)
 {
-	char value = '1';
-	int fd = open("/proc/sys/net/ipv4/ip_forward", O_RDONLY | O_CLOEXEC);
+	char path[128], value = '1';
+	bool off;
 
+	snprintf(path, sizeof(path), "/proc/sys/net/ipv4/%s", name);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
+		return false;
+	off = read(fd, &value, 1) == 1 && value == '0';
+	close(fd);
+	return off;
+}
+
+// Where packets for everybody else leave: the default route of the main table with the least
+// metric (proc_net(5)). The kernel lists by destination, that one's first. False: there is none.
+static bool find_default_route(char ret_ifname[16])
+{
+	FILE *f = fopen("/proc/thread-self/net/route", "re");
+	unsigned to, flags, metric, mask, best = UINT_MAX;
+	char line[256], ifname[16];
+	bool found = false;
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%15s %x %*x %x %*d %*d %u %x", ifname, &to, &flags, &metric,
+			    &mask) != 5)
+			continue; // the heads of the columns
+		if (to != 0)
+			break;
+		if (mask != 0 || (flags & RTF_REJECT) || (found && metric >= best))
+			continue;
+		found = true;
+		best = metric;
+		memcpy(ret_ifname, ifname, sizeof(ifname));
+	}
+	if (f)
+		fclose(f);
+	return found;
+}
+
+// The setting is that of the interface that a packet comes in by (Linux' ip-sysctl: conf/*). In
+// what sysctl(8) takes for a name the dot of an interface's is a slash.
+static void check_interface(const char *ifname, const char *what, json_t *list)
+{
+	char name[64], key[16];
+
+	snprintf(name, sizeof(name), "conf/%s/forwarding", ifname);
+	if (!is_off(name))
 		return;
-	if (read(fd, &value, 1) == 1 && value != '1')
+	snprintf(key, sizeof(key), "%s", ifname);
+	for (char *p = key; (p = strchr(p, '.'));)
+		*p = '/';
+	json_array_append_new(list,
+		json_sprintf("uplink mode nat: forwarding is off for what comes in by %s, %s; turn "
+			     "it on with `sysctl -w net.ipv4.conf.%s.forwarding=1`",
+			ifname, what, key));
+}
+
+// Off for all, it is off for each, and goes on for each again.
+static void check_forwarding(const char *ifname, json_t *list)
+{
+	char out[16];
+
+	if (is_off("ip_forward")) {
 		json_array_append_new(list,
 			json_string(
 				"uplink mode nat: forwarding was turned off on this host; turn it "
 				"on with `sysctl -w net.ipv4.ip_forward=1`"));
-	close(fd);
+		return;
+	}
+	check_interface(ifname, "what guests send", list);
+	if (find_default_route(out) && strcmp(out, ifname) != 0)
+		check_interface(out, "the answers to guests", list);
 }
 
 void host_nat_check(const char *ifname, json_t *list)
@@ -114,7 +178,7 @@ void host_nat_check(const char *ifname, json_t *list)
 	json_t *answer = text ? json_loads(text, 0, NULL) : NULL, *o;
 	size_t i;
 
-	check_forwarding(list);
+	check_forwarding(ifname, list);
 	json_array_foreach(json_object_get(answer, "nftables"), i, o) {
 		const json_t *chain = json_object_get(o, "chain");
 		if (chain)

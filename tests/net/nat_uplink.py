@@ -203,6 +203,38 @@ def test_foreign_drop(lab):
     nft("delete table ip filter")
 
 
+def check_off(lab, key):
+    netns.run("sysctl", "-qw", f"{key}=0")
+    assert not lab.probe("tcp", "red-1", "internet", laptops.ROUTER, timeout=1), key
+    [warning] = lab.warnings()
+    assert f"`sysctl -w {key}=1`" in warning, warning
+    netns.run("sh", "-c", re.search("`(.*)`", warning)[1])
+    assert lab.warnings() == [], lab.warnings()
+    assert lab.probe("tcp", "red-1", "internet", laptops.ROUTER) == laptops.OWN, key
+
+
+# Forwarding is a setting of the interface that a packet comes in by: the tap, and for the answers
+# the one of the default route. Of others it is the host's own affair.
+def test_forwarding_of_one(lab):
+    [route] = json.loads(netns.ip("", "-j", "route", "show", "default"))
+    for name in ("insula-nat0", route["dev"]):
+        check_off(lab, f"net.ipv4.conf.{name}.forwarding")
+    netns.run("sysctl", "-qw", "net.ipv4.conf.tun0.forwarding=0")
+    assert lab.warnings() == [], lab.warnings()
+    netns.run("sysctl", "-qw", "net.ipv4.conf.tun0.forwarding=1")
+    # The least metric counts; a dot in an interface's name is no dot for sysctl.
+    netns.veth("", "vpn.7", "vpn", "eth1")
+    netns.ip("", "route", "add", "default", "dev", "vpn.7", "metric", "9000")
+    netns.run("sysctl", "-qw", "net.ipv4.conf.vpn/7.forwarding=0")
+    assert lab.warnings() == [], lab.warnings()
+    netns.ip("", "route", "del", "default", "dev", route["dev"])
+    [warning] = lab.warnings()
+    netns.run("sh", "-c", re.search("`(.*)`", warning)[1])
+    assert lab.warnings() == [], lab.warnings()
+    netns.ip("", "link", "del", "vpn.7")
+    netns.ip("", "route", "add", "default", "via", laptops.ROUTER, "dev", route["dev"])
+
+
 # `systemctl restart nftables` begins with this.
 def test_flushed(lab):
     nft("flush ruleset")
