@@ -388,12 +388,36 @@ json_t *foresee_apply(struct daemon *d, const struct desired *desired, json_t **
 	leases_warn(d->leases, desired, *ret_warnings);
 	find_port_changes(d, desired, &ports);
 	for (unsigned i = 0; i < ports.n; i++)
-		if (ports.v[i].was_broken)
-			add_repair(*ret_repairs, ports.v[i].desired, ports.v[i].old,
-				falls_back_to(d, desired, &ports, ports.v[i].old));
+		if (ports.v[i].was_broken) {
+			unsigned falls_to = falls_back_to(d, desired, &ports, ports.v[i].old);
+			add_repair(*ret_repairs, ports.v[i].desired, ports.v[i].old, falls_to);
+			json_object_set_new(
+				json_array_get(*ret_repairs, json_array_size(*ret_repairs) - 1),
+				"falls_back", json_boolean(falls_to));
+		}
 	json_t *changes = changes_to(d, desired, &ports);
 	port_changes_free(&ports, true);
 	return changes;
+}
+
+// What was wrong with a port is why it fell back, too: that is said once.
+static void tell_of_repair(json_t *changes, const struct desired_port *want, const struct port *p,
+	const json_t *repair)
+{
+	const char *said = json_string_value(json_object_get(repair, "detail"));
+	char text[2 * PORT_REASON_SIZE + 700], what[300];
+
+	port_spec_describe(port_spec_of(p), what, sizeof(what));
+	if (!p->fallback[0])
+		snprintf(text, sizeof(text), "%s", said);
+	else if (json_is_true(json_object_get(repair, "falls_back")))
+		snprintf(text, sizeof(text), "repair: falls back to %s, because %s", what,
+			p->fallback);
+	else if (strstr(said, p->fallback))
+		snprintf(text, sizeof(text), "%s; now %s", said, what);
+	else
+		snprintf(text, sizeof(text), "%s; %s, because %s", said, what, p->fallback);
+	plan_add_detail(changes, port_kinds[want->kind], p->name, text);
 }
 
 // Only those that succeeded.
@@ -407,20 +431,30 @@ static void add_repairs(struct daemon *d, json_t *changes, const json_t *repairs
 		const struct desired_port *want = desired_port_by_name(d->desired, name);
 		const struct port *p = want ? d->ports->by_id[want->id] : NULL;
 		if (p && !p->broken)
-			plan_add_detail(changes, port_kinds[want->kind], name,
-				json_string_value(json_object_get(c, "detail")));
+			tell_of_repair(changes, want, p, c);
 	}
 }
 
+static bool is_among(const json_t *repairs, const char *name)
+{
+	size_t i;
+	json_t *c;
+
+	json_array_foreach(repairs, i, c)
+		if (strcmp(json_string_value(json_object_get(c, "name")), name) == 0)
+			return true;
+	return false;
+}
+
 // The desired state only says which candidate comes first; the ports know what became of it.
-static void add_fallbacks(struct daemon *d, json_t *changes)
+static void add_fallbacks(struct daemon *d, json_t *changes, const json_t *repairs)
 {
 	size_t n = json_array_size(changes);
 
 	for (uint32_t id = 1; id <= d->ports->max_id; id++) {
 		const struct port *p = d->ports->by_id[id];
 		const struct desired_port *want = p ? desired_port_by_id(d->desired, id) : NULL;
-		if (!want || !p->fallback[0])
+		if (!want || !p->fallback[0] || is_among(repairs, p->name))
 			continue;
 		// Only of what this apply touched.
 		for (size_t i = 0; i < n; i++) {
@@ -436,8 +470,8 @@ void foresee_applied(struct daemon *d, json_t *changes, json_t *repairs, json_t 
 	const struct port_changes none = { 0 };
 
 	add_repairs(d, changes, repairs);
+	add_fallbacks(d, changes, repairs);
 	json_decref(repairs);
-	add_fallbacks(d, changes);
 	warn_of_troubles(d, d->desired, &none, warnings);
 	warn_of_mtus(d->desired, warnings);
 }
