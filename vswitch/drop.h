@@ -79,6 +79,8 @@
 	X(ROUTE_TTL, "route_ttl", "TTL ran out at the gateway") \
 	X(ROUTE_MULTICAST, "route_multicast", \
 		"multicast or broadcast to the gateway is not routed") \
+	X(ROUTE_LINK_LOCAL, "route_link_local", \
+		"a link-local destination (169.254.0.0/16) is not routed") \
 	X(ROUTE_MTU, "route_mtu", "packet is larger than the MTU of the way out") \
 	X(NEXTHOP_UNRESOLVED, "nexthop_unresolved", "next hop did not answer ARP") \
 	X(NEXTHOP_QUEUE_FULL, "nexthop_queue_full", "too many packets wait for this next hop") \

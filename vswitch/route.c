@@ -121,6 +121,9 @@ static enum drop_reason route_new(struct worker *w, struct burst *b, struct rte_
 		return DROP_ROUTE_FROM_TRUNK;
 	if (ntohl(ip->dst) >= 0xe0000000u) // 224/4 multicast, 240/4 reserved, broadcast
 		return DROP_ROUTE_MULTICAST;
+	// RFC 3927 section 7. Beyond an uplink it may be the host's own: a cloud's metadata, say.
+	if (ntohl(ip->dst) >> 16 == 0xa9fe)
+		return DROP_ROUTE_LINK_LOCAL;
 	r = to_host(w, b, p, p->zone, ip->dst);
 	if (r == DROP_NONE)
 		return r;

@@ -73,6 +73,17 @@ def multicast():
 
 
 @capture
+def link_local():
+    # RFC 3927 section 7: nobody forwards to 169.254.0.0/16; to its neighbours, as to anybody.
+    for dst in ("169.254.0.0", "169.254.169.254", "169.254.255.255"):
+        yield udp(RED_WEB, GATEWAY, WEB_IP, dst)
+        yield tcp(RED_WEB, GATEWAY, WEB_IP, dst, "S")
+        yield ping(RED_WEB, GATEWAY, WEB_IP, dst)
+    yield udp(RED_WEB, GATEWAY, WEB_IP, "169.253.255.255")
+    yield udp(RED_WEB, GATEWAY, WEB_IP, "169.255.0.0")
+
+
+@capture
 def martian():
     for src in ("127.0.0.1", "224.0.0.1", "255.255.255.255"):
         yield udp(RED_WEB, GATEWAY, src, APP_IP)
