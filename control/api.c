@@ -56,14 +56,35 @@ static const struct route {
 	{ MHD_HTTP_METHOD_POST, "/v1/stop", api_post_stop },
 };
 
-// Of kinds that have more than GET.
-static const struct changes {
+enum shape {
+	ALL, // /v1/KIND
+	ONE, // /v1/KIND/NAME
+	ACTION, // /v1/KIND/NAME/ACTION
+	CONSOLE, // /v1/instances/TENANT/NAME/console
+};
+
+// Beside the GET of all kinds, and of one thing of them.
+static const struct kind_route {
 	enum daemon_kind kind;
-	api_handler post, delete;
-} changes[] = {
-	{ DAEMON_INSTANCES, api_post_instance, api_delete_instance },
-	{ DAEMON_IMAGES, api_post_image, api_delete_image },
-	{ DAEMON_VOLUMES, api_post_volume, api_delete_volume },
+	enum shape shape;
+	const char *method;
+	api_handler handler;
+} kind_routes[] = {
+	{ DAEMON_INSTANCES, ALL, MHD_HTTP_METHOD_POST, api_post_instance },
+	{ DAEMON_INSTANCES, ONE, MHD_HTTP_METHOD_DELETE, api_delete_instance },
+	{ DAEMON_INSTANCES, ACTION, MHD_HTTP_METHOD_POST, api_post_instance },
+	{ DAEMON_INSTANCES, CONSOLE, MHD_HTTP_METHOD_GET, api_get_console },
+	{ DAEMON_IMAGES, ALL, MHD_HTTP_METHOD_POST, api_post_image },
+	{ DAEMON_IMAGES, ONE, MHD_HTTP_METHOD_DELETE, api_delete_image },
+	{ DAEMON_VOLUMES, ALL, MHD_HTTP_METHOD_POST, api_post_volume },
+	{ DAEMON_VOLUMES, ONE, MHD_HTTP_METHOD_DELETE, api_delete_volume },
+	{ DAEMON_VOLUMES, ACTION, MHD_HTTP_METHOD_POST, api_post_volume },
+};
+
+// What a path has.
+struct found {
+	api_handler handler; // NULL: not for this method
+	char allow[64]; // the methods it is for, as in the header Allow; "" = there is no such path
 };
 
 static int listen_on(struct api *api);
@@ -296,7 +317,9 @@ enum MHD_Result api_queue(struct api_request *r, unsigned status, struct MHD_Res
 	return result;
 }
 
-enum MHD_Result api_reply(struct api_request *r, unsigned status, json_t *object)
+// allow: for the header of that name; NULL = none.
+static enum MHD_Result reply_with(
+	struct api_request *r, unsigned status, json_t *object, const char *allow)
 {
 	struct MHD_Response *response;
 	char *text = object != NULL ? dump(object) : NULL;
@@ -309,22 +332,44 @@ enum MHD_Result api_reply(struct api_request *r, unsigned status, json_t *object
 			return MHD_NO;
 	}
 	response = response_of(text);
+	if (response != NULL && allow != NULL)
+		MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, allow);
 	return response != NULL ? api_queue(r, status, response) : MHD_NO;
+}
+
+enum MHD_Result api_reply(struct api_request *r, unsigned status, json_t *object)
+{
+	return reply_with(r, status, object, NULL);
+}
+
+static json_t *error_of(const char *text)
+{
+	json_t *word = json_string(text);
+
+	if (word == NULL) // what the client sent and we quote is no UTF-8
+		word = json_string("no such thing");
+	return json_pack("{s:[o]}", "errors", word);
 }
 
 enum MHD_Result api_reply_error(struct api_request *r, unsigned status, const char *format, ...)
 {
 	char text[1024];
-	json_t *word;
 	va_list ap;
 
 	va_start(ap, format);
 	vsnprintf(text, sizeof(text), format, ap);
 	va_end(ap);
-	word = json_string(text);
-	if (word == NULL) // what the client sent and we quote is no UTF-8
-		word = json_string("no such thing");
-	return api_reply(r, status, json_pack("{s:[o]}", "errors", word));
+	return api_reply(r, status, error_of(text));
+}
+
+// RFC 9110 15.5.6: with the methods that the path is for.
+static enum MHD_Result reply_not_allowed(
+	struct api_request *r, const char *method, const char *url, const char *allow)
+{
+	char text[512];
+
+	snprintf(text, sizeof(text), "%.16s is not for %.200s; %s", method, url, allow);
+	return reply_with(r, MHD_HTTP_METHOD_NOT_ALLOWED, error_of(text), allow);
 }
 
 enum MHD_Result api_reply_result(struct api_request *r, int result, json_t *object)
@@ -361,54 +406,64 @@ static int find_kind(const char *url, enum daemon_kind *ret_kind, const char **r
 	return daemon_kind_from_name(word, ret_kind);
 }
 
-// NULL: there is no such thing with this kind. *ret_allowed says what there is.
-static api_handler find_change(enum daemon_kind kind, const char *method, const char **ret_allowed)
+// An instance's name has a slash of its own.
+static enum shape shape_of(enum daemon_kind kind, const char *name)
 {
-	*ret_allowed = MHD_HTTP_METHOD_GET;
-	for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
-		if (changes[i].kind != kind)
-			continue;
-		*ret_allowed = "GET, POST or DELETE";
-		if (strcmp(method, MHD_HTTP_METHOD_POST) == 0)
-			return changes[i].post;
-		if (strcmp(method, MHD_HTTP_METHOD_DELETE) == 0)
-			return changes[i].delete;
-	}
-	return NULL;
+	const char *action = name != NULL ? strchr(name, '/') : NULL;
+
+	if (name == NULL)
+		return ALL;
+	if (kind == DAEMON_INSTANCES && api_is_console(name))
+		return CONSOLE;
+	if (kind == DAEMON_INSTANCES && action != NULL)
+		action = strchr(action + 1, '/');
+	return action != NULL && (kind == DAEMON_INSTANCES || kind == DAEMON_VOLUMES) ? ACTION
+										      : ONE;
+}
+
+// A way of the path's. HEAD is GET; libmicrohttpd leaves the body out.
+static void consider(struct found *f, const char *wanted, const char *method, api_handler handler)
+{
+	size_t used = strlen(f->allow);
+	bool get = strcmp(method, MHD_HTTP_METHOD_GET) == 0;
+
+	snprintf(f->allow + used, sizeof(f->allow) - used, "%s%s%s", used > 0 ? ", " : "", method,
+		get ? ", " MHD_HTTP_METHOD_HEAD : "");
+	if (strcmp(method, wanted) == 0 || (get && strcmp(wanted, MHD_HTTP_METHOD_HEAD) == 0))
+		f->handler = handler;
+}
+
+static struct found find_route(struct api_request *r, const char *method, const char *url)
+{
+	struct found f = { 0 };
+	enum shape shape;
+
+	r->name = NULL;
+	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++)
+		if (strcmp(routes[i].path, url) == 0)
+			consider(&f, method, routes[i].method, routes[i].handler);
+	if (f.allow[0] != '\0' || find_kind(url, &r->kind, &r->name) < 0)
+		return f;
+	shape = shape_of(r->kind, r->name);
+	if (shape == ALL || shape == ONE)
+		consider(&f, method, MHD_HTTP_METHOD_GET, api_get_kind);
+	for (size_t i = 0; i < sizeof(kind_routes) / sizeof(kind_routes[0]); i++)
+		if (kind_routes[i].kind == r->kind && kind_routes[i].shape == shape)
+			consider(&f, method, kind_routes[i].method, kind_routes[i].handler);
+	return f;
 }
 
 static enum MHD_Result dispatch(struct api_request *r, const char *method, const char *url)
 {
-	// HEAD is GET; libmicrohttpd leaves the body out.
-	bool get = strcmp(method, MHD_HTTP_METHOD_GET) == 0 ||
-		   strcmp(method, MHD_HTTP_METHOD_HEAD) == 0;
-	const char *wanted = get ? MHD_HTTP_METHOD_GET : method;
-	const char *allowed = NULL;
-	enum daemon_kind kind;
+	struct found f = find_route(r, method, url);
 
 	if (r->too_large)
 		return api_reply_error(r, MHD_HTTP_CONTENT_TOO_LARGE,
 			"the body is too large; allowed: at most %d bytes (16 MiB)", API_MAX_BODY);
-	r->name = NULL;
-	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
-		if (strcmp(routes[i].path, url) != 0)
-			continue;
-		if (strcmp(routes[i].method, wanted) == 0)
-			return routes[i].handler(r);
-		allowed = routes[i].method;
-	}
-	if (find_kind(url, &kind, &r->name) == 0) {
-		if (get && kind == DAEMON_INSTANCES && api_is_console(r->name))
-			return api_get_console(r);
-		if (get)
-			return api_get_kind(r, kind);
-		api_handler change = find_change(kind, method, &allowed);
-		if (change != NULL)
-			return change(r);
-	}
-	if (allowed != NULL)
-		return api_reply_error(r, MHD_HTTP_METHOD_NOT_ALLOWED,
-			"%.16s is not for %.200s; %s", method, url, allowed);
+	if (f.handler != NULL)
+		return f.handler(r);
+	if (f.allow[0] != '\0')
+		return reply_not_allowed(r, method, url, f.allow);
 	return api_reply_error(r, MHD_HTTP_NOT_FOUND,
 		"no such path: %.200s; /v1/status, /v1/config, /v1/diff, /v1/stop, /v1/tenants, "
 		"/v1/networks, /v1/ports, /v1/leases, /v1/sessions, /v1/drops, /v1/uplinks, "

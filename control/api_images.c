@@ -9,9 +9,6 @@ enum MHD_Result api_post_image(struct api_request *r)
 	json_t *result = NULL, *definition;
 	int rc;
 
-	if (r->name != NULL)
-		return api_reply_error(
-			r, MHD_HTTP_METHOD_NOT_ALLOWED, "POST is for /v1/images; GET or DELETE");
 	definition =
 		json_loadb(r->body != NULL ? r->body : "", r->size, JSON_REJECT_DUPLICATES, &wrong);
 	if (definition == NULL)
@@ -25,7 +22,7 @@ enum MHD_Result api_post_image(struct api_request *r)
 enum MHD_Result api_delete_image(struct api_request *r)
 {
 	json_t *result = NULL;
-	int rc = daemon_image_delete(r->daemon, r->name != NULL ? r->name : "", &result);
+	int rc = daemon_image_delete(r->daemon, r->name, &result);
 
 	return api_reply_result(r, rc, result);
 }

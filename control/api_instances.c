@@ -59,7 +59,7 @@ static enum MHD_Result create(struct api_request *r)
 enum MHD_Result api_delete_instance(struct api_request *r)
 {
 	json_t *result = NULL;
-	int rc = daemon_instance_delete(r->daemon, r->name != NULL ? r->name : "", &result);
+	int rc = daemon_instance_delete(r->daemon, r->name, &result);
 
 	return api_reply_result(r, rc, result);
 }

@@ -15,6 +15,7 @@ enum { API_MAX_BODY = 16 << 20 };
 struct api_request {
 	struct daemon *daemon;
 	struct MHD_Connection *connection;
+	enum daemon_kind kind; // of /v1/KIND...
 	const char *
 		name; // what follows the kind in the path: "red" of /v1/tenants/red; NULL = nothing
 	char *body; // NULL when empty
@@ -30,7 +31,7 @@ enum MHD_Result api_get_config(struct api_request *r);
 enum MHD_Result api_post_diff(struct api_request *r);
 enum MHD_Result api_get_status(struct api_request *r);
 enum MHD_Result api_post_stop(struct api_request *r);
-enum MHD_Result api_get_kind(struct api_request *r, enum daemon_kind kind);
+enum MHD_Result api_get_kind(struct api_request *r);
 
 // r->name: TENANT/NAME/WORD
 bool api_is_console(const char *name);

@@ -42,17 +42,17 @@ static enum MHD_Result reply_stream(struct api_request *r, struct daemon_stream 
 	return api_queue(r, MHD_HTTP_OK, response);
 }
 
-enum MHD_Result api_get_kind(struct api_request *r, enum daemon_kind kind)
+enum MHD_Result api_get_kind(struct api_request *r)
 {
 	struct daemon_stream *stream;
 	json_t *result = NULL;
-	int rc = daemon_stream_open(r->daemon, kind, r->name, &stream, &result);
+	int rc = daemon_stream_open(r->daemon, r->kind, r->name, &stream, &result);
 
 	if (rc == 0)
 		return reply_stream(r, stream);
 	if (rc == -EOPNOTSUPP)
-		rc = r->name == NULL ? daemon_list(r->daemon, kind, &result)
-				     : daemon_show(r->daemon, kind, r->name, &result);
+		rc = r->name == NULL ? daemon_list(r->daemon, r->kind, &result)
+				     : daemon_show(r->daemon, r->kind, r->name, &result);
 	return api_reply_result(r, rc, result);
 }
 

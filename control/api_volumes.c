@@ -16,9 +16,10 @@ enum MHD_Result api_post_volume(struct api_request *r)
 	char name[NAME_SIZE];
 	int rc;
 
-	if (r->name != NULL && (slash == NULL || slash - r->name >= NAME_SIZE))
+	if (slash != NULL && slash - r->name >= NAME_SIZE)
 		return api_reply_error(r, MHD_HTTP_NOT_FOUND,
-			"POST is for /v1/volumes and /v1/volumes/NAME/ACTION");
+			"a name of more than %d characters; /v1/volumes/NAME/ACTION",
+			NAME_SIZE - 1);
 	words = json_loadb(r->size > 0 ? r->body : "{}", r->size > 0 ? r->size : 2,
 		JSON_REJECT_DUPLICATES, &wrong);
 	if (words == NULL)
@@ -37,7 +38,7 @@ enum MHD_Result api_post_volume(struct api_request *r)
 enum MHD_Result api_delete_volume(struct api_request *r)
 {
 	json_t *result = NULL;
-	int rc = daemon_volume_delete(r->daemon, r->name != NULL ? r->name : "", &result);
+	int rc = daemon_volume_delete(r->daemon, r->name, &result);
 
 	return api_reply_result(r, rc, result);
 }

@@ -92,15 +92,13 @@ int daemon_get_config(
 
 int daemon_kind_from_name(const char *name, enum daemon_kind *ret_kind)
 {
-	if (strcmp(name, "ports") == 0)
-		*ret_kind = DAEMON_PORTS;
-	else if (strcmp(name, "sessions") == 0)
-		*ret_kind = DAEMON_SESSIONS;
-	else if (strcmp(name, "tenants") == 0)
-		*ret_kind = DAEMON_TENANTS;
-	else
-		return -ENOENT;
-	return 0;
+	static const char *const names[] = { "tenants", "networks", "ports", "leases", "sessions",
+		"drops", "uplinks", "instances", "images", "volumes" };
+
+	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strcmp(name, names[i]) == 0)
+			return (*ret_kind = (enum daemon_kind)i, 0);
+	return -ENOENT;
 }
 
 int daemon_list(struct daemon *d, enum daemon_kind kind, json_t **ret)
@@ -363,15 +361,34 @@ static void streams(void **state)
 	assert_int_equal(fake.n_closed, 2);
 }
 
+// 405 with these methods, in its text and in the header.
+static void not_allowed(const char *method, const char *path, const char *methods)
+{
+	char request[100], text[200];
+
+	snprintf(request, sizeof(request), "%s %s", method, path);
+	snprintf(text, sizeof(text), "[\"%s is not for %s; %s\"]", method, path, methods);
+	ask(request, "", "{}", 405, text);
+	snprintf(text, sizeof(text), "\r\nAllow: %s\r\n", methods);
+	ask(request, "", "{}", 405, text);
+}
+
 static void wrong_requests(void **state)
 {
 	ask("GET /v2/ports", "", "", 404, "no such path: /v2/ports; /v1/status");
 	ask("GET /v1/portsandmore", "", "", 404, "no such path");
 	ask("GET /", "", "", 404, "no such path");
 	ask("GET /%ff%fe", "", "", 404, "{\"errors\":[\"no such thing\"]}");
-	ask("DELETE /v1/config", "", "", 405, "DELETE is not for /v1/config");
-	ask("POST /v1/ports", "", "{}", 405, "POST is not for /v1/ports; GET");
-	ask("GET /v1/stop", "", "", 405, "GET is not for /v1/stop; POST");
+	not_allowed("DELETE", "/v1/config", "GET, HEAD, PUT");
+	not_allowed("POST", "/v1/ports", "GET, HEAD");
+	not_allowed("GET", "/v1/stop", "POST");
+	not_allowed("DELETE", "/v1/images", "GET, HEAD, POST");
+	not_allowed("POST", "/v1/images/a", "GET, HEAD, DELETE");
+	not_allowed("POST", "/v1/instances/a/b", "GET, HEAD, DELETE");
+	not_allowed("GET", "/v1/instances/a/b/start", "POST");
+	not_allowed("POST", "/v1/instances/a/b/console", "GET, HEAD");
+	not_allowed("POST", "/v1/volumes/a", "GET, HEAD, DELETE");
+	not_allowed("DELETE", "/v1/volumes/a/attach", "POST");
 	assert_int_equal(fake.n_stops, 0);
 	free(talk("nonsense\r\n\r\n", 12)); // closes, whatever it says
 	ask("GET /v1/status", "", "", 200, "\"generation\"");
