@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// A replay's run: the switch it makes, the order and time of its bursts, and its timers. Packets
-// go one after the other through the whole pipeline; that is what makes the result one of their
-// order alone. (Tests have them go in bursts and over several workers, and want the same bytes.)
+// A replay's run: the switch it makes, the order and time of its bursts (replay_burst.c), and its
+// timers. One thread.
 #include "vswitch/replay.h"
 
 #include <errno.h>
@@ -9,10 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include "dhcp/arp.h"
-#include "vswitch/message.h"
-#include "vswitch/port_fd.h"
 #include "vswitch/replay_private.h"
-#include "vswitch/vnet_hdr.h"
 
 #define SECOND 1000000000ull
 
@@ -85,7 +81,7 @@ static void note_ask(struct replay *r, uint32_t port, struct rte_mbuf *m)
 }
 
 // Where there is no capture to answer, everybody answers at once: 0e:00 and his address.
-static void answer_asks(struct replay *r)
+void replay_answer_asks(struct replay *r)
 {
 	const struct burst b = { .policy = r->pol, .now_ns = r->now_ns };
 
@@ -124,7 +120,7 @@ static const struct port_ops port_ops = { .name = "replay",
 	.tx = port_tx };
 
 // By cause; what one packet caused stays in its order.
-static void write_late(struct replay *r)
+void replay_write_late(struct replay *r)
 {
 	for (size_t i = 1; i < r->n_late; i++) {
 		struct replay_late l = r->late[i];
@@ -332,7 +328,7 @@ static void tick(struct replay *r)
 	w->now_ns = r->now_ns;
 	r->stage = "rewrite"; // whose packets may be waiting
 	neighbour_tick(w, &b);
-	answer_asks(r);
+	replay_answer_asks(r);
 	if (r->now_ns % SECOND == 0) {
 		switch_expire(r->sw, r->now_ns);
 		session_reclaim(r->sessions);
@@ -356,172 +352,7 @@ static void advance(struct replay *r, uint64_t now_ns)
 	r->now_ns = now_ns;
 }
 
-// --- bursts ---
-
-static struct rte_mbuf *mbuf_of(struct worker *w, struct port *port, const struct replay_frame *f)
-{
-	struct rte_mbuf *m = rte_pktmbuf_alloc(worker_small_pool(w)), *tail = NULL;
-	uint32_t first = RTE_MIN(f->size, (uint32_t)PACKET_SMALL_ROOM);
-
-	if (m && f->size > first) {
-		tail = rte_pktmbuf_alloc(worker_big_pool(w));
-		if (!tail) {
-			rte_pktmbuf_free(m);
-			return NULL;
-		}
-		memcpy(rte_pktmbuf_mtod(tail, uint8_t *), f->data + first, f->size - first);
-	}
-	if (!m)
-		return NULL;
-	memcpy(rte_pktmbuf_mtod(m, uint8_t *), f->data, first);
-	port_fd_rx_lengths(m, tail, f->size);
-	port_fd_rx_packet(port, 0, m);
-	if (f->vnet) {
-		struct virtio_net_hdr hdr;
-
-		memcpy(&hdr, f->data - sizeof(hdr), sizeof(hdr));
-		vnet_hdr_read(&hdr, packet_of(m));
-	}
-	return m;
-}
-
-// Those that `before` had and the burst has no more, without a word: a stage consumed them.
-static void note_consumed(struct replay *r, const struct stage *s, const uint32_t *before,
-	uint16_t n_before, const struct burst *b)
-{
-	for (uint16_t i = 0, k = 0; i < n_before; i++) {
-		struct replay_verdict *v = replay_record(r, before[i]);
-
-		if (k < b->n && packet_of(b->pkts[k])->trace == before[i])
-			k++;
-		else if (v && v->outcome == REPLAY_OPEN && s->run != stage_rewrite) {
-			v->outcome = REPLAY_TAKEN;
-			v->stage = s->name;
-		}
-	}
-}
-
-// Several of a burst want the same new session: all but the first have found it, as they would one
-// by one.
-static void note_repeats(struct replay *r, const struct burst *b)
-{
-	for (uint16_t i = 1; i < b->n; i++) {
-		const struct packet *p = packet_of(b->pkts[i]);
-		struct replay_verdict *v = replay_record(r, p->trace);
-
-		for (uint16_t k = 0; k < i && p->session != SESSION_NONE; k++)
-			if (packet_of(b->pkts[k])->session == p->session)
-				v->repeat = true;
-	}
-}
-
-// pipeline_run, seen from outside.
-static void run_stages(struct replay *r, struct worker *w, struct burst *b)
-{
-	uint32_t before[BURST_MAX];
-
-	for (unsigned i = 0; i < pipeline_n_stages; i++) {
-		const struct stage *s = &pipeline[i];
-		uint16_t n = b->n;
-
-		if (!stage_concerns(s, b))
-			continue;
-		for (uint16_t k = 0; k < n; k++)
-			before[k] = packet_of(b->pkts[k])->trace;
-		r->stage = s->name;
-		s->run(w, b);
-		if (b->n < n && s->run != stage_tx)
-			note_consumed(r, s, before, n, b);
-		if (s->run == stage_parse)
-			for (uint16_t k = 0; k < b->n; k++)
-				replay_note_tuple(r, b->pkts[k]);
-		else if (s->run == stage_new_session && b->n > 1)
-			note_repeats(r, b);
-	}
-}
-
-// No insulad is there to take a lease: what it would have to answer is lost as without it.
-static void drain_messages(struct replay *r, struct worker *w)
-{
-	struct worker_message *wm;
-
-	while (rte_ring_dequeue(w->to_control, (void **)&wm) == 0) {
-		struct replay_verdict *v = replay_record(r, r->next - 1);
-		bool waits = wm->kind == MESSAGE_LEASE &&
-			     (wm->lease.kind == PROTO_LEASE_REQUEST ||
-				     wm->lease.kind == PROTO_LEASE_DISCOVER);
-
-		if (waits && v) {
-			v->outcome = REPLAY_DROPPED;
-			v->drop = DROP_SERVICE_DHCP_BUSY;
-		}
-		rte_mempool_put(r->sw->messages, wm);
-	}
-}
-
-static int run_burst(struct replay *r, uint32_t port_id, const struct replay_frame *f, uint16_t n)
-{
-	struct port *port = switch_port(r->sw, port_id);
-	struct worker *w = r->sw->workers[port_id % r->sw->n_workers];
-	struct burst b = { .policy = r->pol, .now_ns = r->now_ns, .n = n };
-	struct replay_verdict *v = NULL;
-
-	for (uint16_t i = 0; i < n; i++) {
-		v = replay_begin(r, &f[i], port_id);
-		b.pkts[i] = v && port ? mbuf_of(w, port, &f[i]) : NULL;
-		if (!v || (port && !b.pkts[i])) {
-			rte_pktmbuf_free_bulk(b.pkts, i);
-			return -ENOMEM;
-		}
-		if (port)
-			packet_of(b.pkts[i])->trace = (uint32_t)v->number;
-	}
-	if (!port) { // n is 1 then, and the old policy's verdict has the addresses
-		v->outcome = REPLAY_DROPPED;
-		v->drop = DROP_PORT_NO_POLICY;
-		v->stage = "vlan_ingress";
-		return 0;
-	}
-	w->now_ns = r->now_ns;
-	r->several = n > 1;
-	run_stages(r, w, &b);
-	answer_asks(r);
-	drain_messages(r, w);
-	write_late(r);
-	return r->error;
-}
-
-// What may change what the next packet meets (ARP, DHCP, ICMP, learning, a neighbour that replay
-// plays) is a burst of its own: in a live burst these may overtake each other by a stage.
-static bool may_share(const struct replay *r, const struct replay_frame *f)
-{
-	const struct policy_prt *prt = policy_port(r->pol, r->ports[f->input]);
-	be16 ports[2];
-
-	if (!prt || prt->p->mode == POLICY_PORT_TRUNK || f->vnet || f->size < 42 ||
-		(f->data[0] & 1) || f->data[12] != 0x08 || f->data[13] != 0 ||
-		f->data[14] != 0x45 || (f->data[23] != IPPROTO_TCP && f->data[23] != IPPROTO_UDP))
-		return false;
-	memcpy(ports, f->data + 34, sizeof(ports));
-	if (r->plays && prt->segment != POLICY_NO_SEGMENT &&
-		memcmp(f->data, &r->pol->segments[prt->segment].s->gateway_mac,
-			sizeof(struct mac)) == 0)
-		return false;
-	return f->data[23] == IPPROTO_TCP || ports[1] != htons(67);
-}
-
-static uint16_t burst_size(const struct replay *r, size_t at)
-{
-	const struct replay_frames *f = r->o->frames;
-	uint16_t n = 1;
-
-	if (r->o->burst < 2 || !may_share(r, &f->v[at]))
-		return 1;
-	while (n < r->o->burst && at + n < f->n && f->v[at + n].input == f->v[at].input &&
-		f->v[at + n].ts_ns == f->v[at].ts_ns && may_share(r, &f->v[at + n]))
-		n++;
-	return n;
-}
+// --- the run ---
 
 static int run(struct replay *r, char *err, size_t err_size)
 {
@@ -529,10 +360,10 @@ static int run(struct replay *r, char *err, size_t err_size)
 	int e = 0;
 
 	for (size_t i = 0; e == 0 && i < f->n;) {
-		uint16_t n = burst_size(r, i);
+		uint16_t n = replay_burst_size(r, i);
 
 		advance(r, f->v[i].ts_ns + REPLAY_EPOCH_NS);
-		e = run_burst(r, r->ports[f->v[i].input], &f->v[i], n);
+		e = replay_run_burst(r, r->ports[f->v[i].input], &f->v[i], n);
 		replay_tell(r);
 		i += n;
 	}

@@ -75,7 +75,6 @@ struct replay_verdict {
 	const struct replay_frame *frame;
 	uint32_t in_port; // id; 0 = the policy has no such port
 	uint8_t outcome, rule, drop; // enums replay_outcome, replay_rule, drop_reason
-	bool repeat; // private: another of its burst made the session
 	const char *stage; // that decided
 	uint32_t segment, port; // of the rule: index into the policy's segments, id
 	struct replay_tuple from, to; // to.known: the packet was rewritten

@@ -31,7 +31,7 @@ struct replay {
 	uint64_t now_ns; // of the switch
 	uint64_t tick_ns; // when timers run next
 	const char *stage; // that runs
-	bool several; // the burst has more than one packet
+	bool several; // more than one packet goes through the stages
 	// Verdicts not told yet, by number, in a ring: a packet may wait while others pass.
 	struct replay_verdict *ring;
 	uint64_t mask, first, next;
@@ -62,3 +62,12 @@ void replay_note_tuple(struct replay *r, struct rte_mbuf *m);
 // A packet, or what the switch made of it, left by `port`.
 void replay_note_sent(struct replay *r, uint32_t port, struct rte_mbuf *m);
 void replay_note_drop(struct watch *watch, struct rte_mbuf *m, enum drop_reason reason);
+// Plays the neighbours that were asked for since the last call.
+void replay_answer_asks(struct replay *r);
+// Writes what left while `several` was set, by cause.
+void replay_write_late(struct replay *r);
+
+// How many frames from number `at` of the run on come as one burst (replay_burst.c).
+uint16_t replay_burst_size(const struct replay *r, size_t at);
+// Sends n frames of one input and time stamp through the pipeline. 0, or -ENOMEM.
+int replay_run_burst(struct replay *r, uint32_t port_id, const struct replay_frame *f, uint16_t n);

@@ -103,12 +103,12 @@ static int add_out(struct replay_verdict *v, uint32_t port)
 	return 0;
 }
 
-static const char *deciding_stage(const struct replay_verdict *v, uint16_t flags)
+static const char *deciding_stage(uint16_t flags)
 {
 	if (flags & PACKET_HIT)
 		return flags & PACKET_ICMP_ERROR ? "icmp_error" : "session";
 	if (flags & PACKET_NEW_SESSION)
-		return v->repeat ? "session" : "policy";
+		return "policy";
 	return "forward";
 }
 
@@ -120,7 +120,7 @@ static void forwarded(struct replay *r, struct replay_verdict *v, struct rte_mbu
 	struct replay_tuple now;
 
 	v->outcome = REPLAY_FORWARDED;
-	v->stage = deciding_stage(v, p->flags);
+	v->stage = deciding_stage(p->flags);
 	v->segment = p->segment;
 	if (rec && (rec->d.flags & SESSION_F_SNAT)) {
 		const struct policy_prt *src = policy_port(r->pol, rec->d.src_port);

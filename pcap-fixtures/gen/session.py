@@ -114,6 +114,23 @@ def other_kind_later():
 
 
 @capture
+def other_kind_at_once():
+    # At one time, yet one after the other: the first takes the only port, and the bridged session
+    # is there when the third is routed.
+    for sport, dst in ((4002, GATEWAY), (4000, RED_DB), (4000, GATEWAY)):
+        yield At(0)
+        yield udp(RED_WEB, dst, WEB_IP, SERVER_IP, sport=sport)
+
+
+@capture
+def other_way_at_once():
+    # The tuple of a translated session to the neighbour's MAC, at the same time.
+    for dst in (GATEWAY, RED_DB):
+        yield At(0)
+        yield udp(RED_WEB, dst, WEB_IP, SERVER_IP)
+
+
+@capture
 def many_web():
     # One more than the port may begin, and one that is there already.
     for sport in (4000, 4001, 4002, 4003, 4004, 4000):
