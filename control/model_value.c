@@ -115,7 +115,12 @@ const char *value_cidr(const char *text, bool subnet, be32 *ret, uint8_t *ret_pr
 	problem = value_ipv4(a, &addr);
 	if (problem != NULL)
 		return problem;
-	if (value_number(slash + 1, 8, 30, &len) != NULL)
+	problem = value_number(slash + 1, 8, 30, &len);
+	if (problem != NULL && slash[1] == '0' && isdigit((unsigned char)slash[2]))
+		return "has a prefix length with a leading zero";
+	if (problem != NULL && slash[1 + strspn(slash + 1, "0123456789")] != '\0')
+		return "has a prefix length that is not a decimal number";
+	if (problem != NULL)
 		return "has a prefix length out of range";
 	if (subnet && (ntohl(addr) & ~ipv4_mask(len)) != 0)
 		return "has bits set behind its prefix length";
