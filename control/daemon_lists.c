@@ -250,30 +250,6 @@ static bool is_named(const json_t *o, const char *name)
 	return strcmp(id, name) == 0 || (value && strcmp(value, name) == 0);
 }
 
-static int show_drops(struct daemon *d, const char *name, json_t **ret)
-{
-	json_t *array;
-	char err[512], *end;
-	const struct desired_port *p = desired_port_by_name(d->desired, name);
-	unsigned long id = strtoul(name, &end, 10);
-
-	if (!p && end != name && !*end && id <= POLICY_MAX_PORT_ID)
-		p = desired_port_by_id(d->desired, (uint32_t)id);
-	if (!p) {
-		*ret = json_pack("{s:[o]}", "errors", json_sprintf("there is no port '%s'", name));
-		return -ENOENT;
-	}
-	array = json_array();
-	int r = switch_drops(d->client, p->id, add_drop, array, err, sizeof(err));
-	if (r < 0) {
-		json_decref(array);
-		*ret = json_pack("{s:[s]}", "errors", err);
-		return r;
-	}
-	*ret = json_pack("{s:o}", "drops", array);
-	return 0;
-}
-
 // The full names that end (red/lan) or begin (red/web, of red/web.eth0) as `name` does: ", "
 // between them. "" if there is none.
 static void similar(const json_t *all, const char *name, char *ret_text, size_t size)
@@ -310,6 +286,33 @@ static int not_there(const char *one, const json_t *all, const char *name, json_
 			json_sprintf("there is no %s '%s'; `insula list %s` shows them", one, name,
 				one));
 	return -ENOENT;
+}
+
+static int show_drops(struct daemon *d, const char *name, json_t **ret)
+{
+	json_t *array;
+	char err[512], *end;
+	const struct desired_port *p = desired_port_by_name(d->desired, name);
+	unsigned long id = strtoul(name, &end, 10);
+
+	if (!p && end != name && !*end && id <= POLICY_MAX_PORT_ID)
+		p = desired_port_by_id(d->desired, (uint32_t)id);
+	if (!p) {
+		json_t *all;
+		int r = daemon_list(d, DAEMON_PORTS, &all);
+		r = not_there("port", r == 0 ? json_object_get(all, "ports") : NULL, name, ret);
+		json_decref(all);
+		return r;
+	}
+	array = json_array();
+	int r = switch_drops(d->client, p->id, add_drop, array, err, sizeof(err));
+	if (r < 0) {
+		json_decref(array);
+		*ret = json_pack("{s:[s]}", "errors", err);
+		return r;
+	}
+	*ret = json_pack("{s:o}", "drops", array);
+	return 0;
 }
 
 static int show_session(struct daemon *d, const char *name, json_t **ret)

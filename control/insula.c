@@ -196,13 +196,15 @@ static bool parse_options(int argc, char **argv, struct arguments *a)
 		{ "packages", required_argument, NULL, OPT_PACKAGES },
 		{ 0 },
 	};
+	bool good = true;
 	int option;
 
+	// To its end, so that the command is known whose usage is told.
 	while ((option = getopt_long(argc, argv, "o:f:h", options, NULL)) != -1) {
-		if (option == 'o' && !parse_output(optarg, &a->output))
-			return false;
-		else if (option == 'f' && !take_file(optarg, &a->file))
-			return false;
+		if (option == 'o' || option == 'f')
+			good = (option == 'o' ? parse_output(optarg, &a->output)
+					      : take_file(optarg, &a->file)) &&
+			       good;
 		else if (option == OPT_RUN_DIR)
 			a->run_dir = optarg;
 		else if (option == OPT_STATE_DIR)
@@ -223,9 +225,9 @@ static bool parse_options(int argc, char **argv, struct arguments *a)
 			 (option >= OPT_KERNEL && !take_instance(&a->instance, option, optarg)) ||
 			 (option >= OPT_POLICY && option < OPT_FORCE &&
 				 !take_replay(&a->replay, option, optarg)))
-			return false;
+			good = false;
 	}
-	return true;
+	return good;
 }
 
 // Option, environment or default; without a slash at its end; absolute, since insulad is started in
@@ -302,13 +304,52 @@ static const struct cli_command *find_command(char *const *words, int n_words, i
 	return cli_command_find(words[0]);
 }
 
+// What is wrong with a command's words and options. It is said, and false, if anything is.
+static bool is_called_rightly(
+	const struct cli_command *command, const struct arguments *a, int n_args, char **args)
+{
+	const struct {
+		bool given, taken;
+		const char *of;
+	} options[] = {
+		{ a->file != NULL, command->takes_file, "-f FILE" },
+		{ a->force, command->takes_force, "--force" },
+		{ a->log, command->takes_log, "--log" },
+		{ a->replay.given, command->takes_replay, "options of `replay`" },
+		{ a->instance.given, command->takes_instance, "options of `instance create`" },
+		{ a->instance.given_boot, command->takes_instance || command->takes_image,
+			"--kernel, --initrd and --cmdline" },
+		{ a->image.given, command->takes_image, "options of `image import`" },
+		{ a->image.given_build, command->takes_build, "options of `image build`" },
+	};
+
+	if (n_args > command->max_args)
+		cli_error("%s: unexpected '%s'%s", command->name, args[command->max_args],
+			command->takes_file ? "; a file is named by -f FILE" : "");
+	else if (n_args < command->min_args)
+		cli_error("%s: too few words", command->name);
+	else if (command->takes_file && a->file == NULL)
+		cli_error("%s: -f FILE is missing", command->name);
+	else {
+		for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
+			if (options[i].given && !options[i].taken) {
+				cli_error("%s: does not have %s", command->name, options[i].of);
+				return false;
+			}
+		return true;
+	}
+	return false;
+}
+
 static int find_and_run(int argc, char **argv, struct arguments *a)
 {
 	const struct cli_command *command = NULL;
 	int n_args, n_words;
 
 	if (!parse_options(argc, argv, a))
-		return usage_error(NULL);
+		return usage_error(optind < argc
+					   ? find_command(argv + optind, argc - optind, &n_words)
+					   : NULL);
 	if (a->version) {
 		printf("insula %s\n", INSULA_VERSION);
 		return CLI_OK;
@@ -340,14 +381,7 @@ static int find_and_run(int argc, char **argv, struct arguments *a)
 	n_args = argc - optind;
 	if (command == NULL)
 		return usage_error(NULL);
-	if (n_args < command->min_args || n_args > command->max_args ||
-		command->takes_file != (a->file != NULL) ||
-		(a->replay.given && !command->takes_replay) ||
-		(a->force && !command->takes_force) || (a->log && !command->takes_log) ||
-		(a->instance.given && !command->takes_instance) ||
-		(a->instance.given_boot && !command->takes_instance && !command->takes_image) ||
-		(a->image.given && !command->takes_image) ||
-		(a->image.given_build && !command->takes_build))
+	if (!is_called_rightly(command, a, n_args, argv + optind))
 		return usage_error(command);
 	return run(command, a, n_args, argv + optind);
 }

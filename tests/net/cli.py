@@ -88,7 +88,8 @@ def test_lists(lab):
     by_id = json.loads(insula(lab, "show", "port", str(port["id"]), "-o", "json")[0])
     assert by_id["name"] == PORTS[1], by_id
     assert "10.0.0.0/24" in insula(lab, "show", "network", "red/lan")[0]
-    assert "insula list port" in insula(lab, "show", "port", "red/none", status=1)[1]
+    for kind in ("port", "drops"):
+        assert "insula list port" in insula(lab, "show", kind, "red/none", status=1)[1], kind
 
 
 # A network is TENANT/NETWORK wherever it is named; half a name is answered with the whole ones.

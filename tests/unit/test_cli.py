@@ -176,6 +176,16 @@ class Cli(unittest.TestCase):
             self.assertNotEqual(err, "")
         self.assertIn('-f is given twice, "a.yaml" and "b.yaml"', err)
         self.assertIn("insula 0.", self.insula("--version")[0])
+        for args, said in (
+            ("apply x", "apply: unexpected 'x'; a file is named by -f FILE\nusage: insula apply"),
+            ("diff", "diff: -f FILE is missing\nusage: insula diff -f FILE"),
+            ("list port x", "list: unexpected 'x'\n"),
+            ("list", "list: too few words\nusage: insula list KIND"),
+            ("list port --nope", "option '--nope'\nusage: insula list KIND"),
+            ("list port -f x", "list: does not have -f FILE\n"),
+            ("instance start --force red/web", "instance start: does not have --force\n"),
+        ):
+            self.assertIn(said, self.insula(*args.split(), status=2)[1])
 
     def test_help(self):
         out, _ = self.insula("--help")
