@@ -12,6 +12,9 @@
 enum {
 	REPLAY_NAME_SIZE = 2 * POLICY_NAME_SIZE,
 	REPLAY_RULE_SIZE = 2 * REPLAY_NAME_SIZE + 16,
+	// Packet memory of a run, for eal_start: 2 MiB, each worker's pools 25 more, and a margin.
+	REPLAY_MEMORY_MIB = 24,
+	REPLAY_WORKER_MEMORY_MIB = 26,
 };
 
 struct replay_input {

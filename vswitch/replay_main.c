@@ -246,7 +246,7 @@ static int replay(const struct arguments *a, char *err, size_t err_size)
 	if (r == 0)
 		r = replay_frames_load(a->inputs, a->n_inputs, &frames, err, err_size);
 	if (r == 0)
-		r = start_dpdk(24 + 20 * a->n_workers);
+		r = start_dpdk(REPLAY_MEMORY_MIB + REPLAY_WORKER_MEMORY_MIB * a->n_workers);
 	if (r == 0)
 		r = a->against ? run_against(a, policies, &frames, &t, err, err_size)
 			       : run(a, policies, &frames, &t, err, err_size);

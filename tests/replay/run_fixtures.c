@@ -15,7 +15,7 @@
 #include "vswitch/eal.h"
 #include "vswitch/replay_list.h"
 
-enum { MEMORY_MIB = 24 + 4 * 20 };
+enum { MEMORY_MIB = REPLAY_MEMORY_MIB + 4 * REPLAY_WORKER_MEMORY_MIB };
 
 struct counts { // of a run, by port and reason
 	struct fixture_drop *v;

@@ -143,6 +143,15 @@ class Replay(unittest.TestCase):
                 _, out = self.replay(inputs, "--burst", burst, "--workers", workers)
                 self.assertEqual(want, tree(out), f"burst {burst}, {workers} workers")
 
+    def test_all_workers(self):
+        # as many as --help says; their packet memory is for two runs of --against, too
+        inputs = [f"red/web.eth0={fixture('l2/routed')}", f"red/db.eth0={fixture('l2/ping_db')}"]
+        _, first = self.replay(inputs)
+        for workers in range(2, 17):
+            _, out = self.replay(inputs, "--workers", str(workers))
+            self.assertEqual(tree(first), tree(out), f"{workers} workers")
+        self.against(("# Two", "# two"), inputs, "--workers", "16", status=0)
+
     def test_formats(self):
         frames = plain(5)
         forms = {
