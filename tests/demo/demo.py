@@ -85,11 +85,21 @@ def enter(options):
     os.execvpe(words[0], words, env)
 
 
+def clear():
+    try:
+        cleared = lock.clear()
+    except BlockingIOError:
+        print("a demo is just starting or ending: nothing is stopped; try again", file=sys.stderr)
+        return 1
+    print("no demo is running" +
+          (f"; {lock.DIRECTORY}, which a killed one left, is removed" if cleared else ""))
+    return 0
+
+
 def stop():
     verdict = lock.ask("stop")
     if verdict is None:
-        print("no demo is running")
-        return 0
+        return clear()
     for line in verdict["problems"]:
         print(f"  {line}")
     print("stopped; " + ("this was not as it should be" if verdict["exit"] else "nothing is left"))

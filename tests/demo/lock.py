@@ -3,6 +3,7 @@
 # handed down as descriptor HELD (one on a directory that its owner has removed meanwhile is worth
 # nothing, so it is tried again there). Others ask the running demo through a socket in it. Used by
 # demo.py and supervisor.py.
+import fcntl
 import json
 import os
 import socket
@@ -22,6 +23,22 @@ def remove():
     if os.path.lexists(CONTROL):
         os.unlink(CONTROL)
     os.rmdir(DIRECTORY)
+
+
+# What a demo that was killed left; False if there is nothing. BlockingIOError: one starts or ends.
+def clear():
+    try:
+        fd = os.open(DIRECTORY, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not os.path.isdir(DIRECTORY) or not os.path.samestat(os.fstat(fd), os.stat(DIRECTORY)):
+            return False  # its owner has removed it meanwhile
+        remove()
+        return True
+    finally:
+        os.close(fd)
 
 
 def listen():

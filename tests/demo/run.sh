@@ -21,7 +21,7 @@ as the policy says.
   --json FILE     write what was observed to FILE (shape: tests/demo/README.md)
   --keep          leave it running; print how to look around and how to stop it
   --enter [CMD]   run CMD (default: a shell) inside the demo that --keep left
-  --stop          stop the demo that runs
+  --stop          stop the demo that runs, or remove what a killed one left
   --policy FILE   another file than tests/demo.yaml
   --apply FILE    apply FILE, but expect what --policy says (tests use it to see the demo fail)
   --build DIR     use the programs of DIR, as they are (default: build/, built first)

@@ -2,8 +2,8 @@
 # The demo's supervisor: holds the lock, notes what the machine looks like, runs inside.py as the
 # first process of a sandbox, and compares afterwards. It ends the sandbox when the front (demo.py)
 # is gone and the demo is not being kept. If it is killed itself, the kernel kills the sandbox's
-# first process and with it all the rest; what then stays is the directory of the lock, which the
-# next start takes.
+# first process and with it all the rest; what then stays is the directory of the lock, which
+# `--stop` removes and the next start takes.
 import json
 import os
 import selectors

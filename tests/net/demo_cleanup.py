@@ -70,11 +70,27 @@ def killed(before, moment, whom):
         demo.kill()
     if whom != "front":
         os.kill(pid, signal.SIGKILL)
-    if whom == "both":  # the one thing nobody is left to remove; the next start does
+    if whom == "both":  # the one thing nobody is left to remove; --stop and the next start do
         allowed = (f"left behind: file: {lock.DIRECTORY} there",)
     demo.communicate(timeout=90)
     assert demo.returncode != 0
     check_gone(before, allowed)
+    if whom == "both":
+        cleared(before)
+
+
+# Not the lock of a demo that builds, which does not answer yet either.
+def cleared(before):
+    held = os.open(lock.DIRECTORY, os.O_RDONLY | os.O_DIRECTORY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    code, text = demo_lib.run("--stop")
+    assert code == 1 and "just starting" in text and os.path.exists(lock.CONTROL), (code, text)
+    os.close(held)
+    for said in (f"no demo is running; {lock.DIRECTORY}, which a killed one left, is removed\n",
+                 "no demo is running\n"):
+        code, text = demo_lib.run("--stop")
+        assert code == 0 and text == said, (code, text)
+    check_gone(before)
 
 
 def failing(before):
@@ -144,8 +160,8 @@ def kept(before):
 
 
 def main():
-    if lock.ask("state") is None and os.path.isdir(lock.DIRECTORY):
-        os.rmdir(lock.DIRECTORY)  # left empty by a demo that was killed earlier
+    if lock.ask("state") is None:
+        lock.clear()  # what a demo left that was killed earlier
     before = look()
     for moment in MOMENTS:
         print(f"interrupted at '{moment}'", flush=True)
