@@ -63,6 +63,20 @@ def partial_zero():
 
 
 @capture
+def super_zero():
+    # Cut, the second frame's sum is zero: UDP writes ffff for it, TCP does not.
+    size = 1400
+    for make, gso, whole, cut in (
+        (udp, GSO_UDP, (), ()),
+        (tcp, GSO_TCP4, ("PA", 4000, 80, 1000), ("PA", 4000, 80, 1000 + size)),
+    ):
+        second = make(RED_WEB, RED_DB, WEB_IP, DB_IP, *cut, data=bytes(2) + DATA[2:size])
+        total = Ether(bytes(second)).payload.payload.chksum.to_bytes(2, "big")
+        yield Vnet(make(RED_WEB, RED_DB, WEB_IP, DB_IP, *whole,
+                        data=DATA[:size] + total + DATA[2:size]), gso, size)
+
+
+@capture
 def jumbo():
     # policies/jumbo.yaml: frames longer than one buffer, and an odd rest.
     yield Vnet(tcp(RED_WEB, RED_DB, WEB_IP, DB_IP, "PA", seq=1000, data=DATA * 5 + b"x"),

@@ -66,6 +66,13 @@ def tcp_eight_bytes():
 
 
 @capture
+def tcp_checksum_cut():
+    # Of the quoted TCP header all but the last bytes: before its checksum, in it, behind it.
+    quoted = bytes(tcp(UPLINK, ROUTER, UPLINK_IP, SERVER_IP, "S", sport=PORT, ttl=60).payload)
+    yield from after_answer(*(error(quoted[: 20 + size]) for size in (16, 17, 18, 19)))
+
+
+@capture
 def inner_minimal():
     yield from after_answer(error(bytes(sent())[:28]))
 

@@ -333,6 +333,26 @@ def ping_late():
     yield ping(ROUTER, UPLINK, SERVER_IP, UPLINK_IP, "echo-reply", ident=PORT)
 
 
+def echo_of_zeros(src, dst, src_ip, dst_ip, kind, ident, size):
+    frame = Ether(src=src, dst=dst) / IP(src=src_ip, dst=dst_ip, id=1)
+    return frame / ICMP(type=kind, id=ident, seq=0) / bytes(size)
+
+
+@capture
+def ping_zeros_out():
+    yield echo_of_zeros(RED_WEB, GATEWAY, WEB_IP, SERVER_IP, "echo-request", 0, 0)
+
+
+@capture
+def ping_zeros_back():
+    # Translated, nothing but zeros is left to sum: a receiver takes ffff for its sum, but not 0.
+    yield At(0.05)
+    yield router_answers()
+    yield At(0.1)
+    for size in (0, 32):
+        yield echo_of_zeros(ROUTER, UPLINK, SERVER_IP, UPLINK_IP, "echo-reply", PORT, size)
+
+
 @capture
 def not_to_be_told_apart():
     yield ping(RED_WEB, GATEWAY, WEB_IP, SERVER_IP, "timestamp-request")

@@ -72,6 +72,14 @@ def super_frames():  # each is what it becomes on the wire: three frames
 
 
 @capture
+def super_frames_full():  # what fills two frames to the last byte is two
+    yield from at_once(BURST // 2, lambda: Vnet(udp(RED_WEB, BROADCAST, WEB_IP, "10.0.0.255",
+                                                    data=bytes(200)), GSO_UDP, 100))
+    yield At(0)
+    yield web_asks()
+
+
+@capture
 def unlimited():
     yield from at_once(BURST + 12, db_asks)
 
