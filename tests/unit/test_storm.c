@@ -100,6 +100,18 @@ static void clocks_behind_do_not_refill(void **state)
 	}
 }
 
+// To the nanosecond: a second behind is a worker's clock, more is another time.
+static void slack_is_a_second(void **state)
+{
+	struct storm s = { 0 };
+
+	assert_int_equal(admit_many(&s, 1000, 10, 10 * SEC, 100), 10);
+	assert_false(storm_admit(&s, 1000, 10, 9 * SEC));
+	assert_false(storm_admit(&s, 1000, 10, 10 * SEC));
+	assert_false(storm_admit(&s, 1000, 10, 9 * SEC - 1));
+	assert_int_equal(admit_many(&s, 1000, 10, 10 * SEC, 100), 10);
+}
+
 static void extremes(void **state)
 {
 	struct storm s = { 0 };
@@ -163,6 +175,7 @@ int main(void)
 		cmocka_unit_test(same_input_same_verdicts),
 		cmocka_unit_test(lowered_burst_recovers),
 		cmocka_unit_test(clocks_behind_do_not_refill),
+		cmocka_unit_test(slack_is_a_second),
 		cmocka_unit_test(extremes),
 		cmocka_unit_test(shared_by_threads),
 	};
