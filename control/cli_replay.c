@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -108,6 +109,7 @@ static bool check(const struct cli *c)
 	const struct cli_replay *o = &c->replay;
 	char *end = NULL;
 
+	errno = 0;
 	if (o->policy == NULL || o->n_inputs == 0 || (o->out == NULL) == (o->against == NULL)) {
 		cli_error("replay needs --policy FILE, --in PORT=CAPTURE, and either --out DIR or "
 			  "--against FILE");
@@ -117,9 +119,10 @@ static bool check(const struct cli *c)
 		cli_error("replay prints a table or JSON, not YAML");
 		return false;
 	}
-	if (o->seed != NULL && ((void)strtoull(o->seed, &end, 10),
-				       *o->seed < '0' || *o->seed > '9' || *end != '\0')) {
-		cli_error("--seed is %s; a number is needed", o->seed);
+	if (o->seed != NULL &&
+		((void)strtoull(o->seed, &end, 10),
+			*o->seed < '0' || *o->seed > '9' || *end != '\0' || errno == ERANGE)) {
+		cli_error("--seed is %s; a number up to %llu is needed", o->seed, ULLONG_MAX);
 		return false;
 	}
 	return check_inputs(o);

@@ -94,19 +94,25 @@ static bool append(const char ***list, unsigned *n, const char *word)
 // An option of `insula replay`.
 static bool take_replay(struct cli_replay *r, int option, const char *value)
 {
+	const struct {
+		int option;
+		const char *name, **text;
+	} once[] = { { OPT_POLICY, "--policy", &r->policy },
+		{ OPT_AGAINST, "--against", &r->against }, { OPT_OUT, "--out", &r->out },
+		{ OPT_SEED, "--seed", &r->seed }, { OPT_BURST, "--burst", &r->burst },
+		{ OPT_WORKERS, "--workers", &r->workers } };
+
 	r->given = true;
-	if (option == OPT_POLICY)
-		r->policy = value;
-	else if (option == OPT_AGAINST)
-		r->against = value;
-	else if (option == OPT_OUT)
-		r->out = value;
-	else if (option == OPT_SEED)
-		r->seed = value;
-	else if (option == OPT_BURST)
-		r->burst = value;
-	else if (option == OPT_WORKERS)
-		r->workers = value;
+	for (size_t i = 0; i < sizeof(once) / sizeof(once[0]); i++) {
+		if (once[i].option != option)
+			continue;
+		if (*once[i].text != NULL) {
+			cli_error("%s is given twice, \"%s\" and \"%s\"", once[i].name,
+				*once[i].text, value);
+			return false;
+		}
+		*once[i].text = value;
+	}
 	return option != OPT_IN || append(&r->inputs, &r->n_inputs, value);
 }
 

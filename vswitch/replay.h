@@ -126,6 +126,8 @@ void replay_output_put(struct replay_output *o, uint32_t port, const char *name,
 	const struct rte_mbuf *m);
 // Closes all. 0, or -errno of the first failure with its path in err.
 int replay_output_close(struct replay_output *o, char *err, size_t err_size);
+// Takes away what a run has left in DIR, and DIR. For one that failed: half a result is none.
+void replay_output_remove(const char *dir);
 // Makes DIR, or takes it when it is empty. 0, or -errno with a sentence in err.
 int replay_output_dir(const char *dir, char *err, size_t err_size);
 

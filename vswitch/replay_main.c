@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -200,6 +201,8 @@ static int run(const struct arguments *a, const struct view *policy, const struc
 		return r;
 	snprintf(path, sizeof(path), "%s/verdicts.json", a->out ? a->out : "");
 	r = replay_list_new(a->out ? path : NULL, &list, err, err_size);
+	if (r < 0 && a->out)
+		replay_output_remove(a->out);
 	if (r < 0)
 		return r;
 	t->verdict = replay_list_add;
@@ -208,28 +211,49 @@ static int run(const struct arguments *a, const struct view *policy, const struc
 	if (r == 0)
 		replay_list_print(list, a->json);
 	closed = replay_list_close(list, r < 0 ? ignored : err, r < 0 ? sizeof(ignored) : err_size);
-	if (r < 0 && a->out) { // half a list is none
-		unlink(path);
-		rmdir(a->out);
-	}
-	return r < 0 ? r : closed;
+	r = r < 0 ? r : closed;
+	if (r < 0 && a->out)
+		replay_output_remove(a->out);
+	return r;
 }
 
-// DPDK wants a folder of its own, although it keeps nothing there.
+// DPDK wants a folder of its own, although it keeps nothing there. Who ends us meanwhile waits
+// until it is gone.
 static int start_dpdk(unsigned memory_mib)
 {
-	char dir[] = "/tmp/insula-replay-XXXXXX", path[64];
+	const char *scratch = getenv("TMPDIR");
+	char dir[64], path[sizeof(dir) + 16];
+	sigset_t ends, before;
 	int r;
 
-	if (!mkdtemp(dir))
-		return -errno;
-	r = eal_start(memory_mib, false, dir);
+	sigemptyset(&ends);
+	sigaddset(&ends, SIGHUP);
+	sigaddset(&ends, SIGINT);
+	sigaddset(&ends, SIGQUIT);
+	sigaddset(&ends, SIGTERM);
+	snprintf(dir, sizeof(dir), "%s/insula-replay-XXXXXX",
+		scratch && *scratch && strlen(scratch) < sizeof(dir) - 32 ? scratch : "/tmp");
+	sigprocmask(SIG_BLOCK, &ends, &before);
+	r = mkdtemp(dir) ? eal_start(memory_mib, false, dir) : -errno;
 	for (const char *const *p = (const char *const[]){ "/dpdk/rte", "/dpdk", "", NULL }; *p;
 		p++) {
 		snprintf(path, sizeof(path), "%s%s", dir, *p);
 		rmdir(path);
 	}
+	sigprocmask(SIG_SETMASK, &before, NULL);
 	return r;
+}
+
+// What was printed has arrived. 0, or -errno with a sentence in err.
+static int flush_output(char *err, size_t err_size)
+{
+	int e = fflush(stdout) == 0 ? 0 : errno;
+
+	if (e == 0 && ferror(stdout)) // earlier, and nobody has kept why
+		e = EIO;
+	if (e)
+		snprintf(err, err_size, "standard output: %s", strerror(e));
+	return -e;
 }
 
 // Everything behind the arguments. 1 if flows end otherwise, 0, or -errno.
@@ -266,12 +290,14 @@ int replay_main(int argc, char **argv)
 {
 	struct arguments a;
 	char err[512] = "";
-	int r;
+	int r, flushed;
 
 	if (!parse(argc, argv, &a))
 		return REPLAY_USAGE;
 	r = replay(&a, err, sizeof(err));
 	free(a.inputs);
+	if (r >= 0 && (flushed = flush_output(err, sizeof(err))) < 0)
+		r = flushed;
 	if (r < 0)
 		fprintf(stderr, "insula replay: %s\n", err);
 	if (r < 0)

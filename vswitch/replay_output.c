@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include "vswitch/replay.h"
 
 enum {
@@ -53,6 +54,33 @@ int replay_output_dir(const char *dir, char *err, size_t err_size)
 		return 0;
 	snprintf(err, err_size, "%s is not empty; name a new directory", dir);
 	return -ENOTEMPTY;
+}
+
+static bool is_ours(const char *name)
+{
+	const char *dot = strrchr(name, '.');
+
+	return (dot && strcmp(dot, ".pcapng") == 0) || strcmp(name, "verdicts.json") == 0;
+}
+
+void replay_output_remove(const char *dir)
+{
+	DIR *d = opendir(dir);
+	struct dirent *e;
+	char path[4096];
+
+	while (d && (e = readdir(d))) {
+		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", dir, e->d_name);
+		if (is_ours(e->d_name))
+			unlink(path);
+		else if (e->d_type == DT_DIR || e->d_type == DT_UNKNOWN) // a tenant's
+			replay_output_remove(path);
+	}
+	if (d)
+		closedir(d);
+	rmdir(dir);
 }
 
 int replay_output_new(const char *dir, struct replay_output **ret_output)

@@ -5,6 +5,8 @@
 import json
 import os
 import pathlib
+import resource
+import signal
 import struct
 import subprocess
 import sys
@@ -47,6 +49,14 @@ def pcapng(frames, resolution):
 def plain(n, size=46):
     """Non-IP from red/web to red/db: dropped, each for the same reason."""
     return [(1000 * 10**9 + i * 1000, DB + WEB + b"\x88\xb5" + bytes(size)) for i in range(n)]
+
+
+def frames_of(path):
+    data, at = pathlib.Path(path).read_bytes(), 24
+    while at < len(data):
+        s, ns, size = struct.unpack_from("<III", data, at)
+        yield s * 10**9 + ns, data[at + 16:at + 16 + size]
+        at += 16 + size
 
 
 def tree(path):
@@ -201,6 +211,16 @@ class Replay(unittest.TestCase):
             done, _ = self.replay([f"red/web.eth0={capture}"], option, word, status=2)
             self.assertEqual(done.stderr,
                              f"insula replay: {option} is {word}; 1 to {most} is possible\n")
+        for seed in ("18446744073709551616", "99999999999999999999999"):
+            done, _ = self.replay([f"red/web.eth0={capture}"], "--seed", seed, status=2)
+            self.assertIn(f"--seed is {seed}; a number up to 18446744073709551615 is needed",
+                          done.stderr)
+        self.replay([f"red/web.eth0={capture}"], "--seed", "18446744073709551615")
+        for option, first, then in (("--policy", POLICY, "x"), ("--seed", "1", "1"),
+                                    ("--burst", "2", "3"), ("--workers", "1", "2"),
+                                    ("--out", "a", "b"), ("--against", "a", "b")):
+            done = self.insula(option, first, option, then, "--in", f"a={capture}", status=2)
+            self.assertIn(f'{option} is given twice, "{first}" and "{then}"', done.stderr)
         done, _ = self.replay([f"red/web.eth0={capture}"] * 2, status=2)
         self.assertIn("--in names port red/web.eth0 twice", done.stderr)
         self.insula("--policy", POLICY, "--in", f"red/web.eth0={capture}", status=2)
@@ -284,6 +304,59 @@ class Replay(unittest.TestCase):
             self.assertEqual(done.stderr, f"insula replay: {warning}\n" * n)
             done = self.insula("--policy", POLICY, "--against", other, "--in", capture)
             self.assertEqual(done.stderr, f"insula replay: {warning}\n" * n)
+
+    def full(self, *words, status):
+        with open("/dev/full", "w", encoding="ascii") as full:
+            done = subprocess.run([INSULA, "replay", "--policy", POLICY, *words], stdout=full,
+                                  stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+        self.assertEqual(
+            done.stderr, "insula replay: standard output: No space left on device\n")
+        self.assertEqual(done.returncode, status)
+
+    def test_output_is_full(self):
+        given = ["--in", f"red/web.eth0={fixture('l2/routed')}"]
+        self.full(*given, "--out", self.path("o"), status=1)
+        self.full(*given, "--out", self.path("p"), "--json", status=1)
+        # 1 would say that something differs
+        self.full(*given, "--against", POLICY, status=2)
+        self.full(*given, "--against", POLICY, "--json", status=2)
+
+    def test_disk_is_full(self):
+        # of files over 64 KiB; each of verdicts and capture alone, and both
+        def limit():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
+
+        long = max((f for _, f in frames_of(fixture("l2/mtu")) if len(f) <= 1514), key=len)
+        for i, (frame, n) in enumerate(((plain(1)[0][1], 2000), (long, 100), (long, 2000))):
+            capture = self.path("many.pcap", pcap([(10**12 + k, frame) for k in range(n)]))
+            out = self.path(f"full{i}")
+            done = subprocess.run(
+                [INSULA, "replay", "--policy", POLICY, "--in", f"red/web.eth0={capture}", "--out",
+                 out], capture_output=True, text=True, timeout=60, check=False, preexec_fn=limit,
+                restore_signals=False)
+            self.assertEqual(done.returncode, 1, done.stderr)
+            self.assertIn("File too large", done.stderr)
+            self.assertFalse(os.path.exists(out), "something was left behind")
+
+    def test_ended_at_start(self):
+        # what DPDK wants to have for its start goes, whoever ends it
+        scratch = self.path("tmp")
+        os.mkdir(scratch)
+        caught = 0
+        for end in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP) * 3:
+            out = self.path(f"ended{self.n}")
+            self.n += 1
+            with subprocess.Popen(
+                    [INSULA, "replay", "--policy", POLICY, "--in",
+                     f"red/web.eth0={fixture('l2/routed')}", "--out", out],
+                    stdout=subprocess.DEVNULL, env=os.environ | {"TMPDIR": scratch}) as run:
+                while run.poll() is None and not os.listdir(scratch):
+                    pass
+                run.send_signal(end)
+                caught += run.wait(60) == -end
+            self.assertEqual(os.listdir(scratch), [])
+        self.assertGreater(caught, 0)
 
     def test_used_directory(self):
         _, out = self.replay([f"red/web.eth0={fixture('l2/routed')}"])
