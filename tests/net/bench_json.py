@@ -15,7 +15,13 @@ import waits  # noqa: E402  pylint: disable=wrong-import-position
 FIGURE, OTHER = "replay.start_s", "idle.cpu_percent"
 
 
+LOCK = tempfile.TemporaryDirectory()  # pylint: disable=consider-using-with
+QUIET_S = 60  # for a machine with other work to do
+
+
+# With a lock of its own: another bench on the machine is nobody's business here.
 def run(*words, **variables):
+    variables["INSULA_BENCH_LOCK"] = os.path.join(LOCK.name, "lock")
     return subprocess.run([os.path.join(PERF, "run.sh"), *words], capture_output=True, text=True,
                           timeout=100, check=False, env=os.environ | variables)
 
@@ -67,7 +73,11 @@ def main():
     assert set(goals) <= set(names), f"goals of no figure: {set(goals) - set(names)}"
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "out.json")
+        deadline = time.monotonic() + QUIET_S
         done = run(FIGURE, "--quick", "--json", path)
+        # While others work there is no figure.
+        while f"{FIGURE} failed: others" in done.stdout and time.monotonic() < deadline:
+            done = run(FIGURE, "--quick", "--json", path)
         # A machine with other work to do may miss the goal; that is told, and no failure here.
         assert done.returncode in (0, 1) and "Traceback" not in done.stderr, done.stderr
         assert FIGURE in done.stdout and "goal < 0.3" in done.stdout, done.stdout

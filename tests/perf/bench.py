@@ -7,12 +7,12 @@ import os
 import platform
 import statistics
 import sys
-import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "lib"))
 
 # pylint: disable=wrong-import-position
+import alone
 import figures_apply
 import figures_boot
 import figures_dhcp
@@ -132,16 +132,16 @@ def verdict(name, median):
 # Measures the wanted figures of a module. What ends it ends those of them that it has not got to; a
 # machine that others keep busy has none.
 def measure(module, bench):
-    begin, before = time.monotonic(), others.user_seconds()
+    before = others.now()
     try:
         module.measure(bench)
     except netns.CommandFailed as error:
         for name in module.NAMES:
             if bench.wants(name) and name not in bench.ratios and name not in bench.values:
                 bench.fail(name, error)
-    theirs = others.user_seconds() - before
-    share = 100 * theirs / (time.monotonic() - begin) / os.cpu_count()
-    bench.say(f"others had {share:.1f} % of the processors' time")
+    user, system = others.percent(before, others.now())
+    share = user + system
+    bench.say(f"others had {share:.1f} % of the processors' time, {system:.1f} in system calls")
     if share > OTHERS_PERCENT:
         for name in filter(bench.wants, module.NAMES):
             bench.fail(name, f"others had {share:.0f} % of the processors' time")
@@ -177,6 +177,7 @@ def main():
         print("\n".join(all_names()))
     if args.list or args.check:
         return
+    alone.end_at_once()
     with open_result(args.json) as out:
         bench = Bench(args.names, args.quick)
         result = {"host": host() | {"load_before": os.getloadavg()[0]}}

@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 
+import alone
 import lab as labs
 import netns
 import sandbox
@@ -105,7 +106,7 @@ def _leases_per_second(space, first):
 
 
 def measure(bench):
-    folder = tempfile.mkdtemp(prefix="insula-bench-", dir="/var/tmp")
+    folder = tempfile.mkdtemp(dir=os.environ[alone.DISK])
     try:
         with Insula(folder), Kea(folder):
             for i in range(bench.rounds):

@@ -54,12 +54,14 @@ def _run(arm, command):
     with netns.popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         timer = threading.Timer(TIMEOUT_S, process.kill)
         timer.start()
-        for line in process.stdout:
-            seen[line.strip()] = [waits.times(pid) for pid in (process.pid, arm.switch_pid())]
-            text = line
-        errors = process.stderr.read()
-        status = process.wait()
-        timer.cancel()
+        try:
+            for line in process.stdout:
+                seen[line.strip()] = [waits.times(pid) for pid in (process.pid, arm.switch_pid())]
+                text = line
+            errors = process.stderr.read()
+            status = process.wait()
+        finally:
+            timer.cancel()
     if status:
         raise netns.CommandFailed(f"{' '.join(command)}: exit {status}: {errors}{text}")
     return json.loads(text), [waits.busiest(*both) for both in zip(seen["begin"], seen["end"])]

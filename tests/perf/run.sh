@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
-# dev bench: checks its arguments, then measures in a sandbox of its own (bench.py).
+# dev bench: checks its arguments, then measures in a sandbox of its own (outside.py, bench.py).
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
 
@@ -42,4 +42,4 @@ if [ "$(id -u)" -ne 0 ]; then
 	echo "dev bench: needs root for network namespaces: sudo ./dev bench" >&2
 	exit 1
 fi
-exec /usr/bin/python3 "$here/../lib/sandbox.py" /usr/bin/python3 "$measure" "$@"
+exec /usr/bin/python3 "$here/outside.py" /usr/bin/python3 "$measure" "$@"

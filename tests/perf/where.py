@@ -16,6 +16,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "lib"))
 
 # pylint: disable=wrong-import-position
+import alone
 import arms
 import figures_vhost
 import hugepages
@@ -53,8 +54,10 @@ def _record(arm, folder):
     with netns.popen(["perf", "record", "-q", "-e", "cpu-clock", "-F", str(FREQUENCY), "-p",
                       str(switch), "-o", path], stderr=subprocess.DEVNULL) as perf:
         size, flows = figures_vhost.LOADS[LOAD]
-        result = figures_vhost.generate(arm, size, flows)
-        perf.send_signal(signal.SIGINT)
+        try:
+            result = figures_vhost.generate(arm, size, flows)
+        finally:
+            perf.send_signal(signal.SIGINT)
     samples = list(_samples(path))
     # It ends with the generator, whose last seconds are the measured ones; the end is cut off, too.
     end = samples[-1][0] - 0.5
@@ -68,10 +71,14 @@ def main():
     args = parser.parse_args()
     if args.check:
         return
-    with hugepages.Hugepages(figures_vhost.HUGEPAGES), arms.Insula() as arm, \
-            tempfile.TemporaryDirectory() as folder:
-        binary = os.readlink(f"/proc/{labs.processes('insula-switch')[0]}/exe")
-        result, samples = _record(arm, folder)
+    alone.end_at_once()
+    try:
+        with hugepages.Hugepages(figures_vhost.HUGEPAGES), arms.Insula() as arm, \
+                tempfile.TemporaryDirectory() as folder:
+            binary = os.readlink(f"/proc/{labs.processes('insula-switch')[0]}/exe")
+            result, samples = _record(arm, folder)
+    except netns.CommandFailed as error:
+        sys.exit(f"dev bench: {error}")
     files = _files(binary)
     where = collections.Counter()
     for _, _, function, place in samples:
