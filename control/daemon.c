@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "control/config_mend.h"
 #include "control/daemon_internal.h"
 #include "control/foresee.h"
 #include "control/hold.h"
@@ -265,6 +266,50 @@ static int keep_numbers(struct daemon *d, struct desired *desired)
 	return r;
 }
 
+// The file as it was taken when it was applied, before keys with nothing behind them were refused.
+static int mend_stored(struct store_desired *stored)
+{
+	char *yaml;
+	size_t size;
+	int r = config_mend(stored->yaml, stored->yaml_size, &yaml, &size);
+
+	if (r <= 0)
+		return r;
+	log_info("the stored configuration has keys with nothing behind them, which count as "
+		 "empty: [] or {} is written there now");
+	free(stored->yaml);
+	stored->yaml = yaml;
+	stored->yaml_size = size;
+	return 1;
+}
+
+// In a transaction, which is over where this fails.
+static int read_stored(
+	struct daemon *d, struct store_desired *stored, struct desired **ret_desired, json_t **ret)
+{
+	int r;
+
+	for (bool mended = false;; mended = true) {
+		bool any = stored->yaml_size > 0;
+
+		r = store_begin(d->store);
+		if (r < 0)
+			return r;
+		r = read_desired(d, "the stored configuration", any ? stored->yaml : nothing,
+			any ? stored->yaml_size : strlen(nothing), ret_desired, ret);
+		if (r == 0)
+			return 0;
+		store_rollback(d->store);
+		if (r != -EINVAL || mended || !any)
+			return r;
+		int changed = mend_stored(stored);
+		if (changed <= 0)
+			return changed < 0 ? changed : r;
+		json_decref(*ret);
+		*ret = NULL;
+	}
+}
+
 // At start.
 int daemon_restore(struct daemon *d, char *err, size_t err_size)
 {
@@ -274,20 +319,12 @@ int daemon_restore(struct daemon *d, char *err, size_t err_size)
 	bool adopted;
 	int r = store_get_desired(d->store, &stored);
 
-	if (r == 0)
-		r = store_begin(d->store);
-	if (r < 0) {
-		store_desired_clear(&stored);
+	if (r < 0)
 		return log_reason(r, err, err_size, "state: %s", store_error(d->store));
-	}
 	const char *file = stored.file ? stored.file : "-";
-	const char *yaml = stored.yaml_size ? stored.yaml : nothing;
-	size_t size = stored.yaml_size ? stored.yaml_size : strlen(nothing);
-	r = read_desired(d, "the stored configuration", yaml, size, &desired, &errors);
+	r = read_stored(d, &stored, &desired, &errors);
 	if (r == 0)
 		r = keep_numbers(d, desired);
-	else
-		store_rollback(d->store);
 	if (r == -EINVAL && stored.yaml) {
 		r = restore_held(d, &stored, errors, err, err_size);
 		goto out;

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # The stored configuration is one that this insulad refuses, as after an upgrade whose checks are
 # stricter: insulad serves and says why, what runs is left as it is, also when the switch dies or an
-# apply fails, and an apply mends it. In a sandbox.
+# apply fails, and an apply mends it. What was taken once, keys with nothing behind them for empty
+# lists, is in force as before, and is written out. In a sandbox.
 import json
 import os
 import sqlite3
@@ -29,11 +30,15 @@ def works(lab):
 
 
 # The apply of a file that no insulad of today would have taken.
-def refuse_stored():
+def store(text):
     db = sqlite3.connect(os.path.join(os.environ["INSULA_STATE_DIR"], "insula.db"))
-    db.execute("UPDATE meta SET value = ? WHERE key = 'yaml'", (b"version: 1\nsurprise: yes\n",))
+    db.execute("UPDATE meta SET value = ? WHERE key = 'yaml'", (text.encode(),))
     db.commit()
     db.close()
+
+
+def refuse_stored():
+    store("version: 1\nsurprise: yes\n")
 
 
 def taps():
@@ -84,6 +89,38 @@ def test_both_killed(lab):
     check_mended(lab, before)
 
 
+# As older insulads took it, and wrote it where the last of a list was deleted.
+def test_nothing_behind(lab):
+    before = taps()
+    text = json.dumps(DOCUMENT | {"tenants": DOCUMENT["tenants"] + [{"name": "new"}]}, indent=1)
+    assert text.startswith("{") and text.count('"name": "new"') == 1
+    text = text.replace('"name": "new"', '"name": "new", "networks": # none\n, "instances": [ONE]')
+    text = text.replace("ONE", '{"name": "one", "nics": }')
+    text = text.replace("{", '{"settings": , "trunks": ~,', 1)
+    for programs in (["insulad"], ["insulad", "insula-switch"]):
+        for program in programs:
+            lab.kill(program)
+        store(text)
+        lab.start()
+        assert lab.warnings() == [] and works(lab) and taps() == before, lab.warnings()
+        assert len(lab.list("port")) == 4 and len(lab.list("lease")) == 3, lab.list("lease")
+    mended = text
+    for old, new in (('"networks": #', '"networks": [] #'), ('"trunks": ~', '"trunks": []'),
+                     ('"settings":', '"settings": {}'), ('"nics": }', '"nics": [] }')):
+        assert mended.count(old) == 1, old
+        mended = mended.replace(old, new)
+    assert lab.insula("config") == mended.strip(), lab.insula("config")
+    for command in ("diff", "apply"):
+        path = os.path.join(sandbox.DIRECTORY, "mended.yaml")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(lab.insula("config"))
+        lab.insula(command, "-f", path)
+    lab.insula("instance", "delete", "new/one")
+    assert '"instances": []' in lab.insula("config") and taps() == before
+    lab.apply_document(DOCUMENT)
+    assert works(lab) and taps() == before
+
+
 # Stopped while it is held: all goes.
 def test_stop(lab, before):
     lab.kill("insulad")
@@ -112,7 +149,7 @@ def main():
         lab.lease()
         assert works(lab)
         for test, words in ((test_insulad_killed, ()), (test_both_killed, ()),
-                            (test_stop, (before,))):
+                            (test_nothing_behind, ()), (test_stop, (before,))):
             test(lab, *words)
             print(f"ok {test.__name__}", flush=True)
     finally:
