@@ -11,8 +11,8 @@
 
 enum {
 	AT_ONCE = 256,
-	// A lease runs from its request on, its guard and its client's ACK from when it was stored:
-	// rather too long by so much than too short.
+	// A lease that was read from the store runs from its request on, its guard and its client's
+	// ACK from when it was stored: rather too long by so much than too short.
 	STORED_IN_NS = 100000000,
 };
 
@@ -98,6 +98,8 @@ void lease_settle(struct leases *l)
 		x->unconfirmed = false;
 		if (a->refused)
 			drop(l, x, &begun);
+		else // its guard and its client's ACK count from now, however slow the store was
+			lease_set_end(&l->index, x, lease_now_ns() + x->s.lasts_s * LEASE_SECOND);
 	}
 	if (begun == 0)
 		store_commit(l->d->store);

@@ -198,8 +198,9 @@ static int load_salt(struct store *s)
 
 static int add_lease_column(struct store *s, const char *name)
 {
-	char *sql = sqlite3_mprintf(
-		"ALTER TABLE leases ADD COLUMN %s INTEGER NOT NULL DEFAULT 0", name);
+	// A lease of an insulad that knew whole seconds ends with its second.
+	char *sql = sqlite3_mprintf("ALTER TABLE leases ADD COLUMN %s INTEGER NOT NULL DEFAULT %d",
+		name, strcmp(name, "boot_ends_ns") == 0 ? 999999999 : 0);
 	sqlite3_stmt *st;
 	int64_t n = 0;
 

@@ -44,6 +44,7 @@ static struct {
 	be32 refuses; // this address
 	bool circles; // its list has no end
 	bool dies; // at the first lease that is valid
+	int64_t late_ns; // this comes to it so much later than it was asked for
 	// What it was told.
 	struct told told[MAX];
 	unsigned n_told;
@@ -74,6 +75,8 @@ static bool be_told(int fd, const struct proto_message *m)
 
 	if (q->remaining_ns && sw.dies)
 		return false;
+	if (stands_at_ns)
+		stands_at_ns += sw.late_ns;
 	assert_true(sw.n_told < MAX);
 	sw.told[sw.n_told++] = (struct told){ .ends = q->remaining_ns == 0,
 		.remaining_ns = q->remaining_ns,
@@ -310,6 +313,24 @@ static void a_lease_is_told_to_its_end(void **state)
 	assert_int_equal(sw.n_told, 0);
 }
 
+static void request_here(void)
+{
+	say(PROTO_LEASE_REQUEST, CLIENTS);
+}
+
+// The guard that the first switch opened is open as long by the next.
+static void a_lease_counts_from_when_it_was_told(void **state)
+{
+	const struct lease *x;
+
+	stands_at_ns = 1000 * LEASE_SECOND;
+	sw.late_ns = LEASE_SECOND;
+	with_switch(request_here);
+	x = lease_at(&d.leases->index, segment, address_of(CLIENTS));
+	assert_non_null(x);
+	assert_int_equal(x->ends_ns, (1001 + x->s.lasts_s) * LEASE_SECOND);
+}
+
 // As leases_batch_end would have given it up, had a switch been there to refuse.
 static void a_refusal_ends_what_nobody_was_acknowledged(void **state)
 {
@@ -384,6 +405,7 @@ int main(void)
 		T(what_the_store_has_not_ends_first),
 		T(a_list_that_lies_holds_nothing_up),
 		T(a_lease_is_told_to_its_end),
+		T(a_lease_counts_from_when_it_was_told),
 		T(a_refusal_ends_what_nobody_was_acknowledged),
 		T(a_refusal_ends_nothing_that_was_acknowledged),
 		T(nor_what_the_former_switch_took),

@@ -346,6 +346,7 @@ static void test_leases_without_boot(void **state)
 	assert_int_equal(store_each_lease(fixture_store, take_lease, &back), 0);
 	assert_int_equal(back.expires_at, 5);
 	assert_int_equal(back.boot, 0);
+	assert_int_equal(back.boot_ends_ns, 999999999);
 	l.boot = -7;
 	l.boot_ends_ns = 8000000007;
 	l.lasts_s = 9;
