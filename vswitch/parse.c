@@ -154,7 +154,8 @@ static bool ipv4_martian(be32 src, be32 dst)
 {
 	uint32_t s = ntohl(src), d = ntohl(dst);
 
-	return s >> 24 == 127 || s >> 28 == 0xe || s == UINT32_MAX || d >> 24 == 127 || d == 0;
+	return s >> 24 == 127 || s >> 28 == 0xe || s == UINT32_MAX || d >> 24 == 127 ||
+	       d >> 24 == 0;
 }
 
 // A header that is not the 20 bytes that nearly all are.

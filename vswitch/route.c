@@ -5,6 +5,8 @@
 #include <errno.h>
 #include "vswitch/session.h"
 
+enum { DNS_PORT = 53 };
+
 uint64_t route_host_where(struct switch_ *sw, const struct policy *pol, struct nexthop *nh)
 {
 	const struct policy_prt *prt = policy_host_port(pol, nh->domain, nh->address);
@@ -109,6 +111,24 @@ static enum drop_reason snat(
 	return DROP_NONE;
 }
 
+// RFC 3927 section 7: for no router to pass on. Beyond an uplink they may be the host's own: in a
+// cloud its metadata, say, and its name server by the same address, which the network then names.
+static bool is_link_local(be32 address)
+{
+	return ntohl(address) >> 16 == 0xa9fe; // 169.254.0.0/16
+}
+
+static bool is_to_name_server(const struct policy_segment *s, const struct packet *p, be32 dst)
+{
+	bool is_named = false;
+
+	if ((p->proto != IPPROTO_UDP && p->proto != IPPROTO_TCP) || p->dst_port != htons(DNS_PORT))
+		return false;
+	for (unsigned i = 0; i < s->n_dns; i++)
+		is_named |= s->dns[i] == dst;
+	return is_named;
+}
+
 static enum drop_reason route_new(struct worker *w, struct burst *b, struct rte_mbuf *m)
 {
 	struct packet *p = packet_of(m);
@@ -121,8 +141,7 @@ static enum drop_reason route_new(struct worker *w, struct burst *b, struct rte_
 		return DROP_ROUTE_FROM_TRUNK;
 	if (ntohl(ip->dst) >= 0xe0000000u) // 224/4 multicast, 240/4 reserved, broadcast
 		return DROP_ROUTE_MULTICAST;
-	// RFC 3927 section 7. Beyond an uplink it may be the host's own: a cloud's metadata, say.
-	if (ntohl(ip->dst) >> 16 == 0xa9fe)
+	if (is_link_local(ip->dst) && !is_to_name_server(s, p, ip->dst))
 		return DROP_ROUTE_LINK_LOCAL;
 	r = to_host(w, b, p, p->zone, ip->dst);
 	if (r == DROP_NONE)

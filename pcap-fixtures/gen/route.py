@@ -2,7 +2,7 @@
 # Through the gateway of a network: what it answers, TTL, MTU, where nothing may go.
 from lib import (APP_IP, BROADCAST, DB_IP, GATEWAY, GATEWAY_IP, GSO_TCP4, ICMP, RED_APP, RED_DB,
                  RED_WEB, ROUTER, SERVER_IP, UPLINK, UPLINK_IP, WEB_IP, At, Vnet, capture, ping,
-                 tcp, udp)
+                 router_answers, tcp, udp)
 
 BLUE_IP = "10.9.0.11"  # policies/mtus.yaml: another tenant's, in a subnet red has not
 
@@ -84,10 +84,37 @@ def link_local():
 
 
 @capture
+def name_server():
+    # policies/link_local.yaml: what lan's name server is asked, and nothing else that is there.
+    server = "169.254.169.254"
+    yield udp(RED_WEB, GATEWAY, WEB_IP, server, dport=53)
+    yield tcp(RED_WEB, GATEWAY, WEB_IP, server, "S", dport=53)
+    yield udp(RED_WEB, GATEWAY, WEB_IP, server, dport=54)
+    yield tcp(RED_WEB, GATEWAY, WEB_IP, server, "S", sport=53, dport=80)
+    yield ping(RED_WEB, GATEWAY, WEB_IP, server, ident=53)
+    yield udp(RED_WEB, GATEWAY, WEB_IP, "169.254.169.253", dport=53)
+    yield udp(RED_WEB, GATEWAY, WEB_IP, "169.254.0.53", dport=53)
+
+
+@capture
+def name_server_of_others():
+    yield At(0.1)
+    yield udp(RED_APP, GATEWAY, APP_IP, "169.254.169.254", dport=53)
+
+
+@capture
+def name_server_answers():
+    yield At(0.05)
+    yield router_answers()
+    yield At(0.2)
+    yield udp(ROUTER, UPLINK, "169.254.169.254", UPLINK_IP, sport=53, dport=40000)
+
+
+@capture
 def martian():
     for src in ("127.0.0.1", "224.0.0.1", "255.255.255.255"):
         yield udp(RED_WEB, GATEWAY, src, APP_IP)
-    for dst in ("127.0.0.1", "0.0.0.0", "0.0.0.0"):
+    for dst in ("127.0.0.1", "0.0.0.0", "0.1.2.3"):
         yield udp(RED_WEB, GATEWAY, WEB_IP, dst)
 
 
