@@ -175,7 +175,7 @@ static int wait_ready(int fd)
 	return n >= 4 && memcmp(word, "busy", 4) == 0 ? -EBUSY : -EIO;
 }
 
-// Behind "2026-01-31T23:59:59Z error ".
+// Behind "2026-01-31T23:59:59Z error "; else the line itself.
 static const char *without_time(const char *line)
 {
 	const char *space = strlen(line) > 21 && line[10] == 'T' && line[19] == 'Z'
@@ -185,8 +185,8 @@ static const char *without_time(const char *line)
 	return space != NULL ? space + 1 : line;
 }
 
-// What insulad itself had to say.
-static void show_log(const char *path, off_t begin)
+// What insulad itself had to say, or of that what went wrong only.
+static void show_log(const char *path, off_t begin, bool errors)
 {
 	FILE *f = fopen(path, "re");
 	char line[1024];
@@ -195,7 +195,9 @@ static void show_log(const char *path, off_t begin)
 		return;
 	if (fseeko(f, begin, SEEK_SET) == 0)
 		while (fgets(line, sizeof(line), f) != NULL)
-			fputs(without_time(line), stderr);
+			if (!errors || (without_time(line) != line &&
+					       strncmp(line + 21, "error ", 6) == 0))
+				fputs(without_time(line), stderr);
 	fclose(f);
 }
 
@@ -281,7 +283,7 @@ static int start_with_log(const struct cli *c, char *insulad, pid_t *ret_pid)
 	close(log_fd);
 	if (r == 0 || r == -EBUSY)
 		return r;
-	show_log(path, begin);
+	show_log(path, begin, false);
 	cli_error("insulad did not start; its log is %s", path);
 	return -EIO;
 }
@@ -388,7 +390,7 @@ static int clean_up(const struct cli *c)
 	status = run_clean_up(c, insulad, log_fd);
 	free(insulad);
 	if (status != 0) {
-		show_log(path, begin);
+		show_log(path, begin, false);
 		cli_error("cannot clean up behind a dead insulad%s%s",
 			unlogged ? "" : "; its log is ", unlogged ? "" : path);
 	}
@@ -455,9 +457,38 @@ static bool wait_stopped(const struct cli *c, int pidfd)
 	return ended;
 }
 
+// Where this stop's part of the log begins; -1 = there is none (or a journal instead).
+static off_t log_end(const struct cli *c)
+{
+	char path[PATH_MAX];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/insulad.log", c->state_dir);
+	return stat(path, &st) == 0 && S_ISREG(st.st_mode) ? st.st_size : -1;
+}
+
+// insulad keeps its notes where it could not put the host back. RUN_DIR is also there when the next
+// insulad has begun.
+static bool was_put_back(const struct cli *c, pid_t pid, off_t log_begin)
+{
+	char path[PATH_MAX];
+	pid_t next;
+
+	if (!anything_left(c) || cli_find_insulad(c, &next) != -ESRCH)
+		return true;
+	snprintf(path, sizeof(path), "%s/insulad.log", c->state_dir);
+	if (log_begin >= 0)
+		show_log(path, log_begin, true);
+	cli_error("insulad (pid %d) has stopped, but not all of this host is as it was before; "
+		  "its log, %s, says what and why; then run `insula stop` again",
+		(int)pid, path);
+	return false;
+}
+
 int cli_stop(const struct cli *c, int n_args, char *const *args)
 {
 	struct cli_reply reply;
+	off_t log_begin = log_end(c);
 	int pidfd;
 	pid_t pid;
 	int r = cli_find_insulad(c, &pid);
@@ -482,5 +513,7 @@ int cli_stop(const struct cli *c, int n_args, char *const *args)
 			STOP_MS / 1000, c->state_dir);
 		return CLI_FAILED;
 	}
+	if (!was_put_back(c, pid, log_begin))
+		return CLI_FAILED;
 	return say(c, pid, "stopped", "has stopped");
 }

@@ -106,13 +106,18 @@ static int stop_all(struct daemon *d, char *err, size_t err_size)
 {
 	if (d->vms)
 		vms_kill_all(d->vms); // those that vms_stop_all did not come to
-	int r = switch_link_end(d, err, err_size);
+	char why[512];
+	int r = switch_link_end(d, err, err_size), back;
 
 	ports_delete_taps(d->ports->by_id, d->ports->max_id + 1);
 	for (uint32_t id = 1; id <= d->ports->max_id; id++)
 		if (d->ports->by_id[id])
 			port_close(d->ports->by_id[id]);
-	remains_take_back_all(d->store, d->ports);
+	back = remains_take_back_all(d->store, d->ports, why, sizeof(why));
+	if (back < 0 && r == 0)
+		return log_reason(back, err, err_size, "%s", why);
+	if (back < 0)
+		log_error("%s", why);
 	return r;
 }
 

@@ -7,23 +7,14 @@
 #include <linux/if.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 #include "control/link.h"
 #include "control/log.h"
 #include "control/nft.h"
 #include "control/sysctl.h"
 
 #define NOTE STORE_HOST "nft:insula"
-
-// The table and the sysctl are one for a network namespace, and so is an abstract socket's name.
-// Whoever has it bound has the table; the kernel takes it from the dead.
-static const char owner_name[] = "\0insula-nat";
-static int owner_fd = -1;
 
 // Adding before deleting makes the deletion succeed whether or not a table was there: one
 // transaction, so there is never a moment without masquerading.
@@ -129,47 +120,12 @@ int host_nat_mend_tap(const struct port_spec *tap, char *ret_what, size_t size)
 	return r < 0 ? r : ret_what[0] != 0;
 }
 
-static int own_table(char *err, size_t err_size)
-{
-	struct sockaddr_un un = { .sun_family = AF_UNIX };
-	int fd, r = 0;
-
-	if (owner_fd >= 0)
-		return 0;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return log_reason(-errno, err, err_size, "socket: %s", strerror(errno));
-	memcpy(un.sun_path, owner_name, sizeof(owner_name));
-	if (bind(fd, (const struct sockaddr *)&un,
-		    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + sizeof(owner_name) - 1)) !=
-		0)
-		r = -errno;
-	if (r == 0)
-		owner_fd = fd;
-	else
-		close(fd);
-	if (r < 0)
-		log_reason(r, err, err_size,
-			r == -EADDRINUSE
-				? "another insulad on this host has an uplink of mode nat; "
-				  "one of them can"
-				: "cannot claim table ip insula");
-	return r;
-}
-
-static void disown_table(void)
-{
-	if (owner_fd >= 0)
-		close(owner_fd);
-	owner_fd = -1;
-}
-
 int host_nat_up(struct store *s, const struct port_spec *tap, const char *ifname, char *err,
 	size_t err_size)
 {
-	char commands[sizeof(ruleset) + 64], address[INET_ADDRSTRLEN];
-	bool owned = owner_fd >= 0;
-	int r = own_table(err, err_size);
+	char commands[sizeof(ruleset) + 64], address[INET_ADDRSTRLEN], late[512];
+	bool owned = host_nat_is_owned();
+	int r = host_nat_own(err, err_size);
 
 	if (r == 0)
 		r = set_address(tap, ifname, err, err_size);
@@ -180,7 +136,7 @@ int host_nat_up(struct store *s, const struct port_spec *tap, const char *ifname
 	}
 	if (r < 0) {
 		if (!owned)
-			disown_table();
+			host_nat_disown();
 		return r;
 	}
 	inet_ntop(AF_INET, &tap->nat_switch, address, sizeof(address));
@@ -189,8 +145,8 @@ int host_nat_up(struct store *s, const struct port_spec *tap, const char *ifname
 	host_nat_table_made(r == 0);
 	if (r == 0)
 		r = sysctl_forwarding_on(s, err, err_size);
-	if (r < 0)
-		host_nat_down(s);
+	if (r < 0 && host_nat_down(s, late, sizeof(late)) < 0)
+		log_warning("%s", late);
 	return r;
 }
 
@@ -202,7 +158,7 @@ static void found(void *arg, const char *key, const char *value)
 int host_nat_adopt(struct store *s, const struct port_spec *tap, char *err, size_t err_size)
 {
 	bool noted = false;
-	int r = own_table(err, err_size);
+	int r = host_nat_own(err, err_size);
 
 	store_each_note(s, NOTE, found, &noted);
 	if (r < 0 || noted)
@@ -213,25 +169,35 @@ int host_nat_adopt(struct store *s, const struct port_spec *tap, char *err, size
 	return r < 0 ? log_reason(r, err, err_size, "state: %s", store_error(s)) : 0;
 }
 
-void host_nat_down(struct store *s)
+int host_nat_down(struct store *s, char *err, size_t err_size)
 {
 	bool noted = false;
-	char err[256];
+	char why[256];
+	int r, forwarding;
 
 	store_each_note(s, NOTE, found, &noted);
+	if (!noted)
+		return 0;
 	// Of one that was killed, another insulad may have it by now: not before that one lets it
 	// go.
-	if (!noted || own_table(err, sizeof(err)) == -EADDRINUSE)
-		return;
-	if (run_nft("add table ip insula\ndelete table ip insula\n", err, sizeof(err)) < 0) {
-		log_warning("%s", err);
-		return; // noted still: the next sweep tries again
-	}
-	host_nat_table_made(false);
-	if (sysctl_forwarding_restore(s) < 0)
-		return;
+	r = host_nat_own(why, sizeof(why));
+	if (r == -EADDRINUSE)
+		return log_reason(
+			r, err, err_size, "table ip insula and forwarding stay on: %s", why);
+	r = run_nft("add table ip insula\ndelete table ip insula\n", why, sizeof(why));
+	if (r == 0)
+		host_nat_table_made(false);
+	else
+		log_reason(r, err, err_size, "table ip insula stays: %s", why);
+	forwarding = sysctl_forwarding_restore(s);
+	if (forwarding < 0 && r == 0)
+		r = log_reason(forwarding, err, err_size,
+			"forwarding (net.ipv4) cannot be put back: %s", strerror(-forwarding));
+	if (r < 0)
+		return r; // noted still: the next sweep tries again
 	store_forget_note(s, NOTE);
-	disown_table();
+	host_nat_disown();
+	return 0;
 }
 
 static void take_name(void *arg, const char *key, const char *value)

@@ -17,8 +17,9 @@ int host_nat_up(struct store *s, const struct port_spec *tap, const char *ifname
 // somebody deleted the notes. 0, or -errno as above.
 int host_nat_adopt(struct store *s, const struct port_spec *tap, char *err, size_t err_size);
 // Deletes the table and puts the sysctls back, if host_nat_up was called since, by this insulad or
-// one before (the store knows). What fails is logged, and the next call tries again.
-void host_nat_down(struct store *s);
+// one before (the store knows). 0, or -errno with a sentence in err that says what stays on, and
+// the next call tries again; -EADDRINUSE: another insulad has it by now.
+int host_nat_down(struct store *s, char *err, size_t err_size);
 
 // Is that the tap it was called for last?
 bool host_nat_uses(struct store *s, const char *ifname);
@@ -27,6 +28,14 @@ bool host_nat_uses(struct store *s, const char *ifname);
 // has that name. 0 = nothing was wrong; 1 = mended, ret_what says what was ("set down, MTU 1300");
 // else -errno, ret_what the same.
 int host_nat_mend_tap(const struct port_spec *tap, char *ret_what, size_t size);
+
+// host_nat_owner.c: table and sysctls are one insulad's of a network namespace.
+// Makes them this process's, until host_nat_disown or its end. 0 also if they are, -EADDRINUSE if
+// they are another insulad's, or another -errno; with a sentence in err. Waits half a second for a
+// dying one, once in a process.
+int host_nat_own(char *err, size_t err_size);
+bool host_nat_is_owned(void);
+void host_nat_disown(void);
 
 // host_nat_check.c
 #define HOST_NAT_RULE "ip saddr %s oifname != \"%s\" masquerade" // of whom, the tap

@@ -219,6 +219,8 @@ static int run(const struct options *o, char *err, size_t err_size)
 out:
 	end = daemon_free(d, late, sizeof(late));
 	close(signals.fd);
+	if (r < 0 && end < 0)
+		log_error("%s", late);
 	if (r == 0 && end < 0)
 		return log_reason(end, err, err_size, "%s", late);
 	if (stopped)

@@ -364,11 +364,15 @@ static bool others_use(const struct ports *ports, const struct port *p)
 void port_restore_host(struct daemon *d, const struct ports *ports, const struct port *p)
 {
 	const struct port_spec *s = port_spec_of(p);
+	char why[512];
 
 	if ((s->kind != PROTO_PORT_PACKET && !s->host_nat) || others_use(ports, p))
 		return;
-	if (s->host_nat)
-		host_nat_down(d->store);
-	else if (p->ifindex)
+	if (s->host_nat) {
+		if (host_nat_down(d->store, why, sizeof(why)) < 0)
+			log_warning("%s", why);
+		return;
+	}
+	if (p->ifindex)
 		link_note_restore(d->store, p->ifindex, s->ifname);
 }

@@ -189,15 +189,17 @@ static bool is_missing(void *arg, const char *netns, const char *port, const str
 	return false;
 }
 
-static void sweep(struct store *s, const struct ports *ports, bool all)
+// 0, or the -errno of uplink mode nat with a sentence in err.
+static int sweep(struct store *s, const struct ports *ports, bool all, char *err, size_t err_size)
 {
 	struct notes l = { 0 };
 	bool missing = false;
+	int r = 0;
 
 	store_each_note(s, LINK_NOTE, collect, &l);
 	store_each_note(s, TAP, collect, &l);
 	if (!mark_used(&l, ports) || all)
-		host_nat_down(s);
+		r = host_nat_down(s, err, err_size);
 	store_forget_note(s, FORMER);
 	bool ok = store_begin(s) == 0; // else they are looked at again
 	for (size_t i = 0; i < l.n; i++) {
@@ -214,16 +216,20 @@ static void sweep(struct store *s, const struct ports *ports, bool all)
 	if (missing && all)
 		tap_delete_strays(is_missing, &l);
 	free(l.v);
+	return r;
 }
 
 void remains_sweep(struct store *s, const struct ports *ports)
 {
-	sweep(s, ports, false);
+	char err[512];
+
+	if (sweep(s, ports, false, err, sizeof(err)) < 0)
+		log_warning("%s", err);
 }
 
-void remains_take_back_all(struct store *s, const struct ports *ports)
+int remains_take_back_all(struct store *s, const struct ports *ports, char *err, size_t err_size)
 {
-	sweep(s, ports, true);
+	return sweep(s, ports, true, err, err_size);
 }
 
 static void found(void *arg, const char *key, const char *value)

@@ -19,8 +19,9 @@ bool remains_has_tap(struct store *s, const struct port_spec *spec, struct tap_n
 // Takes back what no port uses. What cannot be taken back is logged.
 void remains_sweep(struct store *s, const struct ports *ports);
 // Takes back everything; the ports have just let go of theirs. Where they did not, because nobody
-// knew of them, taps that were moved to another namespace are looked for.
-void remains_take_back_all(struct store *s, const struct ports *ports);
+// knew of them, taps that were moved to another namespace are looked for. 0, or -errno with a
+// sentence in err if table `ip insula` or forwarding stays on; it is noted still.
+int remains_take_back_all(struct store *s, const struct ports *ports, char *err, size_t err_size);
 // Does what is noted wait for the next apply that succeeds, because the state was lost?
 bool remains_wait(struct store *s);
 // At start, when the ports are as the state has them: takes back what a killed apply left behind,

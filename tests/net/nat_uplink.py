@@ -4,7 +4,6 @@
 # host for that is the table `ip insula` and forwarding, and both are as before afterwards, also
 # after kill -9. Runs in a sandbox.
 import json
-import errno
 import os
 import re
 import socket
@@ -21,6 +20,7 @@ import laptop as laptops
 import netns
 import sandbox
 import snapshot
+import table_owner
 
 DOCUMENT = {
     "version": 1,
@@ -280,17 +280,6 @@ def test_changed_while_dead(lab):
     assert lab.probe("tcp", "red-1", "internet", laptops.ROUTER) == laptops.OWN
 
 
-# Another insulad on this host cannot take the table.
-def check_claimed():
-    with socket.socket(socket.AF_UNIX) as other:
-        try:
-            other.bind("\0insula-nat")
-        except OSError as error:
-            assert error.errno == errno.EADDRINUSE, error
-            return
-    raise AssertionError("nobody has claimed the table")
-
-
 # It would be the one towards the network, more often than not: nobody is told to delete it.
 def test_interface_of_the_host(lab):
     uplink = {"name": "internet", "mode": "nat", "interface": "wlan0"}
@@ -309,7 +298,7 @@ def test_killed(lab):
         assert "table ip insula" in tables() and forwarding() == "1"
         lab.start()
         assert "table ip insula" in tables() and forwarding() == "1"
-        check_claimed()
+        assert table_owner.is_taken(), "nobody has claimed the table"
         for guest in GUESTS:
             assert lab.probe("tcp", guest, "internet", laptops.ROUTER) == laptops.OWN, guest
 
@@ -348,6 +337,83 @@ def test_notes_deleted(lab):
     lab.lease_again()
 
 
+# What anybody may do to look like an insulad that has the table: bind the name that its mark once
+# was, and try to make the one of now.
+SQUATTER = """
+import os, socket, sys
+sys.path.insert(0, sys.argv[1])
+import table_owner
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+name = socket.socket(socket.AF_UNIX)
+name.bind("\\0insula-nat")
+name.listen(1)
+try:
+    table_owner.take()
+except PermissionError:
+    print("squats", flush=True)
+sys.stdin.read()
+"""
+
+
+# Behind a dead insulad's back no unprivileged process keeps the host's side on.
+def test_squatted(lab):
+    lab.kill("insulad")
+    with netns.popen([sys.executable, "-c", SQUATTER, labs.LIB], text=True, stdin=subprocess.PIPE,
+                     stdout=subprocess.PIPE) as squatter:
+        assert squatter.stdout.readline() == "squats\n"
+        mark = len(lab.log())
+        lab.start()
+        stopped = subprocess.run([lab.insula_program, "stop"], text=True, capture_output=True,
+                                 timeout=30, check=False)
+        left = [t for t in tables() if "insula" in t], forwarding()
+        assert left == ([], "0"), f"{left} stayed on: {stopped}"
+        assert stopped.returncode == 0 and not stopped.stderr, stopped
+        assert "another insulad" not in lab.log()[mark:], lab.log()[mark:]
+        squatter.stdin.close()
+    lab.start()
+    assert "table ip insula" in tables() and forwarding() == "1"
+    lab.lease_again()
+
+
+# What stays on because another insulad has it is said by a stop, which can be done again.
+def test_stays_on(lab):
+    stop = [lab.insula_program, "stop"]
+    lab.kill("insulad")
+    with table_owner.take():
+        lab.start()
+        for _ in ("by the one that runs", "behind it"):
+            done = subprocess.run(stop, text=True, capture_output=True, timeout=30, check=False)
+            assert "table ip insula" in tables() and forwarding() == "1"
+            assert done.returncode == 1 and not done.stdout, done
+            for words in ("table ip insula and forwarding stay on", "another insulad on this host",
+                          "insulad.log"):
+                assert done.stderr.count(words) == 1, done.stderr
+    netns.run(*stop)
+    assert "table ip insula" not in tables() and forwarding() == "0"
+    lab.start()
+    assert "table ip insula" in tables() and forwarding() == "1"
+    lab.lease_again()
+
+
+# A table of the same name that nobody but its owner can delete: forwarding goes off all the same.
+def test_not_deleted(lab):
+    lab.kill("insulad")
+    nft("delete table ip insula")
+    with table_owner.take("insula"):
+        lab.start()
+        done = subprocess.run([lab.insula_program, "stop"], text=True, capture_output=True,
+                              timeout=30, check=False)
+        assert done.returncode == 1 and "table ip insula stays" in done.stderr, done
+        assert "table ip insula" in tables() and forwarding() == "0", forwarding()
+    assert "cleaned up" in netns.run(lab.insula_program, "stop").stdout
+    assert "table ip insula" not in tables() and forwarding() == "0"
+    lab.start()
+    assert "table ip insula" in tables() and forwarding() == "1"
+    lab.lease_again()
+
+
 # Other addresses between the switch and the host, and another name; the old ones go.
 def test_own_addresses(lab):
     uplink = {"name": "internet", "mode": "nat", "interface": "guests0",
@@ -368,11 +434,12 @@ def test_own_addresses(lab):
 def test_taken_away(lab, before):
     lab.apply_document({"version": 1})
     assert forwarding() == "0" and "table ip insula" not in tables()
-    with socket.socket(socket.AF_UNIX) as other:  # the table is one for a host: another has it
-        other.bind("\0insula-nat")
+    with table_owner.take():  # the table is one for a host: another has it
         status, text = lab.try_document("apply", DOCUMENT)
         assert status == 1 and "another insulad on this host" in text, text
+    netns.run("nft", "add", "table", "ip", table_owner.MARK)  # nobody's: of a saved rule set
     lab.apply_document(DOCUMENT)
+    assert table_owner.is_taken()
     lab.kill("insulad")
     lab.start()
     errors = lab.stop()
