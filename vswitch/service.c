@@ -13,7 +13,6 @@ static enum drop_reason reply_in_place(struct worker *w, struct burst *b, struct
 
 	p->out_port = p->in_port;
 	p->flags |= PACKET_LOCAL;
-	p->flags &= (uint16_t)~PACKET_MULTICAST;
 	burst_begin(&tail, b->policy, b->now_ns);
 	tail.pkts[tail.n++] = m;
 	pipeline_run_tail(w, &tail);
