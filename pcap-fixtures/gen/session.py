@@ -146,6 +146,15 @@ def many_out():
 
 
 @capture
+def other_way_and_many():
+    # The second, of the first's tuple to the neighbour's MAC, begins nothing: three more may begin.
+    yield udp(RED_WEB, GATEWAY, WEB_IP, SERVER_IP)
+    yield udp(RED_WEB, RED_DB, WEB_IP, SERVER_IP)
+    for dport in (5001, 5002, 5003):
+        yield udp(RED_WEB, GATEWAY, WEB_IP, SERVER_IP, dport=dport)
+
+
+@capture
 def many_db():
     # The tenant has two left.
     yield At(1)

@@ -330,6 +330,15 @@ static void a_tenant_cannot_fill_the_table(void **state)
 	assert_non_null(fixture_received(BLUE_2, NULL));
 }
 
+// Onto a port's wire, for the next round: what stands there together is one burst.
+static void put(uint32_t port, const struct datagram *d)
+{
+	struct wire_port *wire = wires[port];
+
+	memcpy(wire->in[wire->n_in], d, sizeof(*d));
+	wire->in_size[wire->n_in++] = sizeof(*d);
+}
+
 // Nor the uplink's ports: a flow that there is no room for takes none, also where room ends in the
 // middle of a burst.
 static void a_refused_flow_takes_no_port(void **state)
@@ -341,12 +350,9 @@ static void a_refused_flow_takes_no_port(void **state)
 	nat_set_quota(fx.sw->mappings, 0);
 	before = nat_count(fx.sw->mappings);
 	for (uint16_t i = 0; i < 300; i++) {
-		struct wire_port *wire = wires[RED_1];
-
 		d = udp(mac_of(RED_1), red_gw, "10.0.0.11", (uint16_t)(1000 + i), "203.0.113.9",
 			53);
-		memcpy(wire->in[wire->n_in], &d, sizeof(d));
-		wire->in_size[wire->n_in++] = sizeof(d);
+		put(RED_1, &d);
 		if (i % 3 == 2) { // 128 is no multiple of 3
 			fixture_round();
 			fixture_clear();
@@ -368,6 +374,62 @@ static void a_taken_tuple_takes_no_port(void **state)
 	send_udp(RED_1, &d);
 	assert_int_equal(fixture_drops(RED_1, DROP_SESSION_TAKEN), 1);
 	assert_int_equal(nat_count(fx.sw->mappings), before);
+}
+
+// In one burst neither packet finds a session: the second meets what the first has just made. The
+// bridged one is not translated; of a translated one, more packets go the same way, and so does
+// the same tuple to the neighbour's MAC, straight.
+static void one_tuple_twice_in_a_burst(void **state)
+{
+	struct datagram bridged, routed, first = out_through_snat(RED_1, red_gw, 1);
+	uint32_t before = nat_count(fx.sw->mappings);
+
+	bridged = udp(mac_of(RED_1), mac_of(RED_2), "10.0.0.11", 2, "203.0.113.9", 53);
+	routed = udp(mac_of(RED_1), red_gw, "10.0.0.11", 2, "203.0.113.9", 53);
+	put(RED_1, &bridged);
+	put(RED_1, &routed);
+	fixture_round();
+	assert_non_null(fixture_received(RED_2, NULL));
+	assert_null(fixture_received(UPLINK, NULL));
+	assert_int_equal(fixture_drops(RED_1, DROP_SESSION_TAKEN), 1);
+	assert_int_equal(nat_expire(fx.sw->mappings, fx.now_ns, 120, 1024), 1); // cancelled
+	assert_int_equal(nat_count(fx.sw->mappings), before);
+
+	bridged = udp(mac_of(RED_1), mac_of(RED_2), "10.0.0.11", 3, "203.0.113.9", 53);
+	routed = udp(mac_of(RED_1), red_gw, "10.0.0.11", 3, "203.0.113.9", 53);
+	put(RED_1, &routed);
+	put(RED_1, &routed);
+	put(RED_1, &bridged);
+	fixture_round();
+	assert_non_null(fixture_received(RED_2, NULL));
+	assert_int_equal(wires[UPLINK]->n_out, 2);
+	for (unsigned i = 0; i < 2; i++) {
+		const struct datagram *o = (const void *)wires[UPLINK]->out[i];
+
+		assert_int_equal(o->ip.src, addr("198.51.100.2"));
+		assert_int_not_equal(o->udp.src_port, first.udp.src_port);
+	}
+	assert_int_equal(fixture_drops(RED_1, DROP_SESSION_TAKEN), 1);
+	assert_int_equal(nat_count(fx.sw->mappings), before + 1);
+	assert_int_equal(session_count(fx.sw->sessions), 3);
+}
+
+// A session of a segment whose next hop there is no room for goes by the forwarding database.
+static void bridged_without_a_next_hop(void **state)
+{
+	struct datagram d = udp(mac_of(RED_1), mac_of(RED_2), "10.0.0.11", 1, "10.0.0.12", 2);
+	struct mac other = { { 2, 7 } };
+	uint32_t i = 0;
+
+	do {
+		memcpy(&other.b[2], &i, sizeof(i));
+		assert_true(i++ < 1 << 20);
+	} while (nexthop_bridged(fx.sw->nexthops, RED, &other) != NEXTHOP_NONE);
+	for (i = 0; i < 2; i++) {
+		send_udp(RED_1, &d);
+		assert_non_null(fixture_received(RED_2, NULL));
+	}
+	assert_int_equal(session_count(fx.sw->sessions), 1);
 }
 
 // Whoever scans a subnet behind the gateway makes no entries that stay.
@@ -519,6 +581,8 @@ int main(void)
 		T(a_tenant_cannot_fill_the_table),
 		T(a_refused_flow_takes_no_port),
 		T(a_taken_tuple_takes_no_port),
+		T(one_tuple_twice_in_a_burst),
+		T(bridged_without_a_next_hop),
 		T(scanning_makes_no_nexthops),
 		T(a_neighbour_is_not_hijacked),
 		T(an_announcement_is_no_answer),
