@@ -49,6 +49,7 @@ struct cli_image {
 
 struct cli {
 	char *run_dir, *state_dir; // absolute
+	bool given_state_dir; // by option or environment
 	char *socket; // RUN_DIR/insulad.sock
 	enum cli_output output;
 	const char *file; // -f, or NULL
@@ -175,6 +176,12 @@ void cli_explain(const struct cli *c, int error);
 // waited for. -ESRCH: there is none; -EBUSY: one has the lock and does not serve; -EAGAIN: others
 // wait for it, and no more may; -EACCES, -ETIMEDOUT.
 int cli_find_insulad(const struct cli *c, pid_t *ret_pid);
+// Is what runs on RUN_DIR, or was left there, of another state directory than the one that was
+// given? It is said then. No: also where that is not known.
+bool cli_is_others(const struct cli *c);
+// Would a start with this state directory, given or not, end what runs there for another one? It is
+// said then.
+bool cli_start_is_refused(const struct cli *c);
 // Somebody has the socket, and takes no more who wait.
 bool cli_is_crowded(const struct cli *c);
 // What -errno of it means, on stderr.

@@ -17,6 +17,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "control/run_owner.h"
 
 enum {
 	READY_MS = 60000, // insulad re-adopts what runs before it is ready
@@ -216,14 +217,6 @@ static int say(const struct cli *c, pid_t pid, const char *key, const char *word
 	return CLI_OK;
 }
 
-static bool is_same_directory(const char *a, const char *b)
-{
-	struct stat x, y;
-
-	return strcmp(a, b) == 0 || (stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev &&
-					    x.st_ino == y.st_ino);
-}
-
 // One runs: that is fine if its state is the one that was asked for, or it does not say which.
 static int say_running(const struct cli *c, pid_t pid)
 {
@@ -233,7 +226,7 @@ static int say_running(const struct cli *c, pid_t pid)
 	if (cli_request(c, "GET", "/v1/status", NULL, NULL, 0, &reply) == 0) {
 		const char *dir = json_string_value(json_object_get(reply.json, "state_dir"));
 
-		other = dir != NULL && dir[0] == '/' && !is_same_directory(dir, c->state_dir);
+		other = dir != NULL && dir[0] == '/' && !run_owner_is_same(dir, c->state_dir);
 		if (other)
 			cli_error("another insulad (pid %d) runs with run directory %s, and with "
 				  "state directory %s instead of %s; stop it with `insula stop`, "
@@ -300,6 +293,8 @@ static int find_or_start(const struct cli *c, char *insulad)
 			return say_running(c, pid);
 		if (r != -ESRCH)
 			break;
+		if (cli_start_is_refused(c))
+			return CLI_FAILED;
 		r = start_with_log(c, insulad, &pid);
 		if (r == 0)
 			return say(c, pid, "started", "runs");
@@ -485,7 +480,7 @@ static bool was_put_back(const struct cli *c, pid_t pid, off_t log_begin)
 	return false;
 }
 
-int cli_stop(const struct cli *c, int n_args, char *const *args)
+static int stop(const struct cli *c)
 {
 	struct cli_reply reply;
 	off_t log_begin = log_end(c);
@@ -516,4 +511,21 @@ int cli_stop(const struct cli *c, int n_args, char *const *args)
 	if (!was_put_back(c, pid, log_begin))
 		return CLI_FAILED;
 	return say(c, pid, "stopped", "has stopped");
+}
+
+int cli_stop(const struct cli *c, int n_args, char *const *args)
+{
+	char state_dir[PATH_MAX], *owned = NULL;
+	struct cli its = *c;
+	int r;
+
+	if (cli_is_others(c))
+		return CLI_FAILED;
+	if (run_owner_get(c->run_dir, state_dir) == 0)
+		owned = strdup(state_dir);
+	if (owned != NULL) // where its log is
+		its.state_dir = owned;
+	r = stop(&its);
+	free(owned);
+	return r;
 }

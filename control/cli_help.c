@@ -14,7 +14,8 @@ static const struct cli_command commands[] = {
 		"Starts insulad in the background and waits until it serves. Its log is\n"
 		"STATE_DIR/insulad.log. If it runs already, that is said and fine, unless with "
 		"another\n"
-		"STATE_DIR; one that is stopping or dying is waited for.",
+		"STATE_DIR; one that is stopping or dying is waited for. What a dead one left\n"
+		"running is ended by none with another STATE_DIR.",
 		"sudo insula start" },
 	{ "stop", "", 0, 0, .run = cli_stop, .summary = "stop it and leave nothing behind",
 		"Powers off all VMs: their power buttons first, each is killed after its "

@@ -126,5 +126,7 @@ int cli_show(const struct cli *c, int n_args, char *const *args)
 
 int cli_status(const struct cli *c, int n_args, char *const *args)
 {
+	if (cli_is_others(c))
+		return CLI_FAILED;
 	return print_reply(c, "/v1/status", NULL);
 }

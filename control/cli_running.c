@@ -14,6 +14,7 @@
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
+#include "control/run_owner.h"
 
 // The pid behind the API's socket: 0 and *ret_pid, or -errno; -EAGAIN: there is one, and as many
 // wait for it as may.
@@ -128,4 +129,58 @@ void cli_explain_insulad(const struct cli *c, int error)
 			  "waiting: it "
 			  "starts, stops or hangs, see %s/insulad.log; to end it: kill -9 %d",
 			(int)pid, c->run_dir, cli_timeout_s("GET"), c->state_dir, (int)pid);
+}
+
+// A former version's insulad has noted nothing: it is asked.
+static bool find_owner(const struct cli *c, char ret_state_dir[PATH_MAX])
+{
+	struct cli_reply reply = { 0 };
+	const char *dir;
+
+	if (run_owner_get(c->run_dir, ret_state_dir) == 0)
+		return true;
+	ret_state_dir[0] = '\0';
+	if (cli_request(c, "GET", "/v1/status", NULL, NULL, 0, &reply) < 0)
+		return false;
+	dir = json_string_value(json_object_get(reply.json, "state_dir"));
+	if (dir != NULL && dir[0] == '/')
+		snprintf(ret_state_dir, PATH_MAX, "%s", dir);
+	cli_reply_free(&reply);
+	return ret_state_dir[0] != '\0';
+}
+
+bool cli_is_others(const struct cli *c)
+{
+	char dir[PATH_MAX];
+
+	if (!c->given_state_dir || !find_owner(c, dir) || run_owner_is_same(dir, c->state_dir))
+		return false;
+	cli_error("run directory %s has state directory %s instead of %s; name that one, or "
+		  "another run directory",
+		c->run_dir, dir, c->state_dir);
+	return true;
+}
+
+// insulad looks too; but by then there is a log in the wrong directory. While another insulad has
+// the lock nothing is looked at: what it comes to decides.
+bool cli_start_is_refused(const struct cli *c)
+{
+	const struct timespec pause = { .tv_nsec = 20000000 };
+	char why[1024];
+
+	for (int ms = 0;; ms += 20) {
+		int fd = open_lock(c);
+		bool refused = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) == 0 &&
+			       run_owner_is_other(c->run_dir, c->state_dir, why, sizeof(why));
+
+		if (fd >= 0)
+			close(fd);
+		if (!refused)
+			return false;
+		if (ms >= RUN_OWNER_PATIENCE_MS)
+			break;
+		nanosleep(&pause, NULL);
+	}
+	cli_error("%s", why);
+	return true;
 }

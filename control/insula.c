@@ -258,6 +258,13 @@ static char *directory(const char *option, const char *env, const char *fallback
 	return path;
 }
 
+static bool is_given(const char *option, const char *env)
+{
+	const char *dir = option != NULL ? option : getenv(env);
+
+	return dir != NULL && dir[0] != '\0';
+}
+
 static int usage_error(const struct cli_command *command)
 {
 	if (command != NULL)
@@ -282,6 +289,7 @@ static int run(
 	int r = CLI_FAILED;
 
 	c.replay.state_dir = a->state_dir;
+	c.given_state_dir = is_given(a->state_dir, "INSULA_STATE_DIR");
 	c.run_dir = directory(a->run_dir, "INSULA_RUN_DIR", "/run/insula");
 	c.state_dir = directory(a->state_dir, "INSULA_STATE_DIR", "/var/lib/insula");
 	if (c.run_dir == NULL || c.state_dir == NULL ||

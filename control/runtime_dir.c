@@ -14,6 +14,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 #include "control/log.h"
+#include "control/run_owner.h"
 
 // Sessions, mappings and headroom; pages are taken only when touched.
 #define TMPFS_SIZE "size=1g,mode=0755"
@@ -116,6 +117,17 @@ static int open_state(
 	return r < 0 ? lock_error(r, "state directory", state_dir, err, err_size) : 0;
 }
 
+// One that is dying is no reason to refuse.
+static int check_owner(const char *run_dir, const char *state_dir, char *err, size_t err_size)
+{
+	for (unsigned ms = 0; run_owner_is_other(run_dir, state_dir, err, err_size); ms += 10) {
+		if (ms >= RUN_OWNER_PATIENCE_MS)
+			return -EBUSY;
+		usleep(10000);
+	}
+	return 0;
+}
+
 // One that was just made, with nothing but the lock in it.
 static void remove_state(const char *state_dir)
 {
@@ -152,9 +164,13 @@ int runtime_dir_open(struct runtime_dir *d, const char *run_dir, const char *sta
 		return r == -EBUSY ? -EALREADY : r;
 	}
 	if (state_dir)
+		r = check_owner(d->path, state_dir, err, err_size);
+	if (r == 0 && state_dir)
 		r = open_state(state_dir, &d->state_lock, &made_state, err, err_size);
 	if (r == 0)
 		r = mount_tmpfs(d->path, &d->mounted, err, err_size);
+	if (r == 0 && state_dir)
+		run_owner_note(d->path, state_dir);
 	if (r == 0)
 		return 0;
 	// What was made goes again, while the locks are held: nobody else has begun to use it.

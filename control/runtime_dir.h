@@ -14,8 +14,9 @@ struct runtime_dir {
 
 // Takes the locks (RUN_DIR.lock and STATE_DIR/lock), makes both directories (0755, 0700) and mounts
 // the tmpfs unless it is there already. Without state_dir (NULL): RUN_DIR alone. 0, or -errno with
-// a sentence in err (-EALREADY: another insulad has RUN_DIR.lock, and for more than the half second
-// that a killed one may take to die).
+// a sentence in err (-EBUSY: what runs on RUN_DIR has another state directory, or STATE_DIR/lock is
+// held; -EALREADY: another insulad has RUN_DIR.lock, and for more than the half second that a
+// killed one may take to die).
 int runtime_dir_open(struct runtime_dir *r, const char *run_dir, const char *state_dir, char *err,
 	size_t err_size);
 // Whether the folder that `file` lies in is RUN_DIR's `folder` ("" = RUN_DIR), by whatever path.

@@ -144,3 +144,24 @@ int switch_lock_take(const char *run_dir, int *ret_fd, char *err, size_t err_siz
 	*ret_fd = fd;
 	return 0;
 }
+
+bool switch_lock_is_held(const char *run_dir, pid_t *ret_pid)
+{
+	char path[128], comm[16];
+	bool held;
+
+	*ret_pid = 0;
+	snprintf(path, sizeof(path), "%s/switch.lock", run_dir);
+	int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (fd < 0)
+		return false;
+	held = flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+	if (held)
+		*ret_pid = find_holder(fd);
+	if (*ret_pid > 0 && is_stranger(*ret_pid, comm)) {
+		*ret_pid = 0;
+		held = false;
+	}
+	close(fd);
+	return held;
+}
