@@ -21,6 +21,8 @@ enum {
 	// a switch without a sign of life is ended.
 	DEVICE_DEADLINE_MS = 8000,
 	SENT_AHEAD = 32, // requests without a reply; with theirs, a tenth of what the socket holds
+	ASK_DEADLINE_MS = 500, // it closes at once on who speaks otherwise
+	LATER_VERSIONS = 4, // that are asked for
 	MAX_QUEUED_EVENTS = 4096, // more: the switch will tell again (clients repeat themselves)
 };
 
@@ -137,11 +139,18 @@ static void on_readable(void *arg, uint32_t events)
 	on_later(c); // may free c
 }
 
+static int connect_to(int fd, const char *path)
+{
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+
+	snprintf(sun.sun_path, sizeof(sun.sun_path), "%s", path);
+	return fd < 0 || connect(fd, (struct sockaddr *)&sun, sizeof(sun)) < 0 ? -errno : 0;
+}
+
 int switch_client_open(struct loop *l, const char *path,
 	const struct switch_client_handler *handler, struct switch_client **ret_client,
 	pid_t *ret_pid)
 {
-	struct sockaddr_un sun = { .sun_family = AF_UNIX };
 	struct ucred peer;
 	socklen_t peer_size = sizeof(peer);
 	int r = -ENOMEM;
@@ -152,10 +161,11 @@ int switch_client_open(struct loop *l, const char *path,
 	c->loop = l;
 	c->handler = *handler;
 	c->events_tail = &c->events;
-	snprintf(sun.sun_path, sizeof(sun.sun_path), "%s", path);
 	c->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&sun, sizeof(sun)) < 0 ||
-		getsockopt(c->fd, SOL_SOCKET, SO_PEERCRED, &peer, &peer_size) < 0) {
+	r = connect_to(c->fd, path);
+	if (r < 0)
+		goto fail;
+	if (getsockopt(c->fd, SOL_SOCKET, SO_PEERCRED, &peer, &peer_size) < 0) {
 		r = -errno;
 		goto fail;
 	}
@@ -318,4 +328,39 @@ int switch_lease_requests(struct switch_client *c, struct switch_lease_request *
 	if (r < 0)
 		refused(arg, NULL, err);
 	return r;
+}
+
+// The version that the answer is in; an event has it as well. -EPIPE: there is none.
+static int ask_version(int fd, uint16_t version)
+{
+	struct proto_header h;
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	proto_header_init(&h, PROTO_HELLO, 1, sizeof(h));
+	h.version = version;
+	if (proto_send(fd, &h, NULL, 0) < 0)
+		return -EPIPE;
+	if (poll(&p, 1, ASK_DEADLINE_MS) <= 0)
+		return -ETIMEDOUT;
+	// The rest of it is not ours to read.
+	if (recv(fd, &h, sizeof(h), 0) != sizeof(h) || h.magic != PROTO_MAGIC)
+		return -EPIPE;
+	return h.version;
+}
+
+int switch_client_find_version(const char *path)
+{
+	int r = -EPIPE;
+
+	for (int i = 1; r == -EPIPE && i < PROTO_VERSION + LATER_VERSIONS; i++) {
+		int version = i < PROTO_VERSION ? PROTO_VERSION - i : i + 1;
+		int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+		r = connect_to(fd, path);
+		if (r == 0)
+			r = ask_version(fd, (uint16_t)version);
+		if (fd >= 0)
+			close(fd);
+	}
+	return r == -EPIPE ? -ENOENT : r;
 }

@@ -22,6 +22,10 @@ int switch_client_open(struct loop *l, const char *path,
 	const struct switch_client_handler *handler, struct switch_client **ret_client,
 	pid_t *ret_pid);
 void switch_client_free(struct switch_client *c);
+// Which version of the protocol is spoken there, when it is not ours: asked by a connection for
+// each, from the latest former one to the first, then some to come. -ENOENT: none of them; else
+// -errno.
+int switch_client_find_version(const char *path);
 
 // Every request: 0; the switch's own -errno with its sentence in err; -EPIPE, -ETIMEDOUT or
 // -EBADMSG when the connection failed. NULL for the client = -ENOTCONN.

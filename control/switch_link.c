@@ -199,6 +199,19 @@ static int start(
 	return r < 0 ? r : wait_until_up(d, err, err_size);
 }
 
+// One that does not understand us, or we it, may be of another version.
+static void tell_version(const struct daemon *d)
+{
+	char path[128];
+	int version;
+
+	socket_path(d, path, sizeof(path));
+	version = switch_client_find_version(path);
+	if (version > 0 && version != PROTO_VERSION)
+		log_info("insula-switch (pid %d) speaks protocol %d, this insulad %d: replacing it",
+			d->proc.pid, version, PROTO_VERSION);
+}
+
 int switch_link_up(struct daemon *d, const struct switch_settings *settings, bool *ret_adopted,
 	char *err, size_t err_size)
 {
@@ -206,6 +219,8 @@ int switch_link_up(struct daemon *d, const struct switch_settings *settings, boo
 
 	*ret_adopted = r == 0;
 	if (r < 0) {
+		if (d->proc.pidfd >= 0 && (r == -EPIPE || r == -EBADMSG))
+			tell_version(d);
 		switch_proc_stop(&d->proc); // one that lives but does not greet
 		r = start(d, settings, err, err_size);
 	}

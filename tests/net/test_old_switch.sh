@@ -1,0 +1,8 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+# beside: yes
+# timeout: 120
+# See old_switch.py, which runs in a sandbox.
+set -euo pipefail
+here=$(dirname "$0")
+exec /usr/bin/python3 "$here/../lib/sandbox.py" /usr/bin/python3 "$here/old_switch.py"
