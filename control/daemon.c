@@ -12,6 +12,7 @@
 #include "control/daemon_internal.h"
 #include "control/foresee.h"
 #include "control/hold.h"
+#include "control/host_care.h"
 #include "control/log.h"
 
 static const char nothing[] = "version: 1\n"; // desired where no file was applied yet
@@ -349,6 +350,7 @@ int daemon_restore(struct daemon *d, char *err, size_t err_size)
 	if (r >= 0) {
 		r = 0;
 		leases_restore(d->leases);
+		host_care_look(d->host_care);
 		log_info("insula-switch (pid %d) %s, generation %llu", d->proc.pid,
 			adopted ? "runs on" : "started",
 			(unsigned long long)d->compiled->generation);

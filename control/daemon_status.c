@@ -75,6 +75,17 @@ static void warn_of_addresses(const struct daemon *d, json_t *list)
 				list, json_sprintf("port %s: %s", d->desired->ports[i].name, text));
 }
 
+static void warn_of_nat(const struct port *p, json_t *list)
+{
+	if (!host_nat_is_owned())
+		json_array_append_new(list,
+			json_sprintf("port %s: another insulad on this host has an uplink of mode "
+				     "nat, and what guests send by this one is not masqueraded; "
+				     "end one of them",
+				p->name));
+	host_nat_check(port_spec_of(p)->ifname, list);
+}
+
 // Sentences about ports, and the host around them, that are broken or not what was asked for first.
 static json_t *warnings(struct daemon *d)
 {
@@ -91,7 +102,7 @@ static json_t *warnings(struct daemon *d)
 		if (!p)
 			continue;
 		if (!p->broken && p->n_fds && port_spec_of(p)->host_nat)
-			host_nat_check(port_spec_of(p)->ifname, list);
+			warn_of_nat(p, list);
 		if (!p->broken && p->oddity[0])
 			json_array_append_new(
 				list, json_sprintf("port %s: %s", p->name, p->oddity));

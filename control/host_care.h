@@ -11,6 +11,8 @@ struct host_care;
 
 int host_care_new(struct daemon *d, struct host_care **ret_care);
 void host_care_free(struct host_care *c);
+// The ports are known for the first time: what became of the nat table while nobody looked?
+void host_care_look(struct host_care *c);
 // Does a datagram of nf_tables' events (aligned to 4) tell of our table, its chains or its rules?
 // For tests.
 bool host_care_table_touched(const void *messages, size_t size);

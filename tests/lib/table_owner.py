@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# Claims uplink mode nat for this network namespace as an insulad does (control/host_nat_owner.c):
-# an nft table with the flag `owner`, which ends with the socket that made it.
+# Claims uplink mode nat for this network namespace as an insulad does (control/host_nat_owner.c): a
+# UDP port, which ends with its socket. And, for what a table in the way does, an nft table with the
+# flag `owner`, which likewise ends with the socket that made it.
 import errno
 import os
 import socket
 import struct
 
-MARK = "owner_of_insula"
+PORT = ("127.73.78.83", 1)
 NETLINK_NETFILTER = 12
 BATCH_BEGIN, BATCH_END, NEW_TABLE = 0x10, 0x11, 0xA00  # linux/netfilter/nf{netlink,_tables}.h
 NAME, FLAGS, OWNER = 1, 2, 2
@@ -22,8 +23,19 @@ def _message(kind, flags, family, resource, body=b""):
     return struct.pack("=IHHII", 16 + len(body), kind, REQUEST | flags, 1, 0) + body
 
 
-# A socket, closed by the caller; OSError: EPERM if another has it, or without CAP_NET_ADMIN.
-def take(name=MARK):
+# A socket, closed by the caller; OSError: EADDRINUSE if another has it, EACCES for who may not.
+def take():
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        sock.bind(PORT)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+# A socket, closed by the caller: nobody else can change or delete that table.
+def own_table(name):
     table = _attr(NAME, name.encode() + b"\0") + _attr(FLAGS, struct.pack("!I", OWNER))
     sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
     sock.settimeout(10)
@@ -42,7 +54,7 @@ def is_taken():
     try:
         take().close()
     except OSError as error:
-        if error.errno != errno.EPERM:
+        if error.errno != errno.EADDRINUSE:
             raise
         return True
     return False

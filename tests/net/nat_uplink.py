@@ -276,6 +276,7 @@ def test_changed_while_dead(lab):
     nft("flush chain ip insula postrouting")
     netns.ip("", "address", "flush", "dev", "insula-nat0")
     lab.start()
+    assert host_side()[1] == before[1], "the table was not looked at before it said it runs"
     wait_for("the host's side is not as before", lambda: host_side() == before)
     assert lab.probe("tcp", "red-1", "internet", laptops.ROUTER) == laptops.OWN
 
@@ -383,6 +384,8 @@ def test_stays_on(lab):
     lab.kill("insulad")
     with table_owner.take():
         lab.start()
+        [warning] = lab.warnings()
+        assert "another insulad on this host" in warning, warning
         for _ in ("by the one that runs", "behind it"):
             done = subprocess.run(stop, text=True, capture_output=True, timeout=30, check=False)
             assert "table ip insula" in tables() and forwarding() == "1"
@@ -401,7 +404,7 @@ def test_stays_on(lab):
 def test_not_deleted(lab):
     lab.kill("insulad")
     nft("delete table ip insula")
-    with table_owner.take("insula"):
+    with table_owner.own_table("insula"):
         lab.start()
         done = subprocess.run([lab.insula_program, "stop"], text=True, capture_output=True,
                               timeout=30, check=False)
@@ -430,6 +433,23 @@ def test_own_addresses(lab):
     assert lab.probe("tcp", "red-1", "internet", laptops.ROUTER) == laptops.OWN
 
 
+# The host's rules can be saved and loaded again, as nftables.service does it, while we are there.
+def test_saved(lab):
+    nft("add table inet fw")
+    was = sorted(tables())
+    saved = os.path.join(lab.directory, "nft.conf")
+    with open(saved, "w", encoding="utf-8") as file:
+        file.write("flush ruleset\n" + netns.run("nft", "list", "ruleset").stdout)
+    for word in ("reload", "restart"):
+        if word == "restart":
+            nft("flush ruleset")
+        netns.run("nft", "-f", saved)
+        wait_for("they are not as before", lambda: sorted(tables()) == was)
+    nft("delete table inet fw")
+    wait_for("it is not as before", lambda: "table ip insula" in tables())
+    assert lab.probe("tcp", "red-1", "internet", laptops.ROUTER) == laptops.OWN
+
+
 # Without the uplink in the file nothing of it stays; with it again it works again.
 def test_taken_away(lab, before):
     lab.apply_document({"version": 1})
@@ -437,7 +457,6 @@ def test_taken_away(lab, before):
     with table_owner.take():  # the table is one for a host: another has it
         status, text = lab.try_document("apply", DOCUMENT)
         assert status == 1 and "another insulad on this host" in text, text
-    netns.run("nft", "add", "table", "ip", table_owner.MARK)  # nobody's: of a saved rule set
     lab.apply_document(DOCUMENT)
     assert table_owner.is_taken()
     lab.kill("insulad")
