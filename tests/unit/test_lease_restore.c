@@ -16,7 +16,7 @@ enum { MAX = 16, PER_PAGE = 2, CLIENTS = 3 };
 static const char yaml[] = FIXTURE_MANY("10.0.0.0/24", "10.0.0.100-10.0.0.199");
 
 static struct daemon d;
-static int64_t stands_at_ns; // CLOCK_BOOTTIME; 0: it goes on
+static _Atomic int64_t stands_at_ns; // CLOCK_BOOTTIME; 0: it goes on
 
 // In libc's place, for all that is linked here.
 int clock_gettime(clockid_t clock, struct timespec *ts)
