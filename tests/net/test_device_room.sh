@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
+# beside: yes
 # timeout: 120
 # See device_room.py, which runs in a sandbox.
 set -euo pipefail

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
+# beside: yes
 # `insula replay` as a user calls it: its files, its refusals, the formats it reads, and that the
 # same input gives the same bytes whatever the burst and the number of simulated workers.
 import json
