@@ -79,10 +79,13 @@ static void warn_of_nat(const struct port *p, json_t *list)
 {
 	if (!host_nat_is_owned())
 		json_array_append_new(list,
-			json_sprintf("port %s: another insulad on this host has an uplink of mode "
-				     "nat, and what guests send by this one is not masqueraded; "
-				     "end one of them",
-				p->name));
+			json_sprintf(
+				"port %s: what guests send by it is not masqueraded, because %s",
+				p->name,
+				host_nat_is_anothers()
+					? "another insulad on this host has an uplink of mode nat; "
+					  "end one of them"
+					: "the host's side cannot be set up; the log says why"));
 	host_nat_check(port_spec_of(p)->ifname, list);
 }
 

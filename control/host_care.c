@@ -53,7 +53,7 @@ static void restore_table(struct host_care *c)
 			host_nat_up(c->d->store, tap, tap->ifname, err, sizeof(err)) == 0;
 	if (!c->table_seen && strcmp(err, c->trouble) != 0)
 		log_error("uplink mode nat: %s", err);
-	else if (c->table_seen && is != HOST_NAT_TABLE_WHOLE)
+	else if (c->table_seen && (is == HOST_NAT_TABLE_GONE || is == HOST_NAT_TABLE_CHANGED))
 		log_warning("nft table ip insula was %s",
 			is == HOST_NAT_TABLE_GONE ? "deleted underneath: it is there again"
 						  : "changed underneath: it is as before");
@@ -123,7 +123,7 @@ static void on_readable(void *arg, uint32_t events)
 		else if (host_care_table_touched(buffer, (size_t)n))
 			touched = true;
 	}
-	if (touched)
+	if (touched && !c->trouble[0]) // else by us, in vain: later again
 		restore_table(c);
 }
 

@@ -35,12 +35,18 @@ int host_nat_mend_tap(const struct port_spec *tap, char *ret_what, size_t size);
 // dying one, once in a process.
 int host_nat_own(char *err, size_t err_size);
 bool host_nat_is_owned(void);
+bool host_nat_is_anothers(void); // so it was at the last attempt
 void host_nat_disown(void);
 
 // host_nat_check.c
 #define HOST_NAT_RULE "ip saddr %s oifname != \"%s\" masquerade" // of whom, the tap
 
-enum host_nat_table { HOST_NAT_TABLE_WHOLE, HOST_NAT_TABLE_GONE, HOST_NAT_TABLE_CHANGED };
+enum host_nat_table {
+	HOST_NAT_TABLE_WHOLE,
+	HOST_NAT_TABLE_GONE,
+	HOST_NAT_TABLE_CHANGED,
+	HOST_NAT_TABLE_UNSURE, // a former insulad's, with its rule: what else may be in it?
+};
 
 // Is table `ip insula` as host_nat_up makes it for that tap? Where this process has not made it,
 // only the rule is compared, and the rest taken as it is from then on.

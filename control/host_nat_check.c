@@ -53,11 +53,8 @@ enum host_nat_table host_nat_table_look(const struct port_spec *tap)
 	inet_ntop(AF_INET, &tap->nat_switch, address, sizeof(address));
 	snprintf(rule, sizeof(rule), HOST_NAT_RULE, address, tap->ifname);
 	same = strstr(text, rule) != NULL;
-	if (same)
-		as_made = text;
-	else
-		free(text);
-	return same ? HOST_NAT_TABLE_WHOLE : HOST_NAT_TABLE_CHANGED;
+	free(text);
+	return same ? HOST_NAT_TABLE_UNSURE : HOST_NAT_TABLE_CHANGED;
 }
 
 static const char *member(const json_t *o, const char *key)

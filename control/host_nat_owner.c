@@ -21,6 +21,7 @@ enum {
 
 static int owner = -1;
 static bool waited; // for a dying one
+static bool is_anothers;
 
 static int try_to_own(void)
 {
@@ -53,18 +54,24 @@ int host_nat_own(char *err, size_t err_size)
 		r = try_to_own();
 	}
 	waited = true;
-	if (r == -EADDRINUSE)
+	is_anothers = r == -EADDRINUSE;
+	if (is_anothers)
 		return log_reason(r, err, err_size,
 			"another insulad on this host has an uplink of mode nat (it holds UDP port "
 			"127.73.78.83:1); one of them can");
-	return r < 0 ? log_reason(
-			       r, err, err_size, "cannot claim table ip insula: %s", strerror(-r))
+	return r < 0 ? log_reason(r, err, err_size, "cannot claim table ip insula: %s%s",
+			       strerror(-r), r == -EACCES ? "; CAP_NET_BIND_SERVICE is needed" : "")
 		     : 0;
 }
 
 bool host_nat_is_owned(void)
 {
 	return owner >= 0;
+}
+
+bool host_nat_is_anothers(void)
+{
+	return is_anothers;
 }
 
 void host_nat_disown(void)

@@ -17,6 +17,7 @@ static const struct {
 } needed[] = {
 	{ CAP_NET_ADMIN, "NET_ADMIN" }, // taps, interfaces, nftables
 	{ CAP_NET_RAW, "NET_RAW" }, // packet sockets
+	{ CAP_NET_BIND_SERVICE, "NET_BIND_SERVICE" }, // host_nat_owner.c
 	{ CAP_SYS_ADMIN, "SYS_ADMIN" }, // the tmpfs, network namespaces
 	{ CAP_SETUID, "SETUID" }, // the switch becomes nobody
 	{ CAP_SETGID, "SETGID" }, { CAP_CHOWN, "CHOWN" }, // its own folder becomes nobody's too

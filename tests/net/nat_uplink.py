@@ -277,6 +277,10 @@ def test_changed_while_dead(lab):
     netns.ip("", "address", "flush", "dev", "insula-nat0")
     lab.start()
     assert host_side()[1] == before[1], "the table was not looked at before it said it runs"
+    lab.kill("insulad")
+    nft("insert rule ip insula postrouting accept")  # its rule is there, behind another
+    lab.start()
+    assert host_side()[1] == before[1], "a rule put before its own stays"
     wait_for("the host's side is not as before", lambda: host_side() == before)
     assert lab.probe("tcp", "red-1", "internet", laptops.ROUTER) == laptops.OWN
 
