@@ -185,6 +185,15 @@ def run_cases(names, *args):
     return not failed
 
 
+# The end of a test: its cases, each with `lab`, then the lab's. Exit status 1 if one failed, or
+# what the lab did not survive well: crashes, leaks, what did not end.
+def run_to_end(names, lab):
+    good = run_cases(names, lab)
+    errors = lab.stop()
+    print(*errors, sep="\n")
+    sys.exit(not good or bool(errors))
+
+
 # What the switch dropped, on `port` or on all: {reason: count}.
 def drops(lab, port=None):
     words = ("show", "drops", port) if port else ("list", "drops")

@@ -99,11 +99,7 @@ def main():
         play_switch(sys.argv[1], int(sys.argv[2]))
     lab = labs.Lab(None, sandbox.DIRECTORY)
     lab.started = True
-    try:
-        if not labs.run_cases(globals(), lab):
-            sys.exit(1)
-    finally:
-        print("\n".join(lab.stop()))
+    labs.run_to_end(globals(), lab)
 
 
 main()

@@ -231,11 +231,7 @@ def main():
         f.write(SITE)
     assert os.environ["INSULA_STATE_DIR"] == OWN
     lab.started = True
-    try:
-        if not labs.run_cases(globals(), lab):
-            sys.exit(1)
-    finally:
-        print("\n".join(lab.stop()))
+    labs.run_to_end(globals(), lab)
 
 
 main()
